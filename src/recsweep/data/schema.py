@@ -1,7 +1,7 @@
 """What every reader returns and every later floor works on: columnar interactions of contiguous ids."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -101,6 +101,11 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
+    def take(self, rows: Tensor) -> "Interactions":
+        """The same users, items and features with these rows only."""
+        times = None if self.timestamp is None else self.timestamp[rows]
+        return replace(self, user=self.user[rows], item=self.item[rows], rating=self.rating[rows], timestamp=times)
+
     @property
     def n_users(self) -> int:
         return len(self.user_ids)
@@ -128,7 +133,13 @@ class Split(NamedTuple):
 class Source(Protocol):
     """A data set that can be read; what `data/*.yaml` builds."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the data set, as in `data=`."""
+
+    @property
+    def ships(self) -> tuple[str, ...]:
+        """Names of the splits that `parts` knows; empty where the source ships none."""
 
     def read(self) -> Interactions:
         """The whole data set, validated; `UserError` where a file is missing or wrong."""
