@@ -1,0 +1,81 @@
+"""Batches from tensors that lie in memory: one gather per column for a whole group of batches."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from recsweep.data.schema import Interactions
+from recsweep.seeding import generator
+
+
+class Ratings(NamedTuple):
+    """Pointwise rows: user [B] and item [B] int64, rating [B] float32."""
+
+    user: Tensor
+    item: Tensor
+    rating: Tensor
+
+
+class Columns(Protocol):
+    """Any NamedTuple of tensors with the same first dimension: rows of ratings, pairs, sequences or bandit logs."""
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+    @classmethod
+    def _make(cls, iterable: Iterator[Tensor]) -> "Columns": ...
+
+
+class Batches:
+    """Shuffled batches of aligned columns, addressed by (epoch, group), so that any of them can be drawn again.
+
+    An epoch visits every row once, in an order that depends on (seed, epoch) alone. A group is what one call of the
+    training engine works through: `steps` batches that one gather per column brings together. The last batch of an
+    epoch may be smaller.
+
+    Args:
+        columns: NamedTuple of tensors [N, ...] on the device where the model trains.
+        batch_size: rows a batch.
+        steps: batches a group.
+        seed: of the order.
+        limit: batches an epoch at most; None for all.
+    """
+
+    def __init__(
+        self, columns: Columns, batch_size: int, steps: int, seed: int, limit: int | None = None
+    ) -> None:
+        self.columns = columns
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        n_rows = len(next(iter(columns)))
+        n_batches = -(-n_rows // batch_size)
+        self.n_batches = n_batches if limit is None else min(limit, n_batches)
+        self.n_rows = n_rows if limit is None else min(limit * batch_size, n_rows)
+        self._order: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Groups an epoch."""
+        return -(-self.n_batches // self.steps)
+
+    def order(self, epoch: int) -> Tensor:
+        """Row numbers [n_rows] in the order in which `epoch` visits them."""
+        if self._order is None or self._order[0] != epoch:
+            device = next(iter(self.columns)).device
+            total = len(next(iter(self.columns)))
+            permutation = torch.randperm(total, generator=generator(self.seed, epoch)).to(device)
+            self._order = (epoch, permutation[: self.n_rows])
+        return self._order[1]
+
+    def group(self, epoch: int, index: int) -> list[Columns]:
+        """Batches `index * steps` up to `(index + 1) * steps` of an epoch, each a NamedTuple like `columns`."""
+        size = self.steps * self.batch_size
+        rows = self.order(epoch)[index * size : (index + 1) * size]
+        gathered = (column[rows].split(self.batch_size) for column in self.columns)
+        return [self.columns._make(iter(batch)) for batch in zip(*gathered, strict=True)]
+
+
+def ratings(data: Interactions) -> Ratings:
+    """The rows of a rating data set as columns for `Batches`."""
+    return Ratings(data.user, data.item, data.rating)

@@ -1,0 +1,67 @@
+"""Lightning data modules: they hold tensors, and name the groups of batches instead of carrying them."""
+
+from collections.abc import Callable
+
+import torch
+from lightning import LightningDataModule
+
+from recsweep.data.batches import Batches, Columns
+from recsweep.data.schema import Interactions, Source, Split
+from recsweep.errors import UserError
+from recsweep.evaluation import Target
+
+
+class InteractionData(LightningDataModule):
+    """A source, split into parts, as batches for training and as targets for evaluation.
+
+    The loader yields group numbers; the module asks `batches` for the group of its epoch. Nothing then depends on how
+    far a loader had been read when a run was interrupted.
+
+    Args:
+        source: reads the data set.
+        split: rows by part.
+        columns: what of the training rows a batch holds.
+        batch_size, steps, limit, seed: see `Batches`.
+        whole: train on the validation part too, and keep none.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        split: Callable[[Interactions, Source], Split],
+        columns: Callable[[Interactions], Columns],
+        *,
+        batch_size: int,
+        steps: int,
+        limit: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.columns = columns
+        self.batching = (batch_size, steps, seed, limit)
+        self.data = source.read()
+        self.split = split(self.data, source)
+        self.train = self.data.take(self.split.train)
+
+    def include_validation(self) -> None:
+        """From here on train on the validation part too; there is nothing left to select by."""
+        rows = torch.cat([self.split.train, self.split.val])
+        self.split = self.split._replace(train=rows, val=rows[:0])
+        self.train = self.data.take(rows)
+
+    def setup(self, stage: str) -> None:
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        columns = self.columns(self.train)
+        self.batches = Batches(columns._make(column.to(device) for column in columns), *self.batching)
+
+    def train_dataloader(self) -> range:
+        return range(len(self.batches))
+
+    def target(self, part: str) -> Target:
+        """The part ("val", "test") that a model is judged on; everything known before it is masked when ranking."""
+        if part == "val":
+            return Target(self.data, seen=self.split.train, held_out=self.split.val, candidates=None)
+        if part == "test":
+            known = torch.cat([self.split.train, self.split.val])
+            return Target(self.data, seen=known, held_out=self.split.test, candidates=self.split.candidates)
+        raise UserError(f"part={part}: allowed are val and test")

@@ -1,0 +1,172 @@
+"""What every trained family shares: grouped optimizer steps, and selection through the one protocol.
+
+TensorBoard tags: `train/loss`, the mean loss of the epoch's rows; `val/<metric>`, the protocol's metrics on the
+validation part; `lr`, the learning rate of the epoch.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer, SparseAdam
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+
+from recsweep.data.batches import Columns
+from recsweep.data.datamodules import InteractionData
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+from recsweep.evaluation import Evaluation, evaluate
+from recsweep.seeding import generator
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """Values of `conf/regularization`; each family uses those that mean something to it."""
+
+    dropout: float
+    weight_decay: float
+    l2: float
+    rating_noise: float
+    embedding_noise: float
+    augmentation: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything a module needs to train that is not its own architecture.
+
+    Args:
+        loss: pure function of tensors, from `losses/`.
+        optimizer: parameters -> Optimizer.
+        scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
+        evaluation: the protocol whose objective selects.
+        seed: of initialisation, dropout and noise.
+    """
+
+    loss: Callable[..., Tensor]
+    regularization: Regularization
+    optimizer: partial[Optimizer]
+    scheduler: partial[Any]
+    evaluation: Evaluation
+    max_epochs: int
+    seed: int
+
+    @property
+    def sparse(self) -> bool:
+        """Whether embeddings must give sparse gradients."""
+        return self.optimizer.func is SparseAdam
+
+    @property
+    def schedule_by_step(self) -> bool:
+        """Whether the schedule moves with every batch rather than every epoch."""
+        return self.scheduler.func is OneCycleLR
+
+
+class RecModule(LightningModule):
+    """A `Scorer` that learns by gradient steps.
+
+    A call of `training_step` works through a whole group of batches: Lightning's cost of a call (0.6 ms and more) is
+    then spread over `trainer.steps_per_call` steps. Only the group's last step goes through Lightning's optimizer
+    wrapper, which is what counts `global_step`; the result does not depend on the grouping.
+
+    A subclass gives `training_loss`, `score` and `score_all`, and names what it can be combined with.
+
+    Args:
+        data: the training rows; sizes, scale and id maps come from here.
+        training: loss, regularisers, optimizer, schedule and protocol.
+    """
+
+    losses: ClassVar[ModuleType]
+    evaluations: ClassVar[tuple[str, ...]]
+    columns: ClassVar[Callable[[Interactions], Columns]]
+
+    def __init__(self, data: Interactions, training: Training) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.training_setup = training
+        self.evaluation = training.evaluation
+        self.ids = identity(data)
+        self.generator = torch.Generator()
+        self.objectives: list[float] = []
+
+    @abstractmethod
+    def training_loss(self, batch: Any) -> Tensor:
+        """The scalar loss of a batch, regularisers included."""
+
+    @abstractmethod
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores [B] of pairs."""
+
+    @abstractmethod
+    def score_all(self, user: Tensor) -> Tensor:
+        """Scores [B, n_items] of the whole catalogue."""
+
+    def configure_optimizers(self) -> Any:
+        setup = self.training_setup
+        optimizer = setup.optimizer(self.parameters())
+        if setup.schedule_by_step:
+            steps = setup.max_epochs * self.trainer.datamodule.batches.n_batches
+            return [optimizer], [setup.scheduler(optimizer, total_steps=steps)]
+        return [optimizer], [setup.scheduler(optimizer)]
+
+    def training_step(self, _: int, index: int) -> None:
+        """One optimizer step for each batch of the group `index`."""
+        if index == 0:
+            self._start_epoch()
+        wrapped = self.optimizers()
+        optimizer = wrapped.optimizer
+        batches = self.trainer.datamodule.batches.group(self.current_epoch, index)
+        for place, batch in enumerate(batches, start=1):
+            loss = self.training_loss(batch)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            (wrapped if place == len(batches) else optimizer).step()
+            if self.training_setup.schedule_by_step:
+                self.lr_schedulers().step()
+            self.loss_sum += loss.detach() * len(batch[0])
+
+    def _start_epoch(self) -> None:
+        self.generator = generator(self.training_setup.seed, self.current_epoch, device=self.device)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def on_train_epoch_end(self) -> None:
+        data: InteractionData = self.trainer.datamodule
+        loss = float(self.loss_sum) / data.batches.n_rows
+        if not math.isfinite(loss):
+            raise UserError(
+                f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
+                "lower optimizer.lr, or raise the regularisation"
+            )
+        self.log("train/loss", loss)
+        self.log("lr", self.optimizers().param_groups[0]["lr"])
+        if len(data.split.val):
+            metrics = evaluate(self, self.evaluation, data.target("val"))
+            self.log_dict({f"val/{name}": value for name, value in metrics.items()})
+            self.objectives.append(metrics[self.evaluation.objective])
+        self._step_schedule()
+
+    def _step_schedule(self) -> None:
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(self.objectives[self.current_epoch])
+        elif not self.training_setup.schedule_by_step:
+            schedule.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["recsweep"] = {"ids": self.ids, "objectives": self.objectives}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.objectives = checkpoint["recsweep"]["objectives"]
+
+
+def identity(data: Interactions) -> dict[str, Tensor | list[str]]:
+    """Raw user and item ids by contiguous id, in types that a checkpoint can hold with `weights_only=True`."""
+    maps = {"user": data.user_ids.raw, "item": data.item_ids.raw}
+    return {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}

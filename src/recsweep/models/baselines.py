@@ -1,0 +1,76 @@
+"""Simple models that every table shows beside the trained ones. They are fitted in closed form, not by steps."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from recsweep.data.schema import Interactions
+
+Shrinkage = Annotated[float, Field(ge=0)]
+
+
+def shrunk_means(data: Interactions, user_shrinkage: float, item_shrinkage: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Global mean, user offsets [n_users] and item offsets [n_items], each pulled towards zero.
+
+    b_i = Σ (r - mu) / (item_shrinkage + |R(i)|), then b_u = Σ (r - mu - b_i) / (user_shrinkage + |R(u)|)
+    (Koren 2010, "Factor in the neighbors", section 2.1). An entity without rows has offset 0.
+    """
+    mean = data.rating.double().mean()
+    item = _offsets(data.rating - mean, data.item, data.n_items, item_shrinkage)
+    user = _offsets(data.rating - mean - item[data.item], data.user, data.n_users, user_shrinkage)
+    return mean.float(), user.float(), item.float()
+
+
+def _offsets(residual: Tensor, entity: Tensor, n: int, shrinkage: float) -> Tensor:
+    total = torch.zeros(n, dtype=torch.float64).index_add_(0, entity, residual.double())
+    count = torch.bincount(entity, minlength=n)
+    return torch.where(count > 0, total / (count + shrinkage).clamp(min=1e-12), 0.0)
+
+
+class Means(nn.Module):
+    """Global mean + user offset + item offset: what a rating model must beat."""
+
+    evaluations = ("rating", "full_ranking", "sampled_99")
+
+    mean: Tensor
+    user: Tensor
+    item: Tensor
+
+    def __init__(self, data: Interactions, *, user_shrinkage: Shrinkage, item_shrinkage: Shrinkage) -> None:
+        super().__init__()
+        self.shrinkage = (user_shrinkage, item_shrinkage)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("user", torch.zeros(data.n_users))
+        self.register_buffer("item", torch.zeros(data.n_items))
+
+    def fit(self, data: Interactions) -> None:
+        self.mean, self.user, self.item = shrunk_means(data, *self.shrinkage)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.mean + self.user[user] + self.item[item]
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.mean + self.user[user, None] + self.item
+
+
+class Popularity(nn.Module):
+    """Ranks items by how many training rows they have, the same for everyone."""
+
+    evaluations = ("full_ranking", "sampled_99")
+
+    count: Tensor
+
+    def __init__(self, data: Interactions) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(data.n_items))
+
+    def fit(self, data: Interactions) -> None:
+        self.count = torch.bincount(data.item, minlength=data.n_items).float()
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.count[item]
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.count.expand(len(user), -1)
