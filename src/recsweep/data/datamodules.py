@@ -1,6 +1,7 @@
 """Lightning data modules: they hold tensors, and name the groups of batches instead of carrying them."""
 
 from collections.abc import Callable
+from copy import copy
 
 import torch
 from lightning import LightningDataModule
@@ -22,7 +23,6 @@ class InteractionData(LightningDataModule):
         split: rows by part.
         columns: what of the training rows a batch holds.
         batch_size, steps, limit, seed: see `Batches`.
-        whole: train on the validation part too, and keep none.
     """
 
     def __init__(
@@ -43,11 +43,13 @@ class InteractionData(LightningDataModule):
         self.split = split(self.data, source)
         self.train = self.data.take(self.split.train)
 
-    def include_validation(self) -> None:
-        """From here on train on the validation part too; there is nothing left to select by."""
+    def whole(self) -> "InteractionData":
+        """The same data with the validation part as part of train: for a refit, when selection is over."""
         rows = torch.cat([self.split.train, self.split.val])
-        self.split = self.split._replace(train=rows, val=rows[:0])
-        self.train = self.data.take(rows)
+        other = copy(self)
+        other.split = self.split._replace(train=rows, val=rows[:0])
+        other.train = self.data.take(rows)
+        return other
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -84,8 +84,9 @@ class RecModule(LightningModule):
     """
 
     losses: ClassVar[ModuleType]
-    evaluations: ClassVar[tuple[str, ...]]
+    evaluations: ClassVar[tuple[type[Evaluation], ...]]
     columns: ClassVar[Callable[[Interactions], Columns]]
+    sparse: ClassVar[bool]
 
     def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from recsweep.data.schema import Interactions
+from recsweep.evaluation import RankingEvaluation, RatingEvaluation
 
 Shrinkage = Annotated[float, Field(ge=0)]
 
@@ -32,7 +33,7 @@ def _offsets(residual: Tensor, entity: Tensor, n: int, shrinkage: float) -> Tens
 class Means(nn.Module):
     """Global mean + user offset + item offset: what a rating model must beat."""
 
-    evaluations = ("rating", "full_ranking", "sampled_99")
+    evaluations = (RatingEvaluation, RankingEvaluation)
 
     mean: Tensor
     user: Tensor
@@ -58,7 +59,7 @@ class Means(nn.Module):
 class Popularity(nn.Module):
     """Ranks items by how many training rows they have, the same for everyone."""
 
-    evaluations = ("full_ranking", "sampled_99")
+    evaluations = (RankingEvaluation,)
 
     count: Tensor
 

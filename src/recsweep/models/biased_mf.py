@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
+from recsweep.evaluation import RankingEvaluation, RatingEvaluation
 from recsweep.layers import Dropout, GaussianNoise, embedding, mlp
 from recsweep.losses import rating as rating_losses
 from recsweep.models.base import RecModule, Training
@@ -35,8 +36,9 @@ class BiasedMF(RecModule):
     """
 
     losses = rating_losses
-    evaluations = ("rating", "full_ranking", "sampled_99")
+    evaluations = (RatingEvaluation, RankingEvaluation)
     columns = staticmethod(ratings)
+    sparse = True
 
     mean: Tensor
     l2: Tensor
@@ -112,6 +114,8 @@ class MLP(BiasedMF):
     Args:
         hidden: widths of the hidden layers.
     """
+
+    sparse = False
 
     def __init__(
         self,

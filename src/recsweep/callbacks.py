@@ -1,0 +1,116 @@
+"""Lightning callbacks: selection, resumable checkpoints, progress."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from recsweep.models.base import RecModule
+
+
+class StopEarly(EarlyStopping):
+    """Early stopping that also stops a run which was interrupted after it had been decided to stop."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
+
+
+def best_checkpoint(folder: Path, objective: str, mode: str) -> ModelCheckpoint:
+    """Keeps the weights of the epoch with the best validation objective in `best.ckpt`."""
+    return ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=objective,
+        mode=mode,
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+class ResumePoint(Checkpoint):
+    """Writes all of the training state to `path` at the end of an epoch, at most every `seconds`, and at the end.
+
+    An interrupted run repeats the epochs since; every draw depends on (seed, epoch) alone, so it repeats them bit for bit.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path = path
+        self.seconds = seconds
+        self.saved_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if time.monotonic() - self.saved_at >= self.seconds:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        partial = self.path.with_suffix(".part")
+        trainer.save_checkpoint(partial)
+        os.replace(partial, self.path)
+        self.saved_at = time.monotonic()
+
+
+class StopAfter(Callback):
+    """Ends training after `epochs` epochs, while schedules still count on `max_epochs`."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch >= self.epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+class EpochProgress(Callback):
+    """One line for the whole training: epochs, the objective now and at its best, time left."""
+
+    def __init__(self, name: str, mode: str) -> None:
+        self.name = name
+        self.best_of = min if mode == "min" else max
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            TextColumn("{task.fields[shown]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        console = Console(stderr=True)
+        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar.start()
+        per_epoch = len(trainer.datamodule.batches)
+        self.task = self.bar.add_task(
+            self.name,
+            total=trainer.max_epochs * per_epoch,
+            completed=trainer.current_epoch * per_epoch,
+            epoch=trainer.current_epoch,
+            epochs=trainer.max_epochs,
+            shown="",
+        )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.bar.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RecModule)
+        objectives, name = module.objectives, module.evaluation.objective
+        shown = f"{name} {objectives[-1]:.4f}, best {self.best_of(objectives):.4f}" if objectives else ""
+        self.bar.update(self.task, epoch=trainer.current_epoch + 1, shown=shown)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self.bar.stop()

@@ -1,0 +1,56 @@
+"""The command line: `recsweep VERB …`. Every mistake of the user ends here as one line and status 2."""
+
+import importlib
+import os
+import sys
+
+from recsweep.errors import UserError
+
+HELP = """recsweep: recommender models side by side under one honest protocol
+
+usage: recsweep VERB [key=value …] [Hydra's flags]
+
+  train [overrides]               one run                     (-m: a sweep over comma-separated values)
+  train run=DIR resume=true       goes on with a run that was interrupted
+  evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under the same or another protocol
+  recommend run=DIR user=ID k=10  the best unseen items of a user
+  report DIR [baseline=NAME]      runs as a table with intervals and paired tests, plots, one HTML file
+  data list                       the data sets there are, and which are on disk
+  data prepare data=NAME          fetches, verifies and summarises one
+
+choices (`recsweep train --help` lists them all): data, split, model, loss, regularization, optimizer, scheduler,
+evaluation, trainer, callbacks, logger, experiment
+
+examples:
+  recsweep train model=svdpp data=ml_100k regularization.dropout=0.2
+  recsweep train -m experiment=rating_synthetic model=biased_mf,svdpp,mlp,means seed=0,1,2
+  recsweep train --cfg job experiment=rating_ml_100k
+
+Raw data lies in $RECSWEEP_DATA_DIR, or in data/ where that is unset; results go to outputs/.
+"""
+
+VERBS = ("train", "evaluate", "recommend", "report", "data")
+
+
+def main() -> int:
+    """Runs the verb that `sys.argv` names; the exit status: 0, 2 for a user's mistake, 130 when interrupted."""
+    verb, *words = sys.argv[1:] or ["--help"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of being printed by Hydra
+    try:
+        if verb in ("--help", "-h", "help"):
+            print(HELP, end="")
+        elif verb not in VERBS:
+            raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
+        else:
+            importlib.import_module(f"recsweep.commands.{verb}").run(words)
+    except UserError as error:
+        print(f"recsweep: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("recsweep: interrupted; `recsweep train run=DIR resume=true` goes on with a run", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""`recsweep evaluate`: the metrics of a finished run's checkpoint."""
+
+import sys
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from recsweep import build, runs
+from recsweep.commands import compose
+
+
+def run(words: list[str]) -> None:
+    """`evaluate run=DIR [overrides]`: the run's own overrides come first, so a later one can change the protocol."""
+    folder = compose.run_folder(words)
+
+    def task(cfg: DictConfig) -> None:
+        metrics = runs.judge(cfg, build.data(cfg), folder)
+        table = Table("metric", "value", title=str(folder))
+        for name, value in metrics.items():
+            table.add_row(name, repr(value))
+        Console().print(table)
+
+    compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)

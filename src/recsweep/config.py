@@ -1,0 +1,250 @@
+"""What a configuration may hold: types, ranges, and which choices go together.
+
+A node with a `_target_` is checked against that target's signature, whose annotations carry the ranges; so a new model,
+loss or data set needs no line here. The remaining groups are described by the classes below.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from recsweep.errors import UserError
+
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Trainer(BaseModel):
+    model_config = STRICT
+    max_epochs: Positive
+    batch_size: Positive
+    accelerator: Literal["auto", "cpu", "cuda"]
+    threads: Positive | None
+    steps_per_call: Positive
+    limit_batches: Positive | None
+    refit: bool
+
+
+class Regularization(BaseModel):
+    model_config = STRICT
+    dropout: Rate
+    weight_decay: NotNegative
+    l2: NotNegative
+    rating_noise: NotNegative
+    embedding_noise: NotNegative
+    augmentation: NotNegative
+
+
+class EarlyStopping(BaseModel):
+    model_config = STRICT
+    patience: Positive | None
+    min_delta: NotNegative
+
+
+class Checkpoint(BaseModel):
+    model_config = STRICT
+    every_seconds: NotNegative
+    max_mb: Annotated[float, Field(gt=0)]
+
+
+class Callbacks(BaseModel):
+    model_config = STRICT
+    early_stopping: EarlyStopping
+    checkpoint: Checkpoint
+    progress: bool
+
+
+class Logger(BaseModel):
+    model_config = STRICT
+    tensorboard: bool
+
+
+class Paths(BaseModel):
+    model_config = STRICT
+    data_dir: str
+
+
+class Config(BaseModel):
+    """The whole configuration. A group that is built from a `_target_` is checked against that target."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    seed: Annotated[int, Field(ge=0)]
+    paths: Paths
+    trainer: Trainer
+    callbacks: Callbacks
+    logger: Logger
+    regularization: Regularization
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    data: dict[str, Any]
+    split: dict[str, Any]
+    evaluation: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+
+
+BUILT = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
+
+TORCH_RANGES: dict[str, Any] = {
+    "lr": Annotated[float, Field(gt=0)],
+    "lr_decay": NotNegative,
+    "eps": Annotated[float, Field(gt=0)],
+    "momentum": Rate,
+    "betas": Annotated[list[Rate], Field(min_length=2, max_length=2)],
+    "nesterov": bool,
+    "fused": bool,
+    "patience": Annotated[int, Field(ge=0)],
+    "factor": Annotated[float, Field(gt=0, le=1)],
+    "min_lr": NotNegative,
+    "T_max": Positive,
+    "eta_min": NotNegative,
+    "step_size": Positive,
+    "gamma": Annotated[float, Field(gt=0, le=1)],
+    "max_lr": Annotated[float, Field(gt=0)],
+    "pct_start": Annotated[float, Field(gt=0, lt=1)],
+    "div_factor": Annotated[float, Field(gt=1)],
+    "final_div_factor": Annotated[float, Field(gt=0)],
+    "cycle_momentum": bool,
+}
+"""Ranges of the arguments of torch's optimizers and schedules, whose own annotations name none."""
+
+
+def conf_dir() -> Path:
+    """The folder `conf/`: beside the source in a checkout, inside the package when installed from a wheel."""
+    package = Path(__file__).parent
+    checkout = package.parents[1] / "conf"
+    return checkout if checkout.is_dir() else package / "conf"
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """The checked configuration of one run; `UserError` for whatever is wrong with it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            cfg = compose("config", overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(one_line(error)) from None
+    check(cfg)
+    return cfg
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises `UserError` for the first wrong key, type, range or combination."""
+    try:
+        node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from None
+    assert isinstance(node, dict)
+    _bind("", Config, node)
+    for group in BUILT:
+        target = get_object(node[group]["_target_"])
+        arguments = {key: value for key, value in node[group].items() if key not in ("_target_", "_partial_")}
+        _bind(f"{group}.", _schema(target, "_partial_" in node[group]), arguments)
+    _check_combination(cfg)
+
+
+def _schema(target: Any, partial: bool) -> type[BaseModel]:
+    """What of a target's signature the configuration fills in: of a partial one, the keyword-only arguments."""
+    signature = inspect.signature(target).parameters.values()
+    ours = target.__module__.startswith("recsweep.")
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for argument in signature:
+        if not ours:
+            fields[argument.name] = (TORCH_RANGES.get(argument.name, Any), None)
+        elif argument.kind is argument.KEYWORD_ONLY or not partial:
+            default = ... if argument.default is argument.empty else argument.default
+            fields[argument.name] = (hints[argument.name], default)
+    return create_model(target.__name__, __config__=STRICT, **fields)
+
+
+def _bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
+    try:
+        schema.model_validate(node)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = prefix + ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{key}: no such key; there are {', '.join(schema.model_fields)}") from None
+        if first["type"] == "missing":
+            raise UserError(f"{key} is missing") from None
+        raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
+
+
+def _check_combination(cfg: DictConfig) -> None:
+    model = get_object(cfg.model._target_)
+    evaluation = get_object(cfg.evaluation._target_)
+    if evaluation not in model.evaluations:
+        fitting = _choices("evaluation", lambda target: target in model.evaluations)
+        raise UserError(f"model {model.__name__} cannot be judged by {evaluation.__name__}: evaluation={fitting}")
+    losses = getattr(model, "losses", None)
+    if losses and get_object(cfg.loss._target_).__module__ != losses.__name__:
+        fitting = _choices("loss", lambda target: target.__module__ == losses.__name__)
+        raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
+    shipped = get_object(cfg.data._target_).ships
+    if "name" in cfg.split and cfg.split.name not in shipped:
+        fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
+        raise UserError(
+            f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*shipped, fitting]))}"
+        )
+    if losses:
+        _check_optimizer(cfg, model)
+    if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
+    for group in ("data", "split", "evaluation"):
+        _construct(group, cfg[group])
+
+
+def _check_optimizer(cfg: DictConfig, model: Any) -> None:
+    optimizer = _construct("optimizer", cfg.optimizer)
+    weight_decay = cfg.regularization.weight_decay
+    if optimizer.func is torch.optim.SparseAdam:
+        if weight_decay:
+            raise UserError(f"regularization.weight_decay={weight_decay}: SparseAdam knows none; set it to 0")
+        if not model.sparse:
+            raise UserError(f"model {model.__name__} has dense layers, which SparseAdam cannot train: take adamw")
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"optimizer: {error}") from None
+
+
+def _construct(group: str, node: DictConfig) -> Any:
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        cause = error.__cause__
+        raise UserError(str(cause) if isinstance(cause, UserError) else f"{group}: {cause}") from None
+
+
+def _choices(group: str, fits: Callable[[Any], bool]) -> str:
+    """Names of the YAML files of a group whose target fits, joined by |."""
+    names = []
+    for path in sorted((conf_dir() / group).glob("*.yaml")):
+        target = OmegaConf.load(path).get("_target_")
+        if target and fits(get_object(target)):
+            names.append(path.stem)
+    return "|".join(names)
+
+
+def one_line(error: Exception) -> str:
+    """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
+    cause = error.__cause__
+    if isinstance(cause, ConfigKeyError) and cause.parent_node is not None:
+        keys = ", ".join(map(str, cause.parent_node))
+        return f"{cause.full_key}: no such key; there are {keys}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no default: give {error.full_key}=..."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(line for line in lines if not line.startswith(("See https", "Set the env", "To append")))
