@@ -1,0 +1,81 @@
+"""The truth behind `synthetic`: expected ratings and the exposure policy, both in closed form.
+
+A rating is MEAN + user bias + item bias + match + Gaussian noise, rounded and clipped to 1..5, with the match
+⟨p_u, q_i⟩. Popularity offers user u an item i, and u accepts it with a probability that grows with their match,
+so the policy is P(i | u) = pop_i · accept_ui / Σ_j pop_j · accept_uj.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MEAN = 2.95  # stars
+MATCH_STD = 0.75  # of ⟨p_u, q_i⟩ over all pairs, in stars
+ACCEPT_SLOPE, ACCEPT_OFFSET = 1.5, 1.5  # accept_ui = sigmoid(slope · match_ui / MATCH_STD - offset)
+
+
+@dataclass(frozen=True)
+class SyntheticTruth:
+    """The generative model itself, as a scorer and as the policy that exposed users to items.
+
+    Args:
+        user_factors, item_factors: [n_users, d] and [n_items, d].
+        user_bias, item_bias: [n_users] and [n_items], in stars.
+        slots: [n_items] int64, above 0: popularity, an offer is item i with probability slots_i / Σ slots.
+        noise: standard deviation of the rating's noise, in stars.
+    """
+
+    user_factors: Tensor
+    item_factors: Tensor
+    user_bias: Tensor
+    item_bias: Tensor
+    slots: Tensor
+    noise: float
+
+    def match(self, user: Tensor, item: Tensor) -> Tensor:
+        """Match ⟨p_u, q_i⟩ [B], in stars, of users [B] and items [B]."""
+        return (self.user_factors.index_select(0, user) * self.item_factors.index_select(0, item)).sum(-1)
+
+    def match_all(self, user: Tensor) -> Tensor:
+        """Match [B, n_items] of users [B] with every item."""
+        return self.user_factors[user] @ self.item_factors.T
+
+    def latent(self, user: Tensor, item: Tensor) -> Tensor:
+        """Expected stars [B] before rounding and clipping, of users [B] and items [B]."""
+        return MEAN + self.user_bias[user] + self.item_bias[item] + self.match(user, item)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Expected rating [B], after rounding and clipping, of users [B] and items [B]."""
+        return expected_rating(self.latent(user, item), self.noise)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        """Expected rating [B, n_items] of users [B] and every item."""
+        latent = MEAN + self.user_bias[user, None] + self.item_bias + self.match_all(user)
+        return expected_rating(latent, self.noise)
+
+    def propensity(self, user: Tensor) -> Tensor:
+        """P(i | u) [B, n_items] float64 of the first draw of the exposure policy; rows sum to 1."""
+        weight = self.slots * acceptance(self.match_all(user)).double()
+        return weight / weight.sum(-1, keepdim=True)
+
+
+def expected_rating(latent: Tensor, noise: float) -> Tensor:
+    """Expectation of round-and-clip(latent + noise · ε) on 1..5, ε standard normal.
+
+    E = 1 + Σ_{k=1..4} P(rating > k), and a rating is above k where latent + noise · ε > k + ½.
+
+    Args:
+        latent: [...] expected stars before rounding and clipping.
+        noise: standard deviation, above 0.
+
+    >>> expected_rating(torch.tensor([3.0, -50.0, 50.0]), 0.7)
+    tensor([3., 1., 5.])
+    """
+    above = latent[..., None] - torch.arange(1.5, 5.0, device=latent.device)
+    return 1 + torch.special.ndtr(above / noise).sum(-1)
+
+
+def acceptance(match: Tensor) -> Tensor:
+    """Probability that a user accepts an offered item, in (0, 1), by their match in stars (any shape)."""
+    return torch.sigmoid(ACCEPT_SLOPE / MATCH_STD * match - ACCEPT_OFFSET)
