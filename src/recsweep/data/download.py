@@ -1,0 +1,151 @@
+"""Published archives: fetched once, resumed where they broke off, verified, and unpacked in one step."""
+
+import logging
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pooch
+import requests
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from recsweep.errors import UserError
+
+_CHUNK = 1 << 16  # bytes; a break loses less than one
+_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
+
+pooch.get_logger().setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip on the web that holds one folder.
+
+    Args:
+        url: of the zip.
+        md5: its published checksum; None where the publisher renews the file under the same name, which then
+            is only checked for whole members (each has a CRC) and for `members`.
+        members: files that the folder must hold.
+    """
+
+    url: str
+    md5: str | None
+    members: tuple[str, ...]
+
+
+def fetch(archive: Archive, folder: Path) -> Path:
+    """`folder` with the unpacked files; no network is touched where it is there already.
+
+    The zip is taken from beside the folder if somebody put it there, else downloaded into `<zip>.part`,
+    which a later call continues. Jobs that start side by side wait for the first one. The folder appears
+    in one rename.
+
+    Raises:
+        UserError: offline, a wrong checksum, a truncated or unsafe zip, a disk that cannot be written to.
+    """
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():
+                _download_and_unpack(archive, folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _download_and_unpack(archive: Archive, folder: Path) -> None:
+    zip_path = folder.with_name(archive.url.rpartition("/")[2])
+    by_hand = zip_path.exists()
+    _retrieve(archive, zip_path, folder)
+    try:
+        _unpack(zip_path, archive, folder)
+    finally:
+        if not by_hand:
+            zip_path.unlink()
+
+
+def _retrieve(archive: Archive, zip_path: Path, folder: Path) -> None:
+    try:
+        pooch.retrieve(
+            archive.url,
+            known_hash=archive.md5 and f"md5:{archive.md5}",
+            fname=zip_path.name,
+            path=zip_path.parent,
+            downloader=partial(_download, part=zip_path.with_name(f"{zip_path.name}.part")),
+        )
+    except requests.RequestException as error:
+        status = error.response.status_code if error.response is not None else None
+        reason = f"HTTP {status}" if status else type(error).__name__
+        raise UserError(
+            f"cannot download {archive.url} ({reason}): run again to go on where it stopped, or put the "
+            f"zip at {zip_path} or its files into {folder} by hand (RECSWEEP_DATA_DIR names the data folder)"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"{archive.url}: not the published file (its md5 is not {archive.md5}); run again"
+        ) from error
+
+
+def _download(url: str, output: str, _: object, *, part: Path) -> None:
+    """A pooch downloader that goes on where `part` ends."""
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # longer than the file: left by another version of it
+            return _download(url, output, _, part=part)
+        response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:
+            done = 0
+        _stream(response, part, done)
+    os.replace(part, output)
+
+
+def _stream(response: requests.Response, part: Path, done: int) -> None:
+    length = response.headers.get("Content-Length")
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    with (
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        part.open("ab" if done else "wb") as file,
+    ):
+        task = progress.add_task(part.stem, total=int(length) + done if length else None, completed=done)
+        for chunk in response.iter_content(_CHUNK):
+            file.write(chunk)
+            progress.advance(task, len(chunk))
+
+
+def _unpack(zip_path: Path, archive: Archive, folder: Path) -> None:
+    """Unpack beside the target, verify, rename."""
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        try:
+            with zipfile.ZipFile(zip_path) as content:
+                _check_paths(content, zip_path, Path(temporary))
+                content.extractall(temporary)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise UserError(
+                f"{zip_path}: a truncated or damaged zip ({error}); it must be fetched anew"
+            ) from error
+        roots = [
+            path
+            for path in Path(temporary).iterdir()
+            if all((path / name).is_file() for name in archive.members)
+        ]
+        if not roots:
+            raise UserError(f"{zip_path}: holds no folder with {', '.join(archive.members)}")
+        os.replace(roots[0], folder)
+
+
+def _check_paths(content: zipfile.ZipFile, zip_path: Path, target: Path) -> None:
+    for name in content.namelist():
+        if not (target / name).resolve().is_relative_to(target.resolve()):
+            raise UserError(
+                f"{zip_path}: unsafe member {name!r}, which would be written outside of the folder"
+            )

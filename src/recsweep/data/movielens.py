@@ -1,0 +1,239 @@
+"""The MovieLens releases of GroupLens in their own file formats (https://grouplens.org/datasets/movielens/).
+
+Every release: ids in the order of the sorted raw ids, movies that nobody rated included; per movie its title,
+`year` and `genres`; per user, in 100K and 1M, gender, age, occupation and zip. Reference: F. M. Harper and
+J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recsweep.data.assemble import assemble, not_shipped, rows_of
+from recsweep.data.download import Archive, fetch
+from recsweep.data.features import Encoded, Entities, as_features, by_id, categorical, multi_hot
+from recsweep.data.files import CSV, FLOAT, INT, TEXT, Format, Sheet, read_text
+from recsweep.data.schema import Interactions, Split
+from recsweep.data.validate import Duplicates
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+TAB = Format(separator="\t", header=False, encoding="latin-1", quoted=False)
+PIPE = Format(separator="|", header=False, encoding="latin-1", quoted=False)
+DAT_LATIN = Format(separator="::", header=False, encoding="latin-1", quoted=False)
+DAT_UTF = Format(separator="::", header=False, encoding="utf-8", quoted=False)
+RATING_TYPES = {"user": INT, "item": INT, "rating": FLOAT, "timestamp": INT}
+USER_FEATURES = ("gender", "age", "occupation", "zip")
+
+
+@dataclass(frozen=True)
+class MovieLens(ABC):
+    """One release: where it comes from, and how its files read.
+
+    Args:
+        folder: the unpacked files; fetched from GroupLens where it is missing.
+        duplicates: what to do with a repeated pair, see `validate.one_rating_a_pair`.
+    """
+
+    folder: str
+    duplicates: Duplicates
+
+    name: ClassVar[str]
+    archive: ClassVar[Archive]
+    scale: ClassVar[tuple[float, float]]
+    ships: ClassVar[tuple[str, ...]] = ()
+
+    def ready(self) -> bool:
+        """Whether all files that `read` needs are on disk."""
+        return all((Path(self.folder) / member).is_file() for member in self.archive.members)
+
+    def read(self) -> Interactions:
+        """The whole data set, validated; fetched first where its folder is missing."""
+        folder = fetch(self.archive, Path(self.folder))
+        return assemble(
+            self.name,
+            self._ratings(folder),
+            self.scale,
+            self.duplicates,
+            self._users(folder),
+            self._items(folder),
+        )
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        """`UserError`: this release ships no split."""
+        raise not_shipped(self, name)
+
+    @abstractmethod
+    def _ratings(self, folder: Path) -> Sheet: ...
+
+    @abstractmethod
+    def _items(self, folder: Path) -> Entities: ...
+
+    def _users(self, folder: Path) -> Entities | None:
+        return None
+
+
+class ML100K(MovieLens):
+    """MovieLens 100K (1998): 943 users, 1,682 movies; ships u1 to u5, ua and ub, without validation."""
+
+    name = "ml_100k"
+    archive = Archive(
+        f"{GROUPLENS}/ml-100k.zip",
+        md5="0e33842e24a9c977be4e0107933c0723",
+        members=("u.data", "u.item", "u.user", "u.genre"),
+    )
+    scale = (1.0, 5.0)
+    ships = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        """Rows of the published `<name>.base` and `<name>.test`; validation is empty."""
+        if name not in self.ships:
+            raise not_shipped(self, name)
+        base, test = (
+            rows_of(read_text(Path(self.folder) / f"{name}.{part}", TAB, RATING_TYPES), data)
+            for part in ("base", "test")
+        )
+        return Split(train=base, val=torch.empty(0, dtype=torch.int64), test=test)
+
+    def _ratings(self, folder: Path) -> Sheet:
+        return read_text(folder / "u.data", TAB, RATING_TYPES)
+
+    def _users(self, folder: Path) -> Entities:
+        types = {"user": INT, "age": INT, "gender": TEXT, "occupation": TEXT, "zip": TEXT}
+        return _users(read_text(folder / "u.user", PIPE, types))
+
+    def _items(self, folder: Path) -> Entities:
+        genres = tuple(read_text(folder / "u.genre", PIPE, {"genre": TEXT, "place": INT}).frame["genre"])
+        types = {
+            "item": INT,
+            "title": TEXT,
+            "date": TEXT,
+            "video_date": TEXT,
+            "url": TEXT,
+            **dict.fromkeys(genres, INT),
+        }
+        sheet = read_text(folder / "u.item", PIPE, types)
+        ids, frame = by_id(sheet, "item")
+        flags = torch.tensor(frame[list(genres)].to_numpy(dtype="float32"))
+        return _items(sheet, ids, frame["title"], frame["date"].str[-4:], (flags, genres))
+
+
+class ML1M(MovieLens):
+    """MovieLens 1M (2003): 6,040 users, 3,883 movies, of which 3,706 are rated."""
+
+    name = "ml_1m"
+    archive = Archive(
+        f"{GROUPLENS}/ml-1m.zip",
+        md5="c4d9eecfca2ab87c1945afe126590906",
+        members=("ratings.dat", "movies.dat", "users.dat"),
+    )
+    scale = (1.0, 5.0)
+
+    def _ratings(self, folder: Path) -> Sheet:
+        return read_text(folder / "ratings.dat", DAT_LATIN, RATING_TYPES)
+
+    def _users(self, folder: Path) -> Entities:
+        types = {"user": INT, "gender": TEXT, "age": INT, "occupation": INT, "zip": TEXT}
+        return _users(read_text(folder / "users.dat", DAT_LATIN, types))
+
+    def _items(self, folder: Path) -> Entities:
+        return _listed_items(_dat_items(folder, DAT_LATIN))
+
+
+class ML10M(MovieLens):
+    """MovieLens 10M (2009): half stars, no user features; its archive unpacks to `ml-10M100K`."""
+
+    name = "ml_10m"
+    archive = Archive(
+        f"{GROUPLENS}/ml-10m.zip",
+        md5="ce571fd55effeba0271552578f2648bd",
+        members=("ratings.dat", "movies.dat"),
+    )
+    scale = (0.5, 5.0)
+
+    def _ratings(self, folder: Path) -> Sheet:
+        return read_text(folder / "ratings.dat", DAT_UTF, RATING_TYPES)
+
+    def _items(self, folder: Path) -> Entities:
+        return _listed_items(_dat_items(folder, DAT_UTF))
+
+
+class MovieLensCSV(MovieLens):
+    """The releases since 20M: CSV files with a header, half stars, no user features."""
+
+    scale = (0.5, 5.0)
+
+    def _ratings(self, folder: Path) -> Sheet:
+        types = {"userId": INT, "movieId": INT, "rating": FLOAT, "timestamp": INT}
+        return read_text(folder / "ratings.csv", CSV, types).renamed({"userId": "user", "movieId": "item"})
+
+    def _items(self, folder: Path) -> Entities:
+        sheet = read_text(folder / "movies.csv", CSV, {"movieId": INT, "title": TEXT, "genres": TEXT})
+        return _listed_items(sheet.renamed({"movieId": "item"}))
+
+
+class ML20M(MovieLensCSV):
+    """MovieLens 20M (2016): 138,493 users, 27,278 movies."""
+
+    name = "ml_20m"
+    archive = Archive(
+        f"{GROUPLENS}/ml-20m.zip",
+        md5="cd245b17a1ae2cc31bb14903e1204af3",
+        members=("ratings.csv", "movies.csv"),
+    )
+
+
+class ML25M(MovieLensCSV):
+    """MovieLens 25M (2019): 162,541 users, 62,423 movies."""
+
+    name = "ml_25m"
+    archive = Archive(
+        f"{GROUPLENS}/ml-25m.zip",
+        md5="6b51fb2759a8657d3bfcbfc42b592ada",
+        members=("ratings.csv", "movies.csv"),
+    )
+
+
+class ML32M(MovieLensCSV):
+    """MovieLens 32M (2024): 200,948 users, 87,585 movies."""
+
+    name = "ml_32m"
+    archive = Archive(
+        f"{GROUPLENS}/ml-32m.zip",
+        md5="d472be332d4daa821edc399621853b57",
+        members=("ratings.csv", "movies.csv"),
+    )
+
+
+class MLLatestSmall(MovieLensCSV):
+    """MovieLens latest-small: some 100,000 ratings. GroupLens renews it, so no checksum can be fixed here."""
+
+    name = "ml_latest_small"
+    archive = Archive(f"{GROUPLENS}/ml-latest-small.zip", md5=None, members=("ratings.csv", "movies.csv"))
+
+
+def _users(sheet: Sheet) -> Entities:
+    ids, frame = by_id(sheet, "user")
+    features = as_features({name: categorical(frame[name]) for name in USER_FEATURES})
+    return Entities(ids, str(sheet.path), features)
+
+
+def _dat_items(folder: Path, form: Format) -> Sheet:
+    return read_text(folder / "movies.dat", form, {"item": INT, "title": TEXT, "genres": TEXT})
+
+
+def _listed_items(sheet: Sheet) -> Entities:
+    """Movies of a table with title and `|`-separated genres; the year stands at the end of the title."""
+    ids, frame = by_id(sheet, "item")
+    years = frame["title"].str.extract(r"\((\d{4})\)\s*$", expand=False)
+    genres = frame["genres"].replace("(no genres listed)", "")
+    return _items(sheet, ids, frame["title"], years, multi_hot(genres))
+
+
+def _items(sheet: Sheet, ids: np.ndarray, titles: pd.Series, years: pd.Series, genres: Encoded) -> Entities:
+    features = as_features({"year": categorical(years), "genres": genres})
+    return Entities(ids, str(sheet.path), features, tuple(titles.str.strip()))

@@ -1,0 +1,98 @@
+"""The leave-one-out files of Neural Collaborative Filtering (He et al., WWW 2017) for MovieLens 1M.
+
+The published negatives are kept as they are: 156 of their 597,960 are in fact interactions of that user.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsweep.data.assemble import assemble, not_shipped, rows_of
+from recsweep.data.files import INT, TEXT, Sheet, read_text
+from recsweep.data.movielens import RATING_TYPES, TAB
+from recsweep.data.schema import Interactions, Split
+from recsweep.data.validate import Duplicates
+from recsweep.errors import UserError
+
+N_NEGATIVES = 99
+NEGATIVES = [f"negative_{place}" for place in range(1, N_NEGATIVES + 1)]
+
+
+@dataclass(frozen=True)
+class NCFMovieLens1M:
+    """Train rows, then one test row a user, each with 99 sampled negatives.
+
+    Args:
+        folder: `ml-1m.train.rating`, `ml-1m.test.rating` and `ml-1m.test.negative`, put there by hand: their
+            authors publish no archive of them.
+        duplicates: what to do with a repeated pair, see `validate.one_rating_a_pair`.
+    """
+
+    folder: str
+    duplicates: Duplicates
+
+    name: ClassVar[str] = "ncf_ml_1m"
+    ships: ClassVar[tuple[str, ...]] = ("given",)
+    url: ClassVar[str] = "https://github.com/hexiangnan/neural_collaborative_filtering/tree/master/Data"
+
+    def ready(self) -> bool:
+        """Whether all three files are on disk."""
+        return all(self._path(part).is_file() for part in ("train.rating", "test.rating", "test.negative"))
+
+    def read(self) -> Interactions:
+        """Train and test rows as one data set, validated."""
+        if not Path(self.folder).is_dir():
+            raise UserError(f"{self.folder}: no such folder; put the ml-1m.* files of {self.url} there")
+        both = self._ratings("train").followed_by(self._ratings("test"))
+        return assemble(self.name, both, (1.0, 5.0), self.duplicates)
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        """`given`: the published test rows with candidates [n_test, 99]; of the rest, each user's last row in
+        time (of equal times, the last in the file) is validation.
+        """
+        if name not in self.ships:
+            raise not_shipped(self, name)
+        test_sheet = self._ratings("test")
+        test = rows_of(test_sheet, data)
+        rest = torch.ones(len(data), dtype=torch.bool)
+        rest[test] = False
+        val, train = _last_of_each_user(rest.nonzero().flatten(), data)
+        return Split(train, val, test, self._negatives(test_sheet, data))
+
+    def _ratings(self, part: str) -> Sheet:
+        return read_text(self._path(f"{part}.rating"), TAB, RATING_TYPES)
+
+    def _negatives(self, test: Sheet, data: Interactions) -> Tensor:
+        """Item ids [n_test, 99]; the first field of each line names the test row it belongs to."""
+        sheet = read_text(self._path("test.negative"), TAB, {"pair": TEXT, **dict.fromkeys(NEGATIVES, INT)})
+        user, item = (test.frame[name].astype("str") for name in ("user", "item"))
+        pair = "(" + user + "," + item + ")"
+        if len(pair) != len(sheet.frame):
+            raise UserError(
+                f"{sheet.path}: {len(sheet.frame)} lines, allowed: the {len(pair)} lines of {test.path}"
+            )
+        wrong = (pair != sheet.frame["pair"]).to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            found = sheet.frame["pair"].iloc[row]
+            raise UserError(f"{sheet.where(row)}: {found}, allowed: {pair.iloc[row]} as in {test.where(row)}")
+        return data.item_ids.encode(sheet.frame[NEGATIVES].to_numpy().ravel()).reshape(-1, N_NEGATIVES)
+
+    def _path(self, part: str) -> Path:
+        return Path(self.folder) / f"ml-1m.{part}"
+
+
+def _last_of_each_user(rows: Tensor, data: Interactions) -> tuple[Tensor, Tensor]:
+    """The last of `rows` by time of each user who has two or more, and the others, both in file order."""
+    assert data.timestamp is not None, "the files have times"
+    user, timestamp = data.user[rows].numpy(), data.timestamp[rows].numpy()
+    order = np.lexsort((timestamp, user))  # stable, so equal times stay in file order
+    ordered = user[order]
+    last = np.append(ordered[1:] != ordered[:-1], True) & np.append(False, ordered[1:] == ordered[:-1])
+    held_out = torch.zeros(len(rows), dtype=torch.bool)
+    held_out[order[last]] = True
+    return rows[held_out], rows[~held_out]

@@ -1,0 +1,80 @@
+"""Checks on a table of ratings before it becomes tensors: values in range, and one rating a pair."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandera.errors import SchemaError
+from pandera.pandas import Check, Column, DataFrameSchema
+
+from recsweep.data.files import Sheet
+from recsweep.errors import UserError
+
+Duplicates = Literal["error", "last", "mean"]
+
+_FINITE = (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max))
+
+
+def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
+    """`UserError` at the first missing value, rating outside `scale` or negative timestamp.
+
+    Args:
+        sheet: columns user, item, and optionally rating and timestamp (seconds).
+        scale: lowest and highest allowed rating; None allows any finite number.
+    """
+    low, high = scale or _FINITE
+    schema = DataFrameSchema(
+        {
+            "user": Column(),
+            "item": Column(),
+            "rating": Column(checks=Check.in_range(low, high), required=False),
+            "timestamp": Column(checks=Check.ge(0), required=False),
+        }
+    )
+    try:
+        schema.validate(sheet.frame, inplace=True)
+    except SchemaError as error:
+        column = str(error.schema.name)
+        case = error.failure_cases.iloc[0]
+        allowed = {
+            "rating": f"{low:g} to {high:g}" if scale else "finite numbers",
+            "timestamp": "seconds since 1970, 0 or more",
+        }.get(column, "an id in every row")
+        value = "missing" if pd.isna(case["failure_case"]) else f"{case['failure_case']:g}"
+        raise UserError(f"{sheet.where(int(case['index']), column)}: {value}, allowed: {allowed}") from error
+
+
+def one_rating_a_pair(
+    sheet: Sheet, pair: np.ndarray, policy: Duplicates
+) -> tuple[np.ndarray | slice, np.ndarray]:
+    """Which rows stay, so that no (user, item) pair stands twice, and their ratings.
+
+    Args:
+        sheet: columns rating and optionally timestamp, N rows.
+        pair: [N] int64, equal where user and item are.
+        policy: `error` stops at the first repeated pair; `last` keeps the latest row of a pair (of equal
+            times, the one further down the file); `mean` keeps that row too, with the mean of the ratings.
+
+    Returns:
+        rows [M] kept, in file order (a full slice if nothing repeats), and ratings [M] float64.
+    """
+    rating = sheet.frame["rating"].to_numpy()
+    ordered = np.sort(pair)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return slice(None), rating
+    if policy == "error":
+        row = int(pd.Series(pair).duplicated().to_numpy().argmax())
+        first = int((pair == pair[row]).argmax())
+        user, item = (sheet.frame[name].iloc[row] for name in ("user", "item"))
+        raise UserError(
+            f"{sheet.where(row)}: user {user} and item {item} stand already in {sheet.where(first)}; "
+            "data.duplicates=last keeps the latest, data.duplicates=mean averages"
+        )
+    order = np.argsort(pair, kind="stable")
+    if "timestamp" in sheet.frame:
+        order = np.lexsort((sheet.frame["timestamp"].to_numpy(), pair))
+    last = np.append(np.diff(pair[order]) != 0, True)
+    if policy == "mean":
+        rating = pd.Series(rating).groupby(pair).transform("mean").to_numpy()
+    rows = np.sort(order[last])
+    return rows, rating[rows]

@@ -1,0 +1,148 @@
+"""Tables of the user's own: CSV and Parquet give the same data, and each mistake its message."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recsweep.data.tables import Table
+from recsweep.errors import UserError
+
+HEADER = "who,film,stars,when\n"
+FRAME = pd.DataFrame(
+    {
+        "when": [5, 6, 7],
+        "stars": [2.0, 4.5, 3.0],
+        "film": ["b", "a", "a"],
+        "who": [30, 10, 30],
+        "note": ["x", "y", "z"],
+    }
+)
+USERS = pd.DataFrame({"who": [30, 20, 10], "age": [40, 50.5, 60], "city": ["Ulm", None, "Bonn"]})
+
+
+def table(path: Path, **changes: Any) -> Table:
+    settings = {
+        "user": "who", "item": "film", "rating": "stars", "timestamp": "when", "rating_scale": None,
+        "user_features": None, "item_features": None, "duplicates": "error",
+    }  # fmt: skip
+    return Table(str(path), **(settings | changes))
+
+
+def save(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_named_columns_ids_and_features(tmp_path: Path, suffix: str) -> None:
+    users = save(USERS, tmp_path / f"users{suffix}")
+    source = table(save(FRAME, tmp_path / f"t{suffix}"), user_features={"path": str(users), "id": "who"})
+    assert source.ready()
+    data = source.read()
+    assert data.user_ids.raw.tolist() == [10, 20, 30]  # 20 rated nothing
+    assert data.item_ids.raw.tolist() == ["a", "b"]
+    assert data.user.tolist() == [2, 0, 2] and data.item.tolist() == [1, 0, 0]
+    assert data.rating.tolist() == [2.0, 4.5, 3.0]
+    assert data.timestamp is not None and data.timestamp.tolist() == [5, 6, 7]
+    assert data.rating_scale == (2.0, 4.5)
+    assert data.user_features is not None
+    assert data.user_features.columns["age"].tolist() == [60.0, 50.5, 40.0]
+    assert data.user_features.columns["city"].tolist() == [0, 2, 1]
+    assert dict(data.user_features.labels) == {"city": ("Bonn", "Ulm", "unknown")}
+
+
+def test_implicit_feedback_without_times(tmp_path: Path) -> None:
+    data = table(save(FRAME, tmp_path / "t.csv"), rating=None, timestamp=None).read()
+    assert data.rating.tolist() == [1, 1, 1]
+    assert data.rating_scale == (0.0, 1.0)
+    assert data.timestamp is None
+
+
+def test_parquet_categories_are_text_ids(tmp_path: Path) -> None:
+    path = save(FRAME.astype({"film": "category"}), tmp_path / "t.parquet")
+    assert table(path).read().item_ids.raw.tolist() == ["a", "b"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\ufeffwho,film,stars,when\n1,a,2,3\n", "utf-8")
+    assert len(table(tmp_path / "t.csv").read()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("who,film,when\n1,a,3\n", {}, r"t\.csv: no column 'stars'; the file has who, film, when$"),
+        (HEADER + "1,a,2,3\n2,a,bad,4\n", {}, r"t\.csv, line 3, column stars: 'bad', allowed: numbers$"),
+        (HEADER + "1,a,2,3.5\n", {}, r"t\.csv, line 2, column when: '3\.5', allowed: whole numbers$"),
+        (HEADER + "1,a,nan,3\n", {}, r"line 2, column stars: missing, allowed: finite numbers$"),
+        (HEADER + "1,a,inf,3\n", {}, r"line 2, column stars: inf, allowed: finite numbers$"),
+        (HEADER + "1,a,,3\n", {"rating_scale": [1, 5]}, r"column stars: missing, allowed: 1 to 5$"),
+        (HEADER + "1,a,7,3\n", {"rating_scale": [1, 5]}, r"column stars: 7, allowed: 1 to 5$"),
+        (HEADER + "1,a,2,-3\n", {}, r"line 2, column when: -3, allowed: seconds since 1970, 0 or more$"),
+        (HEADER + ",a,2,3\n", {}, r"line 2, column who: missing, allowed: an id in every row$"),
+        (HEADER + "1.5,a,2,3\n", {}, r"column who: ids of type float64, allowed: whole numbers or text$"),
+        (HEADER + "1,a,2\n", {}, r"t\.csv, line 2: 3 fields, allowed: 4 fields separated by ','$"),
+        (HEADER, {}, r"t\.csv: the file has no rows$"),
+        ("", {}, r"t\.csv: the file is empty$"),
+        (HEADER + "1,a,2,3\n", {"item": "who"}, r"'who', 'who', 'stars', 'when'\], allowed: each once$"),
+        (HEADER + "1,a,2,3\n", {"rating_scale": [5, 1]}, r"data\.rating_scale=\[5, 1\]"),
+    ],
+)  # fmt: skip
+def test_bad_csv(tmp_path: Path, text: str, changes: dict[str, Any], message: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        table(tmp_path / "t.csv", **changes).read()
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(HEADER.encode() + b"1,a,2,3\n2,\xe9,2,3\n")
+    with pytest.raises(UserError, match=r"t\.csv, line 3: not utf-8, which this file must be written in$"):
+        table(tmp_path / "t.csv").read()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"stars": ["2", "x", "3"]}, r"t\.parquet, row 2, column stars: 'x', allowed: numbers$"),
+        ({"stars": [2.0, None, 3.0]}, r"t\.parquet, row 2, column stars: missing"),
+        ({"when": [5, -6, 7]}, r"t\.parquet, row 2, column when: -6, allowed: seconds"),
+    ],
+)
+def test_bad_parquet(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        table(save(FRAME.assign(**columns), tmp_path / "t.parquet")).read()
+
+
+def test_a_truncated_parquet_file(tmp_path: Path) -> None:
+    path = save(FRAME, tmp_path / "t.parquet")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="not a Parquet file, or a truncated one"):
+        table(path).read()
+
+
+def test_another_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"t\.xlsx: unknown kind of table, allowed: \.csv, \.parquet"):
+        table(tmp_path / "t.xlsx").read()
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        ("who,age\n10,1\n", r"line 2, column who: unknown user 30, allowed: the 1 users .*, ids 10 to 10$"),
+        ("who,age\nx,1\n", r"t\.csv: user ids are whole numbers, but text in .*users\.csv$"),
+        ("who,age\n10,1\n30,2\n10,3\n", r"users\.csv, line 4, column who: an id for the second time"),
+        ("who,age\n10,1\n30,\n", r"users\.csv, line 3, column age: missing, allowed: finite numbers$"),
+        ("id,age\n10,1\n", r"users\.csv: no column 'who'; the file has id, age$"),
+    ],
+)  # fmt: skip
+def test_bad_feature_tables(tmp_path: Path, users: str, message: str) -> None:
+    (tmp_path / "users.csv").write_text(users)
+    features = {"path": str(tmp_path / "users.csv"), "id": "who"}
+    with pytest.raises(UserError, match=message):
+        table(save(FRAME, tmp_path / "t.csv"), user_features=features).read()
