@@ -1,8 +1,6 @@
 """The truth behind `synthetic`: expected ratings and the exposure policy, both in closed form.
 
-A rating is MEAN + user bias + item bias + match + Gaussian noise, rounded and clipped to 1..5, with the match
-⟨p_u, q_i⟩. Popularity offers user u an item i, and u accepts it with a probability that grows with their match,
-so the policy is P(i | u) = pop_i · accept_ui / Σ_j pop_j · accept_uj.
+`synthetic.py` tells the model; here is what follows from it without drawing anything.
 """
 
 from dataclasses import dataclass
