@@ -61,13 +61,8 @@ def invent(folder: Path, rows: int) -> Path:
         "rating": (place * 31 % 10 + 1) / 2,
         "timestamp": 800_000_000 + place,
     }
-    pa_csv.write_csv(
-        pa.table({name: values[order] for name, values in columns.items()}), folder / "ratings.csv"
-    )
-    movies = [
-        f'{movie},"A title, no. {movie} ({1920 + movie % 100})",Drama|Comedy'
-        for movie in range(1, N_ITEMS + 1)
-    ]
+    pa_csv.write_csv(pa.table({name: values[order] for name, values in columns.items()}), folder / "ratings.csv")
+    movies = [f'{movie},"A title, no. {movie} ({1920 + movie % 100})",Drama|Comedy' for movie in range(1, N_ITEMS + 1)]
     (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *movies]) + "\n")
     return folder
 
@@ -90,7 +85,7 @@ def batch_seconds(data: Interactions, size: int = 65_536) -> float:
     """One shuffled pass: a gather per column per batch."""
     start = time.perf_counter()
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    for rows in order.split(size):
+    for rows in torch.split(order, size):
         data.user[rows], data.item[rows], data.rating[rows]
     return time.perf_counter() - start
 

@@ -92,9 +92,7 @@ def test_fetches_once_and_leaves_only_the_folder(server: Server, tmp_path: Path)
 def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     archive, folder = server.archive(md5(GOOD)), tmp_path / "ml-tiny"
     server.limit = 150_000  # 65,536 bytes are written at a time, so two such chunks stay
-    with pytest.raises(
-        UserError, match=r"cannot download http://127.*run again to go on where it stopped"
-    ) as caught:
+    with pytest.raises(UserError, match=r"cannot download http://127.*run again to go on where it stopped") as caught:
         fetch(archive, folder)
     assert "\n" not in str(caught.value)
     assert left_over(tmp_path) == ["ml-tiny.zip.part"]

@@ -40,7 +40,7 @@ def save(frame: pd.DataFrame, path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_named_columns_ids_and_features(tmp_path: Path, suffix: str) -> None:
-    users = save(USERS, tmp_path / f"users{suffix}")
+    users = save(USERS.astype({"city": "category"}), tmp_path / f"users{suffix}")
     source = table(save(FRAME, tmp_path / f"t{suffix}"), user_features={"path": str(users), "id": "who"})
     assert source.ready()
     data = source.read()
@@ -63,9 +63,10 @@ def test_implicit_feedback_without_times(tmp_path: Path) -> None:
     assert data.timestamp is None
 
 
-def test_parquet_categories_are_text_ids(tmp_path: Path) -> None:
-    path = save(FRAME.astype({"film": "category"}), tmp_path / "t.parquet")
-    assert table(path).read().item_ids.raw.tolist() == ["a", "b"]
+def test_parquet_categories_are_ids_too(tmp_path: Path) -> None:
+    data = table(save(FRAME.astype({"film": "category", "who": "category"}), tmp_path / "t.parquet")).read()
+    assert data.item_ids.raw.tolist() == ["a", "b"]
+    assert data.user_ids.raw.tolist() == [10, 30]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
@@ -124,6 +125,13 @@ def test_a_truncated_parquet_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="not a Parquet file, or a truncated one"):
         table(path).read()
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    source = table(tmp_path / "t.csv")
+    assert not source.ready()
+    with pytest.raises(UserError, match=r"t\.csv: no such file$"):
+        source.read()
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:

@@ -37,9 +37,7 @@ def test_mean_keeps_the_last_row_with_the_mean_rating() -> None:
 def test_error_names_both_places(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("header\n\na\nb\na\n")
     table = Sheet(sheet([7, 8, 7], [1, 2, 3]).frame, tmp_path / "t.csv", header=1)
-    with pytest.raises(
-        UserError, match=r"t\.csv, line 5: user 1 and item 7 stand already in .*t\.csv, line 3; "
-    ):
+    with pytest.raises(UserError, match=r"t\.csv, line 5: user 1 and item 7 stand already in .*t\.csv, line 3; "):
         one_rating_a_pair(table, np.array([7, 8, 7]), "error")
 
 
@@ -51,9 +49,7 @@ def test_policies_equal_a_loop(rows: list[tuple[int, int, int]]) -> None:
         if key not in last or when[row] >= when[last[key]]:
             last[key] = row
     expected = sorted(last.values())
-    mean = [
-        np.mean([stars[other] for other in range(len(pair)) if pair[other] == pair[row]]) for row in expected
-    ]
+    mean = [np.mean([stars[other] for other in range(len(pair)) if pair[other] == pair[row]]) for row in expected]
     table = sheet(pair, [float(value) for value in stars], when)
     kept, rating = one_rating_a_pair(table, np.array(pair), "last")
     assert np.arange(len(pair))[kept].tolist() == expected

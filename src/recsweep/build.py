@@ -4,16 +4,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig
-from torch import nn
 from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import Evaluation
 from recsweep.models.base import RecModule, Regularization, Training
+from recsweep.models.baselines import Baseline
 
 
 def evaluation(cfg: DictConfig) -> Evaluation:
@@ -24,16 +24,17 @@ def evaluation(cfg: DictConfig) -> Evaluation:
 def device(cfg: DictConfig) -> torch.device:
     """Where a run trains and scores."""
     wanted = cfg.trainer.accelerator
-    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
+    on_gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def data(cfg: DictConfig) -> InteractionData:
     """The data set, read and split, batched as the model wants it."""
-    model = instantiate(cfg.model).func
+    kind = get_class(cfg.model._target_)
     return InteractionData(
         instantiate(cfg.data),
         instantiate(cfg.split),
-        getattr(model, "columns", None),
+        kind.columns if issubclass(kind, RecModule) else None,
         batch_size=cfg.trainer.batch_size,
         steps=cfg.trainer.steps_per_call,
         limit=cfg.trainer.limit_batches,
@@ -41,10 +42,10 @@ def data(cfg: DictConfig) -> InteractionData:
     )
 
 
-def model(cfg: DictConfig, data: InteractionData) -> nn.Module:
-    """The model for the data's training part: a `RecModule` to be trained by steps, or a baseline with `fit`."""
+def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
+    """The model for the data's training part: a `RecModule` to be trained by steps, or a `Baseline` to be fitted."""
     seed_everything(cfg.seed, verbose=False)
-    architecture: partial[nn.Module] = instantiate(cfg.model)
+    architecture = instantiate(cfg.model)
     if issubclass(architecture.func, RecModule):
         return architecture(data.train, training(cfg))
     return architecture(data.train)

@@ -36,7 +36,7 @@ def best_checkpoint(folder: Path, objective: str, mode: str) -> ModelCheckpoint:
 class ResumePoint(Checkpoint):
     """Writes all of the training state to `path` at the end of an epoch, at most every `seconds`, and at the end.
 
-    An interrupted run repeats the epochs since; every draw depends on (seed, epoch) alone, so it repeats them bit for bit.
+    An interrupted run repeats the epochs since, bit for bit: every draw depends on (seed, epoch) alone.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -90,7 +90,8 @@ class EpochProgress(Callback):
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.bar.start()
-        per_epoch = len(trainer.datamodule.batches)
+        assert isinstance(module, RecModule) and trainer.max_epochs
+        per_epoch = len(module.data.batches)
         self.task = self.bar.add_task(
             self.name,
             total=trainer.max_epochs * per_epoch,

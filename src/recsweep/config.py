@@ -7,14 +7,19 @@ loss or data set needs no line here. The remaining groups are described by the c
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from recsweep.errors import UserError
@@ -145,12 +150,12 @@ def check(cfg: DictConfig) -> None:
         node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(one_line(error)) from None
-    assert isinstance(node, dict)
-    _bind("", Config, node)
+    groups = cast(dict[str, Any], node)
+    _bind("", Config, groups)
     for group in BUILT:
-        target = get_object(node[group]["_target_"])
-        arguments = {key: value for key, value in node[group].items() if key not in ("_target_", "_partial_")}
-        _bind(f"{group}.", _schema(target, "_partial_" in node[group]), arguments)
+        target = get_object(groups[group]["_target_"])
+        arguments = {key: value for key, value in groups[group].items() if key not in ("_target_", "_partial_")}
+        _bind(f"{group}.", _schema(target, "_partial_" in groups[group]), arguments)
     _check_combination(cfg)
 
 
@@ -232,7 +237,7 @@ def _choices(group: str, fits: Callable[[Any], bool]) -> str:
     """Names of the YAML files of a group whose target fits, joined by |."""
     names = []
     for path in sorted((conf_dir() / group).glob("*.yaml")):
-        target = OmegaConf.load(path).get("_target_")
+        target = cast(DictConfig, OmegaConf.load(path)).get("_target_")
         if target and fits(get_object(target)):
             names.append(path.stem)
     return "|".join(names)
@@ -241,10 +246,14 @@ def _choices(group: str, fits: Callable[[Any], bool]) -> str:
 def one_line(error: Exception) -> str:
     """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
     cause = error.__cause__
-    if isinstance(cause, ConfigKeyError) and cause.parent_node is not None:
-        keys = ", ".join(map(str, cause.parent_node))
-        return f"{cause.full_key}: no such key; there are {keys}"
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+        keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
+        return f"{cause.full_key}: no such key; there are {', '.join(keys)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(line for line in lines if not line.startswith(("See https", "Set the env", "To append")))
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not of the form key=value ({str(error).splitlines()[0]})"
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        wanted = str(error.missing_cfg_file).replace("/", "=")
+        return f"{wanted}: no such choice; there are {', '.join(error.options)}"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -138,9 +138,7 @@ class RankingEvaluation(Metric):
         self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
         choices = (*self.names, *(f"coverage@{k}" for k in self.ks))
         if objective not in choices:
-            raise UserError(
-                f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}"
-            )
+            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}")
         self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self._count_items(0)
@@ -239,9 +237,7 @@ def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Tensor
         yield users[first:last], *relevant.between(first, last), *seen.between(first, last)
 
 
-def _sampled_batches(
-    target: Target, batch_size: int, n_negatives: int, seed: int
-) -> Iterator[tuple[Tensor, ...]]:
+def _sampled_batches(target: Target, batch_size: int, n_negatives: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
     """(user [L], candidates [L, 1 + n] with the held-out item first), a list a held-out row."""
     data = target.data
     user, item = data.user[target.held_out], data.item[target.held_out]

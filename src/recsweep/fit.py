@@ -6,19 +6,19 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
-from torch import nn
 
 from recsweep import build
 from recsweep.callbacks import EpochProgress, ResumePoint, StopAfter, StopEarly, best_checkpoint
 from recsweep.data.datamodules import InteractionData
 from recsweep.models.base import RecModule
+from recsweep.models.baselines import Baseline
 from recsweep.runs import BEST, LAST, REFIT, save_weights
 
 
 def fit(
     cfg: DictConfig,
     data: InteractionData,
-    model: nn.Module,
+    model: RecModule | Baseline,
     checkpoints: Path,
     logger: TensorBoardLogger | None,
 ) -> None:
@@ -27,7 +27,7 @@ def fit(
     Goes on from the checkpoints of an interrupted run where there are any. A refit makes as many epochs as selection
     chose, and its schedule sees the validation objectives of the first training again.
     """
-    if not isinstance(model, RecModule):
+    if isinstance(model, Baseline):
         model.fit(data.train)
         save_weights(checkpoints / BEST, model, data)
         if cfg.trainer.refit:
@@ -52,9 +52,7 @@ def _selecting(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Ca
     keep = best_checkpoint(checkpoints, objective, mode)
     if stopping.patience is None:
         return [keep]
-    stop = StopEarly(
-        objective, stopping.min_delta, stopping.patience, mode=mode, check_on_train_epoch_end=True
-    )
+    stop = StopEarly(objective, stopping.min_delta, stopping.patience, mode=mode, check_on_train_epoch_end=True)
     return [stop, keep]
 
 

@@ -16,7 +16,8 @@ from recsweep import build
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
-from recsweep.models.base import identity
+from recsweep.models.base import RecModule, identity
+from recsweep.models.baselines import Baseline
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
@@ -39,7 +40,7 @@ def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
-    """Fills the model from a checkpoint; `UserError` where there is none, or where it belongs to other data."""
+    """Fills the model from a checkpoint; `UserError` where there is none or it belongs to other data."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -70,14 +71,14 @@ def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
         )
 
 
-def final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> nn.Module:
-    """The model that a run ended with, in eval mode on the run's device; a refitted one knows validation too."""
+def final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
+    """The model that a run ended with, in eval mode on its device; a refitted one knows validation too."""
     if cfg.trainer.refit:
         return _loaded(cfg, data.whole(), folder / "checkpoints" / REFIT)
     return _loaded(cfg, data, folder / "checkpoints" / BEST)
 
 
-def _loaded(cfg: DictConfig, data: InteractionData, path: Path) -> nn.Module:
+def _loaded(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
     model = build.model(cfg, data)
     load_weights(path, model, data)
     return model.eval().to(build.device(cfg))

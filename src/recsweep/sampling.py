@@ -39,9 +39,7 @@ def group_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> UserI
     return UserItems(pair % n_items, torch.searchsorted(pair, torch.arange(n_users + 1) * n_items))
 
 
-def sample_negatives(
-    user: Tensor, n: int, excluded: UserItems, n_items: int, generator: torch.Generator
-) -> Tensor:
+def sample_negatives(user: Tensor, n: int, excluded: UserItems, n_items: int, generator: torch.Generator) -> Tensor:
     """For each row, `n` distinct items drawn uniformly from those that its user does not exclude.
 
     The r-th allowed item of a user is found by binary search, so nothing is drawn in vain; that the n

@@ -8,7 +8,10 @@ from torch import Generator
 def generator(*key: int, device: torch.device | str = "cpu") -> Generator:
     """A generator whose stream is fixed by the whole key, for example (seed, epoch).
 
-    Keys that differ in one number give independent streams (NumPy's `SeedSequence`); negative numbers are refused.
+    Keys that differ in one number give independent streams (NumPy's `SeedSequence`).
+
+    Raises:
+        ValueError: a number is negative.
 
     >>> bool((torch.rand(3, generator=generator(0, 1)) == torch.rand(3, generator=generator(0, 1))).all())
     True

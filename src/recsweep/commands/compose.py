@@ -16,7 +16,18 @@ from omegaconf.errors import OmegaConfBaseException
 from recsweep.config import composed, conf_dir, one_line
 from recsweep.errors import UserError
 
-ONLY_SHOWS = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--version")
+ONLY_SHOWS = (
+    "--cfg",
+    "-c",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--info",
+    "-i",
+    "--shell-completion",
+    "-sc",
+    "--version",
+)
 
 LEAVES_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
@@ -67,11 +78,21 @@ def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Hands the words to Hydra, which composes each job and calls `task` with its configuration."""
     if not any(word in ONLY_SHOWS for word in words):
         check_jobs(words)
+    mistakes: list[UserError] = []
+
+    def guarded(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except UserError as error:  # raised from here, Hydra would print a line of its own
+            mistakes.append(error)
+
     sys.argv = ["recsweep", *words]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(guarded)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from None
+    if mistakes:
+        raise mistakes[0]
 
 
 def stamp() -> str:

@@ -1,7 +1,5 @@
 """`recsweep evaluate`: the metrics of a finished run's checkpoint."""
 
-import sys
-
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table

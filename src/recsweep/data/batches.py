@@ -1,7 +1,6 @@
 """Batches from tensors that lie in memory: one gather per column for a whole group of batches."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,13 +17,8 @@ class Ratings(NamedTuple):
     rating: Tensor
 
 
-class Columns(Protocol):
-    """Any NamedTuple of tensors with the same first dimension: rows of ratings, pairs, sequences or bandit logs."""
-
-    def __iter__(self) -> Iterator[Tensor]: ...
-
-    @classmethod
-    def _make(cls, iterable: Iterator[Tensor]) -> "Columns": ...
+Columns = tuple[Tensor, ...]
+"""Any NamedTuple of tensors with the same first dimension: rows of ratings, pairs, sequences or bandit logs."""
 
 
 class Batches:
@@ -42,14 +36,12 @@ class Batches:
         limit: batches an epoch at most; None for all.
     """
 
-    def __init__(
-        self, columns: Columns, batch_size: int, steps: int, seed: int, limit: int | None = None
-    ) -> None:
+    def __init__(self, columns: Columns, batch_size: int, steps: int, seed: int, limit: int | None = None) -> None:
         self.columns = columns
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
-        n_rows = len(next(iter(columns)))
+        n_rows = len(columns[0])
         n_batches = -(-n_rows // batch_size)
         self.n_batches = n_batches if limit is None else min(limit, n_batches)
         self.n_rows = n_rows if limit is None else min(limit * batch_size, n_rows)
@@ -62,9 +54,8 @@ class Batches:
     def order(self, epoch: int) -> Tensor:
         """Row numbers [n_rows] in the order in which `epoch` visits them."""
         if self._order is None or self._order[0] != epoch:
-            device = next(iter(self.columns)).device
-            total = len(next(iter(self.columns)))
-            permutation = torch.randperm(total, generator=generator(self.seed, epoch)).to(device)
+            first = self.columns[0]
+            permutation = torch.randperm(len(first), generator=generator(self.seed, epoch)).to(first.device)
             self._order = (epoch, permutation[: self.n_rows])
         return self._order[1]
 
@@ -72,8 +63,9 @@ class Batches:
         """Batches `index * steps` up to `(index + 1) * steps` of an epoch, each a NamedTuple like `columns`."""
         size = self.steps * self.batch_size
         rows = self.order(epoch)[index * size : (index + 1) * size]
-        gathered = (column[rows].split(self.batch_size) for column in self.columns)
-        return [self.columns._make(iter(batch)) for batch in zip(*gathered, strict=True)]
+        gathered = (torch.split(column[rows], self.batch_size) for column in self.columns)
+        like = cast(Any, type(self.columns))
+        return [like(*batch) for batch in zip(*gathered, strict=True)]
 
 
 def ratings(data: Interactions) -> Ratings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
+from typing import Any, cast
 
 import torch
 from lightning import LightningDataModule
@@ -21,7 +22,7 @@ class InteractionData(LightningDataModule):
     Args:
         source: reads the data set.
         split: rows by part.
-        columns: what of the training rows a batch holds.
+        columns: what of the training rows a batch holds; None for a model that is not trained by batches.
         batch_size, steps, limit, seed: see `Batches`.
     """
 
@@ -29,7 +30,7 @@ class InteractionData(LightningDataModule):
         self,
         source: Source,
         split: Callable[[Interactions, Source], Split],
-        columns: Callable[[Interactions], Columns],
+        columns: Callable[[Interactions], Columns] | None,
         *,
         batch_size: int,
         steps: int,
@@ -53,8 +54,10 @@ class InteractionData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        assert self.columns is not None
         columns = self.columns(self.train)
-        self.batches = Batches(columns._make(column.to(device) for column in columns), *self.batching)
+        like = cast(Any, type(columns))
+        self.batches = Batches(like(*(column.to(device) for column in columns)), *self.batching)
 
     def train_dataloader(self) -> range:
         return range(len(self.batches))

@@ -89,9 +89,7 @@ def _retrieve(archive: Archive, zip_path: Path, folder: Path) -> None:
             f"zip at {zip_path} or its files into {folder} by hand (RECSWEEP_DATA_DIR names the data folder)"
         ) from error
     except ValueError as error:
-        raise UserError(
-            f"{archive.url}: not the published file (its md5 is not {archive.md5}); run again"
-        ) from error
+        raise UserError(f"{archive.url}: not the published file (its md5 is not {archive.md5}); run again") from error
 
 
 def _download(url: str, output: str, _: object, *, part: Path) -> None:
@@ -130,14 +128,8 @@ def _unpack(zip_path: Path, archive: Archive, folder: Path) -> None:
                 _check_paths(content, zip_path, Path(temporary))
                 content.extractall(temporary)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise UserError(
-                f"{zip_path}: a truncated or damaged zip ({error}); it must be fetched anew"
-            ) from error
-        roots = [
-            path
-            for path in Path(temporary).iterdir()
-            if all((path / name).is_file() for name in archive.members)
-        ]
+            raise UserError(f"{zip_path}: a truncated or damaged zip ({error}); it must be fetched anew") from error
+        roots = [path for path in Path(temporary).iterdir() if all((path / name).is_file() for name in archive.members)]
         if not roots:
             raise UserError(f"{zip_path}: holds no folder with {', '.join(archive.members)}")
         os.replace(roots[0], folder)
@@ -146,6 +138,4 @@ def _unpack(zip_path: Path, archive: Archive, folder: Path) -> None:
 def _check_paths(content: zipfile.ZipFile, zip_path: Path, target: Path) -> None:
     for name in content.namelist():
         if not (target / name).resolve().is_relative_to(target.resolve()):
-            raise UserError(
-                f"{zip_path}: unsafe member {name!r}, which would be written outside of the folder"
-            )
+            raise UserError(f"{zip_path}: unsafe member {name!r}, which would be written outside of the folder")

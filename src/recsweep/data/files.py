@@ -103,9 +103,7 @@ def read_parquet(path: Path, types: Types) -> Sheet:
     """Columns of a Parquet file, cast to `types`; errors as in `read_text`."""
     _check_columns(path, types, columns_of_parquet(path))
     table = pa_parquet.read_table(path, columns=list(types))
-    wanted = pa.schema(
-        [(name, dtype or _plain(table.schema.field(name).type)) for name, dtype in types.items()]
-    )
+    wanted = pa.schema([(name, dtype or _plain(table.schema.field(name).type)) for name, dtype in types.items()])
     try:
         return _sheet(table.select(list(types)).cast(wanted), path, header=None)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -121,7 +119,7 @@ def columns_of(path: Path, form: Format) -> list[str]:
             first = lines.readline()
     except UnicodeDecodeError as error:
         raise _wrong_encoding(path, form) from error
-    header = pd.read_csv(io.StringIO(first.removeprefix("\ufeff")), sep=form.separator, nrows=0)
+    header = pd.read_csv(io.StringIO(first), sep=form.separator, nrows=0)
     return [str(name) for name in header.columns]
 
 
@@ -195,11 +193,7 @@ def _wrong_value(text: Sheet, types: Types, error: Exception) -> UserError:
         if dtype not in (INT, FLOAT):
             continue
         values = text.frame[column].str.strip()
-        wrong = (
-            pd.to_numeric(values, errors="coerce").isna()
-            if dtype == FLOAT
-            else ~values.str.fullmatch(r"[+-]?\d+")
-        )
+        wrong = pd.to_numeric(values, errors="coerce").isna() if dtype == FLOAT else ~values.str.fullmatch(r"[+-]?\d+")
         wrong &= values.notna() & ~values.isin(["", "nan", "NaN", "None"])
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
@@ -219,9 +213,7 @@ def _wrong_encoding(path: Path, form: Format) -> UserError:
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; put it there, or remove {path.parent} to have the data set fetched anew"
-        )
+        raise UserError(f"{path}: no such file")
     if not path.stat().st_size:
         raise UserError(f"{path}: the file is empty")
 

@@ -20,6 +20,7 @@ from recsweep.data.features import Encoded, Entities, as_features, by_id, catego
 from recsweep.data.files import CSV, FLOAT, INT, TEXT, Format, Sheet, read_text
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.validate import Duplicates
+from recsweep.errors import UserError
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 TAB = Format(separator="\t", header=False, encoding="latin-1", quoted=False)
@@ -54,6 +55,9 @@ class MovieLens(ABC):
     def read(self) -> Interactions:
         """The whole data set, validated; fetched first where its folder is missing."""
         folder = fetch(self.archive, Path(self.folder))
+        for path in (folder / member for member in self.archive.members):
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; put it there, or move {folder} away to have it fetched anew")
         return assemble(
             self.name,
             self._ratings(folder),

@@ -72,9 +72,7 @@ class NCFMovieLens1M:
         user, item = (test.frame[name].astype("str") for name in ("user", "item"))
         pair = "(" + user + "," + item + ")"
         if len(pair) != len(sheet.frame):
-            raise UserError(
-                f"{sheet.path}: {len(sheet.frame)} lines, allowed: the {len(pair)} lines of {test.path}"
-            )
+            raise UserError(f"{sheet.path}: {len(sheet.frame)} lines, allowed: the {len(pair)} lines of {test.path}")
         wrong = (pair != sheet.frame["pair"]).to_numpy()
         if wrong.any():
             row = int(wrong.argmax())

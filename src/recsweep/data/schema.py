@@ -26,7 +26,7 @@ class IdMap:
     def __len__(self) -> int:
         return len(self.raw)
 
-    def encode(self, raw: Iterable) -> Tensor:
+    def encode(self, raw: Iterable[int | str]) -> Tensor:
         """Contiguous ids [m] int64 of raw ids; `UserError` names the first unknown one."""
         wanted = np.asarray(list(raw)).astype(self.raw.dtype)
         order = np.argsort(self.raw, kind="stable")

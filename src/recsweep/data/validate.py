@@ -44,9 +44,7 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
         raise UserError(f"{sheet.where(int(case['index']), column)}: {value}, allowed: {allowed}") from error
 
 
-def one_rating_a_pair(
-    sheet: Sheet, pair: np.ndarray, policy: Duplicates
-) -> tuple[np.ndarray | slice, np.ndarray]:
+def one_rating_a_pair(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
     """Which rows stay, so that no (user, item) pair stands twice, and their ratings.
 
     Args:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -85,8 +86,13 @@ class RecModule(LightningModule):
 
     losses: ClassVar[ModuleType]
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
-    columns: ClassVar[Callable[[Interactions], Columns]]
     sparse: ClassVar[bool]
+    data: InteractionData
+
+    @staticmethod
+    @abstractmethod
+    def columns(data: Interactions) -> Columns:
+        """What a batch holds of the training rows."""
 
     def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__()
@@ -109,11 +115,14 @@ class RecModule(LightningModule):
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of the whole catalogue."""
 
+    def setup(self, stage: str) -> None:
+        self.data = cast(Any, self.trainer).datamodule
+
     def configure_optimizers(self) -> Any:
         setup = self.training_setup
         optimizer = setup.optimizer(self.parameters())
         if setup.schedule_by_step:
-            steps = setup.max_epochs * self.trainer.datamodule.batches.n_batches
+            steps = setup.max_epochs * self.data.batches.n_batches
             return [optimizer], [setup.scheduler(optimizer, total_steps=steps)]
         return [optimizer], [setup.scheduler(optimizer)]
 
@@ -121,16 +130,16 @@ class RecModule(LightningModule):
         """One optimizer step for each batch of the group `index`."""
         if index == 0:
             self._start_epoch()
-        wrapped = self.optimizers()
+        wrapped, schedule = cast(LightningOptimizer, self.optimizers()), cast(Any, self.lr_schedulers())
         optimizer = wrapped.optimizer
-        batches = self.trainer.datamodule.batches.group(self.current_epoch, index)
+        batches = self.data.batches.group(self.current_epoch, index)
         for place, batch in enumerate(batches, start=1):
             loss = self.training_loss(batch)
             optimizer.zero_grad()
             self.manual_backward(loss)
             (wrapped if place == len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
-                self.lr_schedulers().step()
+                schedule.step()
             self.loss_sum += loss.detach() * len(batch[0])
 
     def _start_epoch(self) -> None:
@@ -138,23 +147,24 @@ class RecModule(LightningModule):
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def on_train_epoch_end(self) -> None:
-        data: InteractionData = self.trainer.datamodule
-        loss = float(self.loss_sum) / data.batches.n_rows
+        loss = float(self.loss_sum) / self.data.batches.n_rows
         if not math.isfinite(loss):
             raise UserError(
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
         self.log("train/loss", loss)
-        self.log("lr", self.optimizers().param_groups[0]["lr"])
-        if len(data.split.val):
-            metrics = evaluate(self, self.evaluation, data.target("val"))
+        self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
+        if len(self.data.split.val):
+            self.eval()
+            metrics = evaluate(self, self.evaluation, self.data.target("val"))
+            self.train()
             self.log_dict({f"val/{name}": value for name, value in metrics.items()})
             self.objectives.append(metrics[self.evaluation.objective])
         self._step_schedule()
 
     def _step_schedule(self) -> None:
-        schedule = self.lr_schedulers()
+        schedule = cast(Any, self.lr_schedulers())
         if isinstance(schedule, ReduceLROnPlateau):
             schedule.step(self.objectives[self.current_epoch])
         elif not self.training_setup.schedule_by_step:
@@ -168,6 +178,6 @@ class RecModule(LightningModule):
 
 
 def identity(data: Interactions) -> dict[str, Tensor | list[str]]:
-    """Raw user and item ids by contiguous id, in types that a checkpoint can hold with `weights_only=True`."""
+    """Raw ids by contiguous id, of users and items, in types that `torch.load(weights_only=True)` accepts."""
     maps = {"user": data.user_ids.raw, "item": data.item_ids.raw}
     return {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}

@@ -1,13 +1,14 @@
 """Simple models that every table shows beside the trained ones. They are fitted in closed form, not by steps."""
 
-from typing import Annotated
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import RankingEvaluation, RatingEvaluation
+from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation
 
 Shrinkage = Annotated[float, Field(ge=0)]
 
@@ -30,7 +31,25 @@ def _offsets(residual: Tensor, entity: Tensor, n: int, shrinkage: float) -> Tens
     return torch.where(count > 0, total / (count + shrinkage).clamp(min=1e-12), 0.0)
 
 
-class Means(nn.Module):
+class Baseline(nn.Module, ABC):
+    """A `Scorer` that `fit` computes at once; its state lies in buffers."""
+
+    evaluations: ClassVar[tuple[type[Evaluation], ...]]
+
+    @abstractmethod
+    def fit(self, data: Interactions) -> None:
+        """Computes the model from the training rows."""
+
+    @abstractmethod
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores [B] of pairs."""
+
+    @abstractmethod
+    def score_all(self, user: Tensor) -> Tensor:
+        """Scores [B, n_items] of the whole catalogue."""
+
+
+class Means(Baseline):
     """Global mean + user offset + item offset: what a rating model must beat."""
 
     evaluations = (RatingEvaluation, RankingEvaluation)
@@ -56,7 +75,7 @@ class Means(nn.Module):
         return self.mean + self.user[user, None] + self.item
 
 
-class Popularity(nn.Module):
+class Popularity(Baseline):
     """Ranks items by how many training rows they have, the same for everyone."""
 
     evaluations = (RankingEvaluation,)

@@ -3,12 +3,12 @@
 All three predict r = mu + b_u + b_i + f(p_u, q_i), where mu is the training mean (Koren, Bell and Volinsky 2009,
 equation 4). They differ in f and in what stands for the user.
 
-Regularisers, each a key of `conf/regularization`: dropout and Gaussian noise on the embeddings of a batch, Gaussian noise
-on its ratings, L2 on the rows that it touches, and augmentation: random pairs labelled by the shrunk user and item means,
-which pull the predictions of unrated pairs towards the safest guess.
+Regularisers, each a key of `conf/regularization`: dropout and Gaussian noise on the embeddings of a batch, Gaussian
+noise on its ratings, L2 on the rows that it touches, and augmentation: random pairs labelled by the shrunk user and
+item means, which pull the predictions of unrated pairs towards the safest guess.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -35,17 +35,17 @@ class BiasedMF(RecModule):
         init_std: standard deviation of their first values; biases start at zero.
     """
 
-    losses = rating_losses
-    evaluations = (RatingEvaluation, RankingEvaluation)
-    columns = staticmethod(ratings)
+    losses: ClassVar = rating_losses
+    evaluations: ClassVar = (RatingEvaluation, RankingEvaluation)
     sparse = True
 
     mean: Tensor
+    global_offset: Tensor
+    user_offset: Tensor
+    item_offset: Tensor
     l2: Tensor
 
-    def __init__(
-        self, data: Interactions, training: Training, *, embedding_dim: Dimension, init_std: Std
-    ) -> None:
+    def __init__(self, data: Interactions, training: Training, *, embedding_dim: Dimension, init_std: Std) -> None:
         super().__init__(data, training)
         draws, sparse = generator(training.seed), training.sparse
         self.user_factors = embedding(data.n_users, embedding_dim, init_std, draws, sparse)
@@ -54,6 +54,10 @@ class BiasedMF(RecModule):
         self.item_bias = embedding(data.n_items, 1, 0.0, draws, sparse)
         self.register_buffer("mean", data.rating.mean())
         self._regularise(data, training)
+
+    @staticmethod
+    def columns(data: Interactions) -> Ratings:
+        return ratings(data)
 
     def _regularise(self, data: Interactions, training: Training) -> None:
         strength = training.regularization
@@ -93,9 +97,10 @@ class BiasedMF(RecModule):
         n_extra = round(self.augmentation * len(batch.user))
         if not n_extra:
             return batch
-        draw = {"generator": self.generator, "device": batch.user.device}
-        user = torch.randint(len(self.user_offset), (n_extra,), **draw)
-        item = torch.randint(len(self.item_offset), (n_extra,), **draw)
+        user, item = (
+            torch.randint(len(offsets), (n_extra,), generator=self.generator, device=offsets.device)
+            for offsets in (self.user_offset, self.item_offset)
+        )
         extra = Ratings(user, item, self.global_offset + self.user_offset[user] + self.item_offset[item])
         return Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
 
@@ -136,6 +141,6 @@ class MLP(BiasedMF):
         n_items = len(self.item_factors.weight)
         items = torch.arange(n_items, device=user.device)
         pairs_at_once = 1 << 18
-        chunks = user.split(max(1, pairs_at_once // n_items))
+        chunks = torch.split(user, max(1, pairs_at_once // n_items))
         scores = [self.score(part.repeat_interleave(n_items), items.repeat(len(part))) for part in chunks]
         return torch.cat(scores).view(len(user), n_items)

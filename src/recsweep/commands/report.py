@@ -1,0 +1,52 @@
+"""`recsweep report DIR`: a folder of runs as a table, and as one HTML page."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from recsweep.errors import UserError
+
+USAGE = """\
+recsweep report DIR [baseline=NAME]
+
+Compares the runs found at any depth below DIR: mean, 95 % interval, paired test against the baseline.
+Prints the table, and writes DIR/report.html.
+
+  baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
+                  without it, the first simple model among the runs"""
+
+
+def run(argv: list[str]) -> int:
+    """Parse the command line; `UserError` for a word that is neither a folder nor a known option."""
+    if any(word in ("-h", "--help") for word in argv):
+        print(USAGE)
+        return 0
+    folders = [word for word in argv if "=" not in word or Path(word).is_dir()]
+    options = dict(word.split("=", 1) for word in argv if word not in folders)
+    unknown = [key for key in options if key != "baseline"]
+    if unknown or options.get("baseline") == "":
+        raise UserError(f"report: {unknown[0] if unknown else 'baseline'}={options[(unknown or ['baseline'])[0]]}: "
+                        "the one option is baseline=NAME")  # fmt: skip
+    if len(folders) != 1:
+        raise UserError(f"report: wants one folder of runs, got {len(folders)}; recsweep report DIR [baseline=NAME]")
+    report(Path(folders[0]), options.get("baseline"))
+    return 0
+
+
+def report(folder: Path, baseline: str | None) -> Path:
+    """Print the comparison of the runs below `folder`, write `report.html` there, and return its path."""
+    # Loading pandas, scipy and matplotlib takes a second that `--help` need not wait for.
+    from recsweep.report import console, html
+    from recsweep.report.collect import collect
+    from recsweep.report.comparisons import comparisons
+
+    runs = collect(folder)
+    found = comparisons(runs, baseline)
+    screen = Console()
+    for comparison in found:
+        console.show(screen, comparison)
+    console.show_broken(screen, runs)
+    path = folder / "report.html"
+    html.write(path, runs, found)
+    screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
+    return path
