@@ -99,7 +99,8 @@ def _download(url: str, output: str, _: object, *, part: Path) -> None:
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()  # longer than the file: left by another version of it
-            return _download(url, output, _, part=part)
+            _download(url, output, _, part=part)
+            return
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             done = 0
