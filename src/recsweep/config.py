@@ -35,7 +35,7 @@ class Trainer(BaseModel):
     max_epochs: Positive
     batch_size: Positive
     accelerator: Literal["auto", "cpu", "cuda"]
-    threads: Positive | None
+    threads: Positive
     steps_per_call: Positive
     limit_batches: Positive | None
     refit: bool

@@ -138,7 +138,9 @@ class RankingEvaluation(Metric):
         self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
         choices = (*self.names, *(f"coverage@{k}" for k in self.ks))
         if objective not in choices:
-            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}")
+            raise UserError(
+                f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}"
+            )
         self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self._count_items(0)
@@ -237,7 +239,9 @@ def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Tensor
         yield users[first:last], *relevant.between(first, last), *seen.between(first, last)
 
 
-def _sampled_batches(target: Target, batch_size: int, n_negatives: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
+def _sampled_batches(
+    target: Target, batch_size: int, n_negatives: int, seed: int
+) -> Iterator[tuple[Tensor, ...]]:
     """(user [L], candidates [L, 1 + n] with the held-out item first), a list a held-out row."""
     data = target.data
     user, item = data.user[target.held_out], data.item[target.held_out]
@@ -290,9 +294,8 @@ def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _List
 
 
 def _finite(scores: Tensor) -> Tensor:
-    """Scores of at least single precision, -inf raised to the lowest finite number: -inf is for the mask."""
-    scores = _without_nan(scores).to(torch.promote_types(scores.dtype, torch.float32))
-    return scores.clamp(min=torch.finfo(scores.dtype).min)
+    """Scores with -inf raised to the lowest finite number: -inf is for the mask."""
+    return _without_nan(scores).clamp(min=torch.finfo(scores.dtype).min)
 
 
 def _without_nan(scores: Tensor) -> Tensor:

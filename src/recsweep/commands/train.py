@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +58,7 @@ def train(cfg: DictConfig) -> float:
     """One job: data, model, training, judgement. The objective's value, for sweepers."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     _send_to_log()
-    torch.set_num_threads(cfg.trainer.threads or _fair_share_of_cores())
+    torch.set_num_threads(cfg.trainer.threads)
     try:
         outcome = _trained(cfg, folder)
     except UserError as error:
@@ -109,13 +108,6 @@ def _send_to_log() -> None:
         logging.getLogger(name).propagate = True
 
 
-def _fair_share_of_cores() -> int:
-    """Torch threads of one job: the machine's cores divided by the jobs that run side by side."""
-    cores = os.cpu_count() or 1
-    jobs = HydraConfig.get().launcher.get("n_jobs", 1)
-    return max(1, cores // (jobs if jobs > 0 else cores))
-
-
 def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as flat `group.key` values, and the name of each group's choice."""
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
@@ -134,6 +126,7 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
 
 def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
     """One line a run: where it is, how long it took, what it reached."""
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in outcome["metrics"].items())
+    objective = build.evaluation(cfg).objective
+    shown = "  ".join(f"{part}/{objective} {outcome['metrics'][f'{part}/{objective}']:.4f}" for part in ("val", "test"))
     line = f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {shown}"
     Console(soft_wrap=True).print(line, markup=False, highlight=False)

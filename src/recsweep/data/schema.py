@@ -28,15 +28,14 @@ class IdMap:
 
     def encode(self, raw: Iterable[int | str]) -> Tensor:
         """Contiguous ids [m] int64 of raw ids; `UserError` names the first unknown one."""
-        wanted = np.asarray(list(raw)).astype(self.raw.dtype)
-        order = np.argsort(self.raw, kind="stable")
-        place = np.searchsorted(self.raw, wanted, sorter=order).clip(max=len(self.raw) - 1)
-        found = order[place]
-        unknown = self.raw[found] != wanted
+        wanted, known = np.asarray([str(value) for value in raw]), self.raw.astype(str)
+        order = np.argsort(known, kind="stable")
+        found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
+        unknown = known[found] != wanted
         if unknown.any():
             raise UserError(
                 f"unknown {self.kind} id {wanted[unknown][0]}: the data has {len(self.raw)} {self.kind}s, "
-                f"ids {self.raw[order[0]]} to {self.raw[order[-1]]}"
+                f"ids such as {self.raw[0]} and {self.raw[-1]}"
             )
         return torch.from_numpy(found)
 
