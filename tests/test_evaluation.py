@@ -274,8 +274,10 @@ def test_one_evaluation_serves_catalogues_of_different_sizes():
     assert evaluate(scorer, evaluation, target) == evaluate(scorer, full_ranking(), target)
 
 
-def test_the_scorer_keeps_its_scores():
+def test_the_scores_of_the_model_are_not_written_to(monkeypatch):
     scorer, target = random_case()
+    scorer.scores[:, 3] = -inf
+    monkeypatch.setattr(scorer, "score_all", lambda user: scorer.scores[: len(user)])  # a view
     before = scorer.scores.clone()
     evaluate(scorer, full_ranking(batch_size=100), target)
     assert torch.equal(scorer.scores, before)
