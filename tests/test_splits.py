@@ -134,16 +134,12 @@ def test_temporal_never_trains_on_what_comes_later(rows: list[tuple[int, int]]) 
 
 def test_temporal_takes_the_share_that_was_meant() -> None:
     # 0.29 * 100 is 28.999999999999996 in floating point.
-    split = Temporal(test_fraction=0.29, val_fraction=0.1)(
-        interactions([(0, s) for s in range(100)]), NO_SOURCE
-    )
+    split = Temporal(test_fraction=0.29, val_fraction=0.1)(interactions([(0, s) for s in range(100)]), NO_SOURCE)
     assert parts(split) == [list(range(61)), list(range(61, 71)), list(range(71, 100))]
 
 
 @given(logs, fraction, fraction, st.integers(0, 5))
-def test_random_takes_its_shares_within_a_row(
-    rows: list[tuple[int, int]], val: float, test: float, seed: int
-) -> None:
+def test_random_takes_its_shares_within_a_row(rows: list[tuple[int, int]], val: float, test: float, seed: int) -> None:
     n = len(rows)
     split = Random(test, val, seed, "keep")(interactions(rows), NO_SOURCE)
     assert_parts_cover(split, n)
