@@ -167,11 +167,8 @@ def test_full_ranking_equals_ranx(monkeypatch):
     import ranx
 
     scorer, target = random_case()
-    data = target.data
     relevant, run = {}, {}
-    for user, item in zip(
-        data.user[target.held_out].tolist(), data.item[target.held_out].tolist(), strict=True
-    ):
+    for user, item in pairs(target, target.held_out):
         relevant.setdefault(f"u{user}", {})[f"i{item}"] = 1
         run[f"u{user}"] = {f"i{other}": score for other, score in enumerate(scorer.scores[user].tolist())}
     for user, item in pairs(target, target.seen):
@@ -250,9 +247,7 @@ def test_a_repeated_evaluation_repeats_bit_for_bit(evaluation):
     assert {name: value.item() for name, value in evaluation.compute().items()} == first
 
 
-@pytest.mark.parametrize(
-    "make", [full_ranking, lambda: sampled_ranking(9), lambda: RatingEvaluation("mse", 7)]
-)
+@pytest.mark.parametrize("make", [full_ranking, lambda: sampled_ranking(9), lambda: RatingEvaluation("mse", 7)])
 def test_two_halves_merge_into_the_whole(make):
     scorer, target = random_case()
     whole, first, second = make(), make(), make()
@@ -261,9 +256,8 @@ def test_two_halves_merge_into_the_whole(make):
         for batch in list(half.batches(target, torch.device("cpu")))[part::2]:
             half.update(scorer, *batch)
     first.merge_state(second)
-    assert {name: value.item() for name, value in first.compute().items()} == pytest.approx(
-        expected, abs=1e-12
-    )
+    merged = {name: value.item() for name, value in first.compute().items()}
+    assert merged == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_evaluation_serves_catalogues_of_different_sizes():
@@ -336,9 +330,8 @@ def test_nothing_held_out_is_an_error(evaluation):
 
 def test_a_cut_off_beyond_the_catalogue_is_an_error():
     target = make_target([], [(0, 1)], n_users=1, n_items=5)
-    with pytest.raises(
-        UserError, match=r"k=6 exceeds the 5 candidates of a list \(the catalogue has 5 items\)"
-    ):
+    message = r"k=6 exceeds the 5 candidates of a list \(the catalogue has 5 items\)"
+    with pytest.raises(UserError, match=message):
         evaluate(Table(torch.zeros(1, 5)), full_ranking(ks=(2, 6)), target)
 
 

@@ -19,9 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 @st.composite
 def cases(draw):
     n_items = draw(st.integers(2, 12))
-    excluded = draw(
-        st.lists(st.sets(st.integers(0, n_items - 1), max_size=n_items - 1), min_size=1, max_size=5)
-    )
+    excluded = draw(st.lists(st.sets(st.integers(0, n_items - 1), max_size=n_items - 1), min_size=1, max_size=5))
     user = draw(st.lists(st.integers(0, len(excluded) - 1), max_size=8))
     n = draw(st.integers(1, n_items - max(map(len, excluded))))
     return n_items, excluded, user, n

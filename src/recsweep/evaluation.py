@@ -18,8 +18,7 @@ from recsweep.metrics import ranking
 from recsweep.metrics.rating import mae, mse, rmse
 from recsweep.sampling import group_items, sample_negatives
 
-MAX_SCORES = 2**24
-"""Most scores that one batch of a ranking holds: 64 MiB of float32."""
+MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
 
 
 class Scorer(Protocol):
@@ -62,11 +61,7 @@ class RatingEvaluation(Metric):
     absolute_error: Tensor
     count: Tensor
 
-    def __init__(
-        self,
-        objective: Literal["mse", "rmse", "mae"],
-        batch_size: Annotated[int, Field(gt=0)],
-    ) -> None:
+    def __init__(self, objective: Literal["mse", "rmse", "mae"], batch_size: Annotated[int, Field(gt=0)]) -> None:
         super().__init__()
         self.objective = objective
         self.batch_size = batch_size
@@ -138,9 +133,7 @@ class RankingEvaluation(Metric):
         self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
         choices = (*self.names, *(f"coverage@{k}" for k in self.ks))
         if objective not in choices:
-            raise UserError(
-                f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}"
-            )
+            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}")
         self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self._count_items(0)
@@ -239,9 +232,7 @@ def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Tensor
         yield users[first:last], *relevant.between(first, last), *seen.between(first, last)
 
 
-def _sampled_batches(
-    target: Target, batch_size: int, n_negatives: int, seed: int
-) -> Iterator[tuple[Tensor, ...]]:
+def _sampled_batches(target: Target, batch_size: int, n_negatives: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
     """(user [L], candidates [L, 1 + n] with the held-out item first), a list a held-out row."""
     data = target.data
     user, item = data.user[target.held_out], data.item[target.held_out]
@@ -288,8 +279,7 @@ def _score_catalogue(
 
 def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _Lists:
     n_candidates = candidates.shape[1]
-    scores = _finite(scorer.score(user.repeat_interleave(n_candidates), candidates.flatten()))
-    scores = scores.view_as(candidates)
+    scores = _finite(scorer.score(user.repeat_interleave(n_candidates), candidates.flatten())).view_as(candidates)
     return _Lists(scores[:, :1], candidates[:, :1], scores[:, 1:], candidates[:, 1:])
 
 
