@@ -21,10 +21,11 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from torch.optim.lr_scheduler import OneCycleLR
 
 from recsweep.errors import UserError
 
-STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -46,6 +47,7 @@ class Regularization(BaseModel):
     dropout: Rate
     weight_decay: NotNegative
     l2: NotNegative
+    l2_bias: NotNegative
     rating_noise: NotNegative
     embedding_noise: NotNegative
     augmentation: NotNegative
@@ -138,7 +140,7 @@ def composed(overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             cfg = compose("config", overrides)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=null
             raise UserError(one_line(error)) from None
     check(cfg)
     return cfg
@@ -153,10 +155,17 @@ def check(cfg: DictConfig) -> None:
     groups = cast(dict[str, Any], node)
     _bind("", Config, groups)
     for group in BUILT:
-        target = get_object(groups[group]["_target_"])
+        target = _target(group, groups[group]["_target_"])
         arguments = {key: value for key, value in groups[group].items() if key not in ("_target_", "_partial_")}
         _bind(f"{group}.", _schema(target, "_partial_" in groups[group]), arguments)
     _check_combination(cfg)
+
+
+def _target(group: str, path: str) -> Any:
+    try:
+        return get_object(path)
+    except (ImportError, ValueError):
+        raise UserError(f"{group}._target_={path}: nothing of that name can be imported") from None
 
 
 def _schema(target: Any, partial: bool) -> type[BaseModel]:
@@ -181,10 +190,17 @@ def _bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         first = error.errors()[0]
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{key}: no such key; there are {', '.join(schema.model_fields)}") from None
+            raise UserError(f"{key}: no such key; there are {', '.join(_beside(node, first['loc']))}") from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
+
+
+def _beside(node: dict[str, Any], place: tuple[int | str, ...]) -> list[str]:
+    """The other keys where `place` is; the YAML files name every one."""
+    for step in place[:-1]:
+        node = node[cast(str, step)]
+    return [key for key in node if key != place[-1]]
 
 
 def _check_combination(cfg: DictConfig) -> None:
@@ -220,9 +236,14 @@ def _check_optimizer(cfg: DictConfig, model: Any) -> None:
         if not model.sparse:
             raise UserError(f"model {model.__name__} has dense layers, which SparseAdam cannot train: take adamw")
     try:
-        optimizer([torch.nn.Parameter(torch.zeros(1))])
+        made = optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optimizer: {error}") from None
+    scheduler = _construct("scheduler", cfg.scheduler)
+    try:
+        scheduler(made, **({"total_steps": 10} if scheduler.func is OneCycleLR else {}))
+    except ValueError as error:
+        raise UserError(f"scheduler: {error}") from None
 
 
 def _construct(group: str, node: DictConfig) -> Any:

@@ -5,9 +5,13 @@ configurations can later train in one batched step.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+
+from recsweep.data.schema import Features
+from recsweep.errors import UserError
 
 
 class Dropout(nn.Module):
@@ -63,3 +67,110 @@ def mlp(sizes: list[int], generator: Generator) -> nn.Sequential:
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+class NeighbourSum(nn.Module):
+    """|N(a)|^-1/2 Σ_{b in N(a)} y_b for every entity a, where N(a) are the b that it has a row with.
+
+    All sums come from one sparse product, which for the catalogues and batches here is faster than gathering ragged
+    neighbourhoods.
+
+    Args:
+        source, neighbour: [N] ids of the rows' two sides.
+        n_sources, n_neighbours: how many there are of each.
+        dim, std, generator: size and first values of the y_b.
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        neighbour: Tensor,
+        n_sources: int,
+        n_neighbours: int,
+        dim: int,
+        std: float,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.vectors = embedding(n_neighbours, dim, std, generator)
+        ones = torch.ones(len(source))
+        links, back = (
+            _csr(source, neighbour, ones, (n_sources, n_neighbours)),
+            _csr(neighbour, source, ones, (n_neighbours, n_sources)),
+        )
+        self.register_buffer("links", links, persistent=False)
+        self.register_buffer("links_back", back, persistent=False)
+        self.register_buffer("count", torch.bincount(source, minlength=n_sources).float(), persistent=False)
+
+    def forward(self, source: Tensor, rated: Tensor | None = None, own: Tensor | None = None) -> Tensor:
+        """The sums [B, d] of `source` [B].
+
+        Args:
+            rated, own: [B] and [B, d]: where `rated` is 1, the neighbour with vector `own` is left out of the sum.
+        """
+        total = SparseProduct.apply(self.vectors.weight, self.links, self.links_back)[source]
+        count = self.count[source]
+        if rated is not None and own is not None:
+            total, count = total - own * rated[:, None], count - rated
+        return total * count.clamp(min=1).rsqrt()[:, None]
+
+
+class SparseProduct(torch.autograd.Function):
+    """matrix @ dense, whose gradient uses a transpose that was made once instead of at every step."""
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ dense
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed @ gradient, None, None
+
+
+def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape).coalesce().to_sparse_csr()
+
+
+class FeatureSum(nn.Module):
+    """A vector for every entity: the sum of the vectors of its feature values.
+
+    Each of the c columns weighs 1/√c; a multi-hot column of k values gives each of them 1/√k of that.
+
+    Args:
+        features: of the users or items; None where the data has none.
+        names: the columns to use, at least one.
+        kind: "user" or "item", for messages.
+        dim, std, generator: size and first values of the vectors.
+
+    Raises:
+        UserError: a column that the data does not have, or one that holds plain numbers.
+    """
+
+    def __init__(
+        self, features: Features | None, names: list[str], kind: str, dim: int, std: float, generator: Generator
+    ) -> None:
+        super().__init__()
+        usable = dict(features.labels) if features else {}
+        for name in names:
+            if name not in usable:
+                there = ", ".join(usable) or "none"
+                raise UserError(f"model.{kind}_features={name}: no such categorical feature; the data has {there}")
+        assert features is not None
+        columns = [_unit_rows(features.columns[name], len(usable[name])) for name in names]
+        matrix = torch.cat(columns, 1) / len(names) ** 0.5
+        (row, column), shape = matrix.nonzero().T, (matrix.shape[0], matrix.shape[1])
+        value = matrix[row, column]
+        self.vectors = embedding(shape[1], dim, std, generator)
+        self.register_buffer("values", _csr(row, column, value, shape), persistent=False)
+        self.register_buffer("values_back", _csr(column, row, value, shape[::-1]), persistent=False)
+
+    def forward(self) -> Tensor:
+        """[n, d]."""
+        return SparseProduct.apply(self.vectors.weight, self.values, self.values_back)
+
+
+def _unit_rows(column: Tensor, n_labels: int) -> Tensor:
+    """A categorical [n] or multi-hot [n, d] column as rows of length one [n, n_labels]; empty rows stay zero."""
+    flags = nn.functional.one_hot(column, n_labels) if column.dim() == 1 else column
+    return nn.functional.normalize(flags.float(), dim=1)

@@ -34,6 +34,7 @@ class Regularization:
     dropout: float
     weight_decay: float
     l2: float
+    l2_bias: float
     rating_noise: float
     embedding_noise: float
     augmentation: float

@@ -17,9 +17,9 @@ from torch import Tensor
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
-from recsweep.layers import Dropout, GaussianNoise, embedding, mlp
+from recsweep.layers import Dropout, FeatureSum, GaussianNoise, NeighbourSum, embedding, mlp
 from recsweep.losses import rating as rating_losses
-from recsweep.models.base import RecModule, Training
+from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import shrunk_means
 from recsweep.seeding import generator
 
@@ -40,10 +40,11 @@ class BiasedMF(RecModule):
     sparse = True
 
     mean: Tensor
+    l2: Tensor
+    l2_bias: Tensor
     global_offset: Tensor
     user_offset: Tensor
     item_offset: Tensor
-    l2: Tensor
 
     def __init__(self, data: Interactions, training: Training, *, embedding_dim: Dimension, init_std: Std) -> None:
         super().__init__(data, training)
@@ -53,64 +54,153 @@ class BiasedMF(RecModule):
         self.user_bias = embedding(data.n_users, 1, 0.0, draws, sparse)
         self.item_bias = embedding(data.n_items, 1, 0.0, draws, sparse)
         self.register_buffer("mean", data.rating.mean())
-        self._regularise(data, training)
+        self._regularise(data, training.regularization)
+
+    def _regularise(self, data: Interactions, strength: Regularization) -> None:
+        self.dropout = Dropout(strength.dropout)
+        self.embedding_noise = GaussianNoise(strength.embedding_noise)
+        self.rating_noise = GaussianNoise(strength.rating_noise)
+        self.penalised = strength.l2 > 0 or strength.l2_bias > 0
+        self.register_buffer("l2", torch.tensor(strength.l2), persistent=False)
+        self.register_buffer("l2_bias", torch.tensor(strength.l2_bias), persistent=False)
+        self.augmentation = strength.augmentation
+        if self.augmentation:
+            offsets = shrunk_means(data, user_shrinkage=5, item_shrinkage=5)
+            for name, offset in zip(("global", "user", "item"), offsets, strict=True):
+                self.register_buffer(f"{name}_offset", offset, persistent=False)
 
     @staticmethod
     def columns(data: Interactions) -> Ratings:
         return ratings(data)
 
-    def _regularise(self, data: Interactions, training: Training) -> None:
-        strength = training.regularization
-        self.dropout = Dropout(strength.dropout)
-        self.embedding_noise = GaussianNoise(strength.embedding_noise)
-        self.rating_noise = GaussianNoise(strength.rating_noise)
-        self.register_buffer("l2", torch.tensor(strength.l2), persistent=False)
-        self.augmentation = strength.augmentation
-        if self.augmentation:
-            offsets = shrunk_means(data, user_shrinkage=10, item_shrinkage=25)
-            for name, offset in zip(("global", "user", "item"), offsets, strict=True):
-                self.register_buffer(f"{name}_offset", offset, persistent=False)
+    def vectors(self, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """What stands for users and items in training.
+
+        Args:
+            user, item: [B] ids.
+            rated: [B] 1 where the pair is a row of the training data, 0 where it was made up.
+
+        Returns:
+            p and q, [B, d] each, and the embeddings that they were made of, [B, d] each, for L2.
+        """
+        p, q = self.user_factors(user), self.item_factors(item)
+        return p, q, (p, q)
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """What stands for each user [B, d]."""
+        """What stands for users [B] when scoring: [B, d]."""
         return self.user_factors(user)
+
+    def item_vectors(self) -> Tensor:
+        """What stands for every item when scoring: [n_items, d]."""
+        return self.item_factors.weight
 
     def interaction(self, p: Tensor, q: Tensor) -> Tensor:
         """f of user and item vectors, each [B, d]: [B]."""
         return (p * q).sum(-1)
 
-    def disturbed(self, vectors: Tensor) -> Tensor:
-        """Embeddings as training sees them: with dropout and noise."""
-        return self.embedding_noise(self.dropout(vectors, self.generator), self.generator)
-
     def training_loss(self, batch: Ratings) -> Tensor:
-        user, item, rating = self._augmented(batch)
-        p, q = self.user_vectors(user), self.item_factors(item)
+        (user, item, rating), rated = self._augmented(batch)
+        p, q, touched = self.vectors(user, item, rated)
         b_u, b_i = self.user_bias(user)[:, 0], self.item_bias(item)[:, 0]
-        prediction = self.mean + b_u + b_i + self.interaction(self.disturbed(p), self.disturbed(q))
+        prediction = self.mean + b_u + b_i + self.interaction(self._disturbed(p), self._disturbed(q))
         loss = self.training_setup.loss(prediction, self.rating_noise(rating, self.generator))
-        if self.training_setup.regularization.l2:
-            loss = loss + self.l2 * rating_losses.l2(p, q, b_u, b_i)
+        if self.penalised:
+            loss = loss + self.l2 * rating_losses.l2(*touched) + self.l2_bias * rating_losses.l2(b_u, b_i)
         return loss
 
-    def _augmented(self, batch: Ratings) -> Ratings:
-        n_extra = round(self.augmentation * len(batch.user))
+    def _disturbed(self, vectors: Tensor) -> Tensor:
+        return self.embedding_noise(self.dropout(vectors, self.generator), self.generator)
+
+    def _augmented(self, batch: Ratings) -> tuple[Ratings, Tensor]:
+        """The batch with made-up rows behind its own, and which rows are its own [B]."""
+        rated = torch.ones_like(batch.rating)
+        n_extra = round(self.augmentation * len(rated))
         if not n_extra:
-            return batch
+            return batch, rated
         user, item = (
             torch.randint(len(offsets), (n_extra,), generator=self.generator, device=offsets.device)
             for offsets in (self.user_offset, self.item_offset)
         )
         extra = Ratings(user, item, self.global_offset + self.user_offset[user] + self.item_offset[item])
-        return Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
+        both = Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
+        return both, torch.cat([rated, rated.new_zeros(n_extra)])
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         biases = self.user_bias(user)[:, 0] + self.item_bias(item)[:, 0]
-        return self.mean + biases + self.interaction(self.user_vectors(user), self.item_factors(item))
+        return self.mean + biases + self.interaction(self.user_vectors(user), self.item_vectors()[item])
 
     def score_all(self, user: Tensor) -> Tensor:
         biases = self.user_bias(user) + self.item_bias.weight[:, 0]
-        return self.mean + biases + self.user_vectors(user) @ self.item_factors.weight.T
+        return self.mean + biases + self.user_vectors(user) @ self.item_vectors().T
+
+
+class SVDpp(BiasedMF):
+    """SVD++ (Koren 2008, equation 15), optionally on both sides and with side features.
+
+    Beside p_u, a user is what he rated: p_u + |N(u)|^-1/2 Σ_{j in N(u)} y_j; with `item_side` an item is likewise also
+    who rated it, q_i + |N(i)|^-1/2 Σ_{v in N(i)} z_v ("flipped" SVD++, Rendle, Zhang and Koren 2019). With features, a
+    vector per feature value is added. In training a pair is left out of its own sums, since at prediction it is not in
+    them either.
+
+    Args:
+        item_side: describe items by their raters too.
+        user_features, item_features: names of feature columns of the data; [] for none.
+    """
+
+    sparse = False
+
+    def __init__(
+        self,
+        data: Interactions,
+        training: Training,
+        *,
+        embedding_dim: Dimension,
+        init_std: Std,
+        item_side: bool,
+        user_features: list[str],
+        item_features: list[str],
+    ) -> None:
+        super().__init__(data, training, embedding_dim=embedding_dim, init_std=init_std)
+        draws = generator(training.seed, 1)
+        self.rated_items = NeighbourSum(
+            data.user, data.item, data.n_users, data.n_items, embedding_dim, init_std, draws
+        )
+        self.raters = (
+            NeighbourSum(data.item, data.user, data.n_items, data.n_users, embedding_dim, init_std, draws)
+            if item_side
+            else None
+        )
+        self.user_features = (
+            FeatureSum(data.user_features, user_features, "user", embedding_dim, init_std, draws)
+            if user_features
+            else None
+        )
+        self.item_features = (
+            FeatureSum(data.item_features, item_features, "item", embedding_dim, init_std, draws)
+            if item_features
+            else None
+        )
+
+    def vectors(self, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        p_u, q_i, y_i = self.user_factors(user), self.item_factors(item), self.rated_items.vectors(item)
+        p = self._with_features(p_u + self.rated_items(user, rated, y_i), self.user_features, user)
+        q = self._with_features(q_i, self.item_features, item)
+        if self.raters is None:
+            return p, q, (p_u, q_i, y_i)
+        z_u = self.raters.vectors(user)
+        return p, q + self.raters(item, rated, z_u), (p_u, q_i, y_i, z_u)
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        return self._with_features(self.user_factors(user) + self.rated_items(user), self.user_features, user)
+
+    def item_vectors(self) -> Tensor:
+        every = torch.arange(len(self.item_factors.weight), device=self.mean.device)
+        vectors = self._with_features(self.item_factors.weight, self.item_features, every)
+        return vectors if self.raters is None else vectors + self.raters(every)
+
+    @staticmethod
+    def _with_features(vectors: Tensor, features: FeatureSum | None, entity: Tensor) -> Tensor:
+        return vectors if features is None else vectors + features()[entity]
 
 
 class MLP(BiasedMF):
