@@ -77,8 +77,6 @@ class EpochProgress(Callback):
     def __init__(self, name: str, mode: str) -> None:
         self.name = name
         self.best_of = min if mode == "min" else max
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -89,6 +87,8 @@ class EpochProgress(Callback):
         )
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.bar.start()
         assert isinstance(module, RecModule) and trainer.max_epochs
         per_epoch = len(module.data.batches)
