@@ -1,0 +1,31 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+N = 40
+"""Users, and items, of the block data set."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkerboard: users and items belong to a block each, and rate their own block 5 and the other 1.
+
+    Withheld are user u's ratings of item u, which is of u's block and would be 5, and of item u + N/2, which is of
+    the other and would be 1.
+    """
+    pairs = pd.MultiIndex.from_product([range(N), range(N)], names=["user", "item"]).to_frame(index=False)
+    alike = (pairs.user < N // 2) == (pairs.item < N // 2)
+    table = pairs.assign(rating=alike.map({True: 5, False: 1}))
+    table = table[(table.item - table.user) % (N // 2) != 0]
+    path = tmp_path_factory.mktemp("blocks") / "blocks.csv"
+    table.to_csv(path, index=False)
+    return path

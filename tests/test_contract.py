@@ -1,0 +1,129 @@
+"""What every model keeps to, on a block data set whose right answer is known. A further model is one more row."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from shell import fitted, recsweep, same, saved, trained, weights
+
+from recsweep import build, runs
+from recsweep.commands.recommend import top_k
+from recsweep.config import composed, conf_dir
+from recsweep.data.datamodules import InteractionData
+from recsweep.evaluation import Scorer
+from recsweep.models.base import RecModule
+
+
+class Row(NamedTuple):
+    """How the contract runs a model: overrides, and whether the model can tell the blocks apart."""
+
+    words: list[str]
+    sees_blocks: bool
+
+
+STEPS = [
+    "optimizer.lr=0.02",
+    "model.embedding_dim=4",
+    "trainer.max_epochs=60",
+    "callbacks.early_stopping.patience=null",
+]
+
+MODELS = {
+    "biased_mf": Row(STEPS, sees_blocks=True),
+    "svdpp": Row(STEPS, sees_blocks=True),
+    "mlp": Row(STEPS, sees_blocks=True),
+    "means": Row([], sees_blocks=False),
+    "popularity": Row([], sees_blocks=False),
+}
+
+N = 40
+
+
+class Trained(NamedTuple):
+    """A model in memory, as it was when its training ended."""
+
+    name: str
+    words: list[str]
+    data: InteractionData
+    model: Scorer
+    checkpoints: Path
+
+
+def by_model(names: list[str]) -> list[object]:
+    """One worker takes all tests of a model, which so is trained once."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+
+
+@pytest.fixture(scope="module")
+def words(blocks: Path) -> list[str]:
+    return ["data=table", f"data.path={blocks}", "data.timestamp=null", "trainer.batch_size=64", "logger=none"]
+
+
+@pytest.fixture(scope="module", params=by_model(list(MODELS)))
+def ready(request: pytest.FixtureRequest, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    name = request.param
+    mine = [*words, f"model={name}", *MODELS[name].words]
+    cfg, checkpoints = composed([*mine, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
+    return Trained(name, mine, build.data(cfg), fitted(cfg, checkpoints), checkpoints)
+
+
+def test_every_model_has_a_row() -> None:
+    assert {path.stem for path in (conf_dir() / "model").glob("*.yaml")} == set(MODELS)
+
+
+@torch.inference_mode()
+def test_scores_are_rows_of_pairs(ready: Trained) -> None:
+    users = torch.arange(N)
+    everything = ready.model.score_all(users)
+    assert everything.shape == (N, N)
+    assert everything.dtype == torch.float32
+    pairs = ready.model.score(users.repeat_interleave(N), users.repeat(N))
+    assert pairs.shape == (N * N,)
+    torch.testing.assert_close(pairs.view(N, N), everything, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_batch_of_one_keeps_its_dimension(ready: Trained) -> None:
+    one = torch.tensor([3])
+    assert ready.model.score(one, one).shape == (1,)
+    assert ready.model.score_all(one).shape == (1, N)
+    torch.testing.assert_close(ready.model.score_all(one)[:, 3], ready.model.score(one, one))
+
+
+@torch.inference_mode()
+def test_it_learns_the_blocks(ready: Trained) -> None:
+    """Errors of the withheld pairs far below 4, the variance of the ratings, and the right one of them on top."""
+    if not MODELS[ready.name].sees_blocks:
+        pytest.skip(f"{ready.name} knows no interaction of user and item; test_baselines.py shows what it learns")
+    user = torch.arange(N)
+    alike, unlike = user, (user + N // 2) % N
+    assert (ready.model.score(user, alike) - 5).square().mean() < 0.1
+    assert (ready.model.score(user, unlike) - 1).square().mean() < 0.1
+    assert top_k(ready.model, ready.data.data, user, k=1)[0][:, 0].tolist() == alike.tolist()
+
+
+@torch.inference_mode()
+def test_a_checkpoint_gives_the_same_scores(ready: Trained) -> None:
+    cfg = composed(ready.words)
+    fresh = build.model(cfg, ready.data).eval()
+    last = ready.checkpoints / (runs.LAST if isinstance(fresh, RecModule) else runs.BEST)
+    users = torch.arange(N)
+    assert not torch.equal(fresh.score_all(users), ready.model.score_all(users))
+    runs.load_weights(last, fresh, ready.data)
+    assert torch.equal(fresh.score_all(users), ready.model.score_all(users))
+
+
+@pytest.mark.parametrize("name", by_model(list(MODELS)))
+def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, words: list[str], tmp_path: Path) -> None:
+    mine = [*words, f"model={name}", *MODELS[name].words, "trainer.max_epochs=3"]
+    first, again, other = (trained(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
+    best = [weights(run / "checkpoints" / runs.BEST) for run in (first, again, other)]
+    assert saved(first)["metrics"] == saved(again)["metrics"]
+    assert same(best[0], best[1])
+    is_trained = (first / "checkpoints" / runs.LAST).is_file()
+    assert same(best[0], best[2]) is not is_trained
+    shown = recsweep(tmp_path, "evaluate", f"run={first}")
+    assert shown.status == 0
+    cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    assert {metric.strip(): float(value) for metric, value in cells} == saved(first)["metrics"]
