@@ -16,9 +16,14 @@ from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import Baseline
 
 
+def _built(node: DictConfig) -> Any:
+    """What a node describes, from plain lists and dicts: OmegaConf's own must not get into checkpoints."""
+    return instantiate(node, _convert_="all")
+
+
 def evaluation(cfg: DictConfig) -> Evaluation:
     """The protocol that selects and judges."""
-    return instantiate(cfg.evaluation)
+    return _built(cfg.evaluation)
 
 
 def device(cfg: DictConfig) -> torch.device:
@@ -32,8 +37,8 @@ def data(cfg: DictConfig) -> InteractionData:
     """The data set, read and split, batched as the model wants it."""
     kind = get_class(cfg.model._target_)
     return InteractionData(
-        instantiate(cfg.data),
-        instantiate(cfg.split),
+        _built(cfg.data),
+        _built(cfg.split),
         kind.columns if issubclass(kind, RecModule) else None,
         batch_size=cfg.trainer.batch_size,
         steps=cfg.trainer.steps_per_call,
@@ -45,7 +50,7 @@ def data(cfg: DictConfig) -> InteractionData:
 def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
     """The model for the data's training part: a `RecModule` to be trained by steps, or a `Baseline` to be fitted."""
     seed_everything(cfg.seed, verbose=False)
-    architecture = instantiate(cfg.model)
+    architecture = _built(cfg.model)
     if issubclass(architecture.func, RecModule):
         return architecture(data.train, training(cfg))
     return architecture(data.train)
@@ -54,14 +59,14 @@ def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
 def training(cfg: DictConfig) -> Training:
     """Loss, regularisers, optimizer and schedule; what depends on another group is filled in here."""
     protocol = evaluation(cfg)
-    optimizer: partial[Any] = instantiate(cfg.optimizer)
+    optimizer: partial[Any] = _built(cfg.optimizer)
     if optimizer.func is not SparseAdam:
         optimizer = partial(optimizer, weight_decay=cfg.regularization.weight_decay)
-    scheduler: partial[Any] = instantiate(cfg.scheduler)
+    scheduler: partial[Any] = _built(cfg.scheduler)
     if scheduler.func is ReduceLROnPlateau:
         scheduler = partial(scheduler, mode=protocol.mode)
     return Training(
-        loss=instantiate(cfg.loss),
+        loss=_built(cfg.loss),
         regularization=Regularization(**cfg.regularization),
         optimizer=optimizer,
         scheduler=scheduler,

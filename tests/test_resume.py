@@ -1,0 +1,167 @@
+"""A run that was interrupted anywhere, and goes on, ends like one that was not: bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from shell import TINY, fitted, recsweep, same, saved, tiny, trained, weights
+
+from recsweep import build, runs
+from recsweep.callbacks import ResumePoint
+
+DISTURBED = [
+    "regularization.dropout=0.2",
+    "regularization.rating_noise=0.1",
+    "regularization.embedding_noise=0.1",
+    "regularization.augmentation=0.3",
+]
+
+VARIANTS = {
+    "plateau": ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"],
+    "one_cycle": ["scheduler=one_cycle", "optimizer.lr=0.05"],
+    "cosine": ["scheduler=cosine"],
+    "step": ["scheduler=step", "scheduler.step_size=2", "optimizer=adagrad"],
+    "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
+    "sparse": ["optimizer=sparse_adam", "regularization=none"],
+    "disturbed": DISTURBED,
+    "stopped early": ["callbacks.early_stopping.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=8"],
+    "refit": ["trainer.refit=true", "optimizer.lr=0.1", "scheduler.patience=0"],
+    "refit of a stopped one": [
+        "trainer.refit=true",
+        "callbacks.early_stopping.patience=1",
+        "optimizer.lr=0.3",
+        "trainer.max_epochs=8",
+        "scheduler=one_cycle",
+        *DISTURBED,
+    ],
+    "svdpp": ["model=svdpp", *DISTURBED],
+    "mlp": ["model=mlp", *DISTURBED],
+}
+
+
+class Interrupted(Exception):
+    """Stands for the machine that goes down."""
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Trains, and what came of it: checkpoints, objectives, metrics."""
+    model = fitted(cfg, folder / "checkpoints")
+    tensors = {path.name: weights(path) for path in (folder / "checkpoints").glob("*.ckpt")}
+    metrics = runs.judge(cfg, build.data(cfg), folder)
+    return {"checkpoints": tensors, "objectives": model.objectives, "metrics": metrics}
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found["objectives"] == expected["objectives"]
+    assert found["metrics"] == expected["metrics"]
+    assert found["checkpoints"].keys() == expected["checkpoints"].keys()
+    for name, tensors in expected["checkpoints"].items():
+        assert same(found["checkpoints"][name], tensors), name
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after saving", "before saving"])
+@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS.keys())
+def test_resuming_after_any_epoch(
+    words: list[str], after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny("trainer.max_epochs=4", "callbacks.checkpoint.every_seconds=0", *words)
+    save, count, down_at = ResumePoint._save, 0, -1
+
+    def save_or_go_down(self: ResumePoint, trainer: Any) -> None:
+        nonlocal count
+        count += 1
+        if after or count != down_at:
+            save(self, trainer)
+        if count == down_at:
+            raise Interrupted
+
+    monkeypatch.setattr(ResumePoint, "_save", save_or_go_down)
+    undisturbed = run(cfg, tmp_path / "undisturbed")
+    n_saves = count
+    assert n_saves > len(undisturbed["objectives"])  # every epoch, and the end
+    for down_at in range(1, n_saves + 1):
+        count, folder = 0, tmp_path / str(down_at)
+        with pytest.raises(Interrupted):
+            run(cfg, folder)
+        count = down_at  # from here on nothing goes down
+        assert_same(run(cfg, folder), undisturbed)
+
+
+def test_the_variants_do_what_they_are_here_for(tmp_path: Path) -> None:
+    """Early stopping stops, the plateau lowers the rate, and the refit makes as many epochs as were best."""
+    stopped = run(tiny(*VARIANTS["stopped early"]), tmp_path / "stopped")
+    assert len(stopped["objectives"]) < 8
+    run(tiny("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
+    last = torch.load(tmp_path / "plateau" / "checkpoints" / runs.LAST, weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.1
+    refit = run(tiny(*VARIANTS["refit of a stopped one"]), tmp_path / "refit")
+    again = torch.load(tmp_path / "refit" / "checkpoints" / "refit_last.ckpt", weights_only=True)
+    assert again["epoch"] == 1 + refit["objectives"].index(min(refit["objectives"]))
+
+
+KILLED = [*TINY, "trainer.max_epochs=60", "callbacks.early_stopping.patience=null", "regularization.dropout=0.2"]
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A run in a process of its own that has saved at least once."""
+    command = [sys.executable, "-m", "recsweep", "train", *words, "callbacks.checkpoint.every_seconds=0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "run" / "checkpoints" / runs.LAST).is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
+def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
+    process = started(tmp_path, *KILLED, "hydra.run.dir=run")
+    process.send_signal(how)
+    err = process.communicate(timeout=60)[1]
+    killed = tmp_path / "run"
+    assert not (killed / "metrics.json").exists()
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert err == "recsweep: interrupted; `recsweep train run=DIR resume=true` goes on with a run\n"
+    resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
+    assert resumed.status == 0, resumed.err
+    undisturbed = trained(tmp_path, *KILLED)
+    assert saved(killed)["metrics"] == saved(undisturbed)["metrics"]
+    for name in (runs.BEST, runs.LAST):
+        assert same(weights(killed / "checkpoints" / name), weights(undisturbed / "checkpoints" / name))
+    assert not list(killed.rglob("*.part"))
+
+
+def test_resuming_keeps_what_was_asked(tmp_path: Path) -> None:
+    """Words given with `resume=true` come after the run's own, and the record of the run says so."""
+    first = trained(tmp_path, *TINY, "seed=3")
+    (first / "metrics.json").unlink()
+    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
+    assert resumed.status == 0, resumed.err
+    assert (first / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
+
+
+def test_a_completed_run_is_not_resumed(tmp_path: Path) -> None:
+    first = trained(tmp_path, *TINY, "model=means")
+    before = sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*"))
+    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
+    expected = f"recsweep: run={first}: already completed; `recsweep evaluate run={first}` shows its metrics\n"
+    assert resumed == (2, "", expected)
+    assert sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*")) == before
+
+
+def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
+    first = trained(tmp_path, *TINY, "model=means")
+    assert recsweep(tmp_path, "train", f"run={first}") == (
+        2,
+        "",
+        f"recsweep: run={first}: add resume=true to go on with it\n",
+    )
