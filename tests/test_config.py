@@ -1,0 +1,273 @@
+"""Configuration: what should compose does, and every mistake ends as one line before anything is written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from shell import fitted, recsweep, tiny
+
+from recsweep import build
+from recsweep.config import BUILT, check, composed, conf_dir
+from recsweep.errors import UserError
+
+AT_LEAST = {
+    "callbacks": 1,
+    "data": 10,
+    "evaluation": 3,
+    "logger": 2,
+    "loss": 1,
+    "model": 5,
+    "optimizer": 4,
+    "regularization": 2,
+    "scheduler": 5,
+    "split": 12,
+    "trainer": 1,
+}
+"""So many files the search must find, or it looks in the wrong place. New ones need no line here."""
+
+NEEDS = {
+    "data=table": ["data.path=ratings.csv"],
+    "optimizer=sparse_adam": ["regularization=none"],
+    "split=given": ["data=ncf_ml_1m"],
+    **{f"split={name}": ["data=ml_100k"] for name in ("u1", "u2", "u3", "u4", "u5", "ua", "ub")},
+}
+"""What some choices cannot do without."""
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def node(group: str, name: str) -> DictConfig:
+    """A group's file by itself, without its defaults list."""
+    content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
+    assert isinstance(content, DictConfig)
+    return content.get(group, content)
+
+
+GROUPS = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")})
+
+
+def test_the_search_finds_the_files() -> None:
+    assert set(GROUPS) >= set(AT_LEAST)
+    assert [group for group in AT_LEAST if len(choices(group)) < AT_LEAST[group]] == []
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
+def test_every_file_composes_and_builds(choice: str) -> None:
+    cfg = composed([choice, *NEEDS.get(choice, [])])
+    for group in BUILT:
+        instantiate(cfg[group])
+    build.training(cfg)
+
+
+@pytest.fixture(scope="module")
+def default() -> DictConfig:
+    cfg = composed(["data=table", "data.path=ratings.csv", "split=random"])
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+def message(default: DictConfig, **chosen: str) -> str | None:
+    """What is wrong with the default configuration once these groups are replaced; None where it is fine."""
+    cfg = default.copy()
+    cfg.update({group: node(group, name) for group, name in chosen.items()})
+    if chosen.get("data") == "table":
+        cfg.data.path = "ratings.csv"
+    try:
+        check(cfg)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+MODELS = {
+    "biased_mf": "BiasedMF",
+    "svdpp": "SVDpp",
+    "mlp": "MLP",
+    "means": "Means",
+    "popularity": "Popularity",
+}
+RANKS_ONLY = {"popularity"}
+STEPPED_DENSE = {"svdpp", "mlp"}
+
+
+@pytest.mark.parametrize("evaluation", ["rating", "full_ranking", "sampled_99"])
+@pytest.mark.parametrize("model", MODELS)
+def test_models_and_evaluations(model: str, evaluation: str, default: DictConfig) -> None:
+    expected = None
+    if model in RANKS_ONLY and evaluation == "rating":
+        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+    assert message(default, model=model, evaluation=evaluation) == expected
+
+
+@pytest.mark.parametrize("regularization", ["default", "none"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adagrad", "sgd", "sparse_adam"])
+@pytest.mark.parametrize("model", MODELS)
+def test_models_and_optimizers(model: str, optimizer: str, regularization: str, default: DictConfig) -> None:
+    expected = None
+    if optimizer == "sparse_adam" and model not in ("means", "popularity"):
+        if regularization == "default":
+            expected = "regularization.weight_decay=0.0001: SparseAdam knows none; set it to 0"
+        elif model in STEPPED_DENSE:
+            expected = f"model {MODELS[model]} has dense layers, which SparseAdam cannot train: take adamw"
+    evaluation = "full_ranking" if model in RANKS_ONLY else "rating"
+    found = message(default, model=model, optimizer=optimizer, regularization=regularization, evaluation=evaluation)
+    assert found == expected
+
+
+SHIPPED = {"ml_100k": ["u1", "u2", "u3", "u4", "u5", "ua", "ub"], "ncf_ml_1m": ["given"]}
+MADE = ["leave_last_out", "random", "rows", "temporal"]
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_data_and_splits(data: str, default: DictConfig) -> None:
+    shipped = SHIPPED.get(data, [])
+    for split in choices("split"):
+        expected = None
+        if split not in [*MADE, *shipped]:
+            expected = f"this data ships no split {split}: split={'|'.join([*shipped, *MADE])}"
+        assert message(default, data=data, split=split) == expected
+
+
+@pytest.mark.parametrize("scheduler", choices("scheduler"))
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path: Path) -> None:
+    cfg = tiny(f"optimizer={optimizer}", f"scheduler={scheduler}", "regularization=none")
+    before = build.model(cfg, build.data(cfg)).state_dict()
+    after = fitted(cfg, tmp_path).state_dict()
+    for name in ("user_factors.weight", "item_bias.weight"):
+        assert after[name].isfinite().all()
+        assert not torch.equal(after[name], before[name])
+
+
+TOP = (
+    "name, seed, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
+    "data, model"
+)
+RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
+COVERED = "mrr, coverage@5, coverage@10, coverage@20"
+NO_RUN = "no run of recsweep (it has no .hydra/overrides.yaml)"
+
+BAD = {
+    # keys
+    "train nope=1": f"nope: no such key; there are {TOP}",
+    "train resume=true": f"resume: no such key; there are {TOP}",
+    "train model.nope=1": "model.nope: no such key; there are embedding_dim, init_std",
+    "train +model.nope=1": "model.nope: no such key; there are embedding_dim, init_std",
+    "train +callbacks.checkpoint.nope=1": "callbacks.checkpoint.nope: no such key; there are every_seconds, max_mb",
+    "train optimizer.weight_decay=1": "optimizer.weight_decay: no such key; there are lr, betas, eps, fused",
+    "train +optimizer.nope=1": "optimizer.nope: no such key; there are lr, betas, eps, fused",
+    "train split.name=u1": "split.name: no such key; there are test_fraction, val_fraction, seed, cold_users",
+    "train ~trainer": "trainer is missing",
+    "train ~model.init_std": "model.init_std is missing",
+    "train data=table": "data.path has no default: give data.path=...",
+    "train model=null": "Config group override must be a string or a list. Got NoneType",
+    # choices
+    "train model=nope": f"model=nope: no such choice; there are {', '.join(choices('model'))}",
+    "train loss=nope": f"loss=nope: no such choice; there are {', '.join(choices('loss'))}",
+    "train logger=wandb": "logger=wandb: no such choice; there are none, tensorboard",
+    "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(choices('model'))}",
+    "train model._target_=recsweep.Nope": "model._target_=recsweep.Nope: nothing of that name can be imported",
+    # types and ranges
+    "train seed=a": "seed=a: it should be a valid integer",
+    "train seed=-1": "seed=-1: it should be greater than or equal to 0",
+    "train seed=1.5": "seed=1.5: it should be a valid integer",
+    "train name=a/b": "name=a/b: String should match pattern '^[\\w.-]+$'",
+    "train trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
+    "train trainer.max_epochs=2.5": "trainer.max_epochs=2.5: it should be a valid integer",
+    "train trainer.refit=1": "trainer.refit=1: it should be a valid boolean",
+    "train trainer.accelerator=tpu": "trainer.accelerator=tpu: it should be 'auto', 'cpu' or 'cuda'",
+    "train trainer.accelerator=cuda": "trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto",
+    "train trainer.limit_batches=0": "trainer.limit_batches=0: it should be greater than or equal to 1",
+    "train regularization.dropout=1.5": "regularization.dropout=1.5: it should be less than 1",
+    "train regularization.dropout=nan": "regularization.dropout=nan: it should be a finite number",
+    "train regularization.weight_decay=inf": "regularization.weight_decay=inf: it should be a finite number",
+    "train regularization.l2=-1": "regularization.l2=-1: it should be greater than or equal to 0",
+    "train regularization.rating_noise=loud": "regularization.rating_noise=loud: it should be a valid number",
+    "train callbacks.early_stopping.patience=0": (
+        "callbacks.early_stopping.patience=0: it should be greater than or equal to 1"
+    ),
+    "train callbacks.checkpoint.max_mb=0": "callbacks.checkpoint.max_mb=0: it should be greater than 0",
+    "train logger.tensorboard=yes": "logger.tensorboard=yes: it should be a valid boolean",
+    "train model.embedding_dim=0": "model.embedding_dim=0: it should be greater than or equal to 1",
+    "train model.embedding_dim=5000": "model.embedding_dim=5000: it should be less than or equal to 4096",
+    "train model=mlp model.hidden=[]": "model.hidden=[]: List should have at least 1 item after validation, not 0",
+    "train model=mlp model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
+    "train model=means model.user_shrinkage=-1": "model.user_shrinkage=-1: it should be greater than or equal to 0",
+    "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
+    "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
+    "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
+    "train optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
+    "train scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
+    "train scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",
+    "train data.noise=0": "data.noise=0: it should be greater than 0",
+    "train data=table data.path=x.csv data.duplicates=first": (
+        "data.duplicates=first: it should be 'error', 'last' or 'mean'"
+    ),
+    "train split.test_fraction=1": "split.test_fraction=1: it should be less than 1",
+    "train split=rows split.shares=[1,1]": (
+        "split.shares=[1, 1]: List should have at least 3 items after validation, not 2"
+    ),
+    "train split.cold_users=drop": "split.cold_users=drop: it should be 'error' or 'keep'",
+    "train evaluation.objective=ndcg@10": "evaluation.objective=ndcg@10: it should be 'mse', 'rmse' or 'mae'",
+    "train evaluation=full_ranking evaluation.objective=ndcg@7": (
+        f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
+    ),
+    "train evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
+    # what does not go together
+    "train model=popularity evaluation=rating": (
+        "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+    ),
+    "train loss._target_=torch.nn.functional.mse_loss": (
+        "model BiasedMF cannot be trained with torch.nn.functional.mse_loss: loss=mse"
+    ),
+    "train optimizer=sgd optimizer.nesterov=true": (
+        "optimizer: Nesterov momentum requires a momentum and zero dampening"
+    ),
+    "train scheduler.factor=1.0": "scheduler: Factor should be < 1.0.",
+    "train split=u1": f"this data ships no split u1: split={'|'.join(MADE)}",
+    "train split.val_fraction=0.5 split.test_fraction=0.6": (
+        "split.val_fraction=0.5 and split.test_fraction=0.6 leave no row to train on: allowed is a sum below 1"
+    ),
+    "train data.n_users=10 data.n_items=10 data.n_interactions=100": (
+        "data.n_interactions 100 is too many for 10 users and 10 items: at most a quarter of their pairs, 25"
+    ),
+    "train data=table data.path=x.csv data.rating_scale=[5,1]": (
+        "data.rating_scale=[5, 1], allowed: [lowest, highest] rating"
+    ),
+    # words
+    "train model": "model: not of the form key=value (Error parsing override 'model')",
+    "train model=[": "model=[: not of the form key=value (no viable alternative at input '[')",
+    "train seed=1,2": (
+        "Ambiguous value for argument 'seed=1,2' 1. To use it as a list, use key=[value1,value2] 2. To use it as "
+        "string, quote the value: key='value1,value2' 3. To sweep over it, add --multirun to your command line"
+    ),
+    "train -m seed=0,-1": "seed=-1: it should be greater than or equal to 0",
+    "train run=nope": f"run=nope: {NO_RUN}",
+    "nope": "nope: no such verb; there are train, evaluate, recommend, report, data",
+    "evaluate": "which run? give run=DIR, a folder that `recsweep train` made",
+    "evaluate run=nope": f"run=nope: {NO_RUN}",
+    "recommend run=nope user=1": f"run=nope: {NO_RUN}",
+    "report": "report: wants one folder of runs, got 0; recsweep report DIR [baseline=NAME]",
+    "data nope": "data nope: there are `data list` and `data prepare data=NAME`",
+    "data prepare nope=1": f"nope: no such key; there are {TOP}",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert recsweep(tmp_path, *words.split()) == (2, "", f"recsweep: {BAD[words]}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_experiment_is_refused(tmp_path: Path) -> None:
+    found = recsweep(tmp_path, "train", "experiment=nope")
+    assert found.status == 2
+    assert found.err.count("\n") == 1 and "experiment" in found.err and "nope" in found.err
+    assert list(tmp_path.iterdir()) == []
