@@ -1,29 +1,161 @@
-"""An epoch of `biased_mf`, batch 256, three ways over the same rows: as `recsweep train` runs it, as a bare PyTorch loop
-over the same tensors and the same model, and as a naive loop that builds its batches row by row in Python.
+"""An epoch of `biased_mf` at batch 256 beside two rivals that train the same model on the same rows.
 
-    python benchmarks/bench_training.py [--data ml_100k] [--epochs 8]
+- recsweep: as users have it, with progress, TensorBoard, checkpoints and validation after every epoch;
+- bare: a plain PyTorch loop over the same tensors, fused AdamW, validation after every epoch;
+- naive: the same with default AdamW, and batches built row by row in Python, as the exercise's notebook does, from a
+  list of tuples (the quickest form of that) or from a pandas table.
 
-Prints seconds an epoch and two ratios. The first epoch of each is a warm-up and not counted; the three take turns in
-rounds, so that a neighbour's load falls on all of them.
+    python benchmarks/bench_training.py [--data ml_100k] [--epochs 15] [overrides ...]
+
+The rivals train an epoch each between two epochs of recsweep, so that a neighbour's load falls on all. Printed are
+the medians of seconds an epoch, and ratios.
 """
 
+import argparse
+import statistics
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
-from lightning import Callback
+import pandas as pd
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from recsweep import build
+from recsweep.config import composed
+from recsweep.data.datamodules import InteractionData
+from recsweep.fit import fit
+
+BATCH = 256
+Row = tuple[int, int, float]
 
 
-class EpochTimes(Callback):
-    """Seconds of each epoch, everything between two epoch starts counted."""
+class PandasRows:
+    """A data set as a beginner writes it: a row of a table at a time."""
 
-    def __init__(self) -> None:
-        self.starts: list[float] = []
+    def __init__(self, rows: list[Row]) -> None:
+        self.frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
 
-    def on_train_epoch_start(self, *_: object) -> None:
-        self.starts.append(time.perf_counter())
+    def __len__(self) -> int:
+        return len(self.frame)
 
-    def on_train_end(self, *_: object) -> None:
-        self.starts.append(time.perf_counter())
+    def __getitem__(self, i: int) -> Row:
+        return tuple(self.frame.iloc[i])
 
-    @property
-    def seconds(self) -> list[float]:
-        return [b - a for a, b in zip(self.starts[1:], self.starts[2:], strict=False)]
+
+Rows = list[Row] | PandasRows
+
+
+class PlainMF(nn.Module):
+    """The model as one would write it without the project."""
+
+    def __init__(self, n_users: int, n_items: int, mean: Tensor, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(n_users, dim), nn.Embedding(n_items, dim)
+        self.user_bias, self.item_bias = nn.Embedding(n_users, 1), nn.Embedding(n_items, 1)
+        self.mean, self.dropout = mean, nn.Dropout(dropout)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        product = (self.dropout(self.user(user)) * self.dropout(self.item(item))).sum(1)
+        return self.mean + product + self.user_bias(user)[:, 0] + self.item_bias(item)[:, 0]
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, user: Tensor, item: Tensor, rating: Tensor) -> None:
+    loss = nn.functional.mse_loss(model(user, item), rating)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def validate(model: nn.Module, user: Tensor, item: Tensor, rating: Tensor) -> None:
+    model.eval()
+    with torch.no_grad():
+        nn.functional.mse_loss(model(user, item), rating)
+    model.train()
+
+
+def bare_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: InteractionData) -> None:
+    rows = data.train
+    for batch in torch.randperm(len(rows)).split(BATCH):
+        step(model, optimizer, rows.user[batch], rows.item[batch], rows.rating[batch])
+    held_out = data.data.take(data.split.val)
+    validate(model, held_out.user, held_out.item, held_out.rating)
+
+
+def naive_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, train: Rows, val: Rows) -> None:
+    order = torch.randperm(len(train)).tolist()
+    for start in range(0, len(order), BATCH):
+        step(model, optimizer, *stacked([train[i] for i in order[start : start + BATCH]]))
+    validate(model, *stacked([val[i] for i in range(len(val))]))
+
+
+def stacked(batch: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
+    user, item = torch.tensor([int(x[0]) for x in batch]), torch.tensor([int(x[1]) for x in batch])
+    return user, item, torch.tensor([x[2] for x in batch], dtype=torch.float32)
+
+
+def rivals(data: InteractionData, dim: int, dropout: float) -> dict[str, Callable[[], None]]:
+    def plain(fused: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = PlainMF(data.data.n_users, data.data.n_items, data.train.rating.mean(), dim, dropout)
+        return model, torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=fused or None)
+
+    def listed(part: Tensor) -> list[Row]:
+        rows = data.data.take(part)
+        return list(zip(rows.user.tolist(), rows.item.tolist(), rows.rating.tolist(), strict=True))
+
+    train, val = listed(data.split.train), listed(data.split.val)
+    tables = PandasRows(train), PandasRows(val)
+    bare, lists, table = plain(True), plain(False), plain(False)
+    return {
+        "bare": lambda: bare_epoch(*bare, data),
+        "naive, lists": lambda: naive_epoch(*lists, train, val),
+        "naive, pandas": lambda: naive_epoch(*table, *tables),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="synthetic", help="a data set of conf/data")
+    parser.add_argument("--epochs", type=int, default=15, help="epochs of recsweep and of the bare loop")
+    options, overrides = parser.parse_known_args()
+    torch.set_num_threads(1)
+    fixed = [f"trainer.batch_size={BATCH}", "callbacks.early_stopping.patience=null"]
+    cfg = composed([f"data={options.data}", f"trainer.max_epochs={options.epochs}", *fixed, *overrides])
+    data = build.data(cfg)
+    model = build.model(cfg, data)
+    others = rivals(data, cfg.model.embedding_dim, cfg.regularization.dropout)
+    seconds: dict[str, list[float]] = {name: [] for name in ("recsweep", *others)}
+    began: list[float] = []
+
+    def between_epochs() -> None:
+        if began:
+            seconds["recsweep"].append(time.perf_counter() - began[-1])
+        for name, epoch in others.items():
+            if name == "bare" or (name == "naive, lists" and len(began) < 4) or len(began) < 2:
+                start = time.perf_counter()
+                epoch()
+                seconds[name].append(time.perf_counter() - start)
+        began.append(time.perf_counter())
+
+    model.on_train_epoch_start = between_epochs
+    with tempfile.TemporaryDirectory() as folder:
+        fit(cfg, data, model, Path(folder) / "checkpoints", TensorBoardLogger(folder, "tb", ""))
+    report(data, seconds)
+
+
+def report(data: InteractionData, seconds: dict[str, list[float]]) -> None:
+    median = {name: statistics.median(times[1:] or times) for name, times in seconds.items()}
+    table = Table("loop", "seconds an epoch", "rows a second", "× recsweep", title=f"{data.data.name}, batch {BATCH}")
+    for name, time_of in median.items():
+        ratio = time_of / median["recsweep"]
+        table.add_row(name, f"{time_of:.3f}", f"{len(data.train) / time_of:,.0f}", f"{ratio:.2f}")
+    Console().print(table)
+    print(f"recsweep / bare = {median['recsweep'] / median['bare']:.3f}")
+
+
+if __name__ == "__main__":
+    main()

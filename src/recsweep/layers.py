@@ -17,23 +17,31 @@ from recsweep.errors import UserError
 class Dropout(nn.Module):
     """Inverted dropout: entries vanish with probability `rate`, the rest grow by 1 / (1 - rate).
 
+    Four 16-bit draws come from one 64-bit number, half the cost of a uniform float an entry; the rate is therefore
+    rounded to a multiple of 2^-16.
+
     >>> ones = torch.ones(2, 3)
     >>> bool((Dropout(0.0)(ones, torch.Generator()) == ones).all())
     True
     """
 
-    rate: Tensor
+    first_kept: Tensor
+    growth: Tensor
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.register_buffer("rate", torch.tensor(rate), persistent=False)
-        self.absent = rate == 0
+        dropped = round(rate * 2**16)
+        self.register_buffer("first_kept", torch.tensor(dropped - 2**15, dtype=torch.int16), persistent=False)
+        self.register_buffer("growth", torch.tensor(1 / (1 - dropped / 2**16)), persistent=False)
+        self.absent = dropped == 0
 
     def forward(self, x: Tensor, generator: Generator) -> Tensor:
         if self.absent or not self.training:
             return x
-        kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.rate
-        return x * kept / (1 - self.rate)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        draws = words.random_(-(2**63), None, generator=generator).view(torch.int16)
+        kept = draws[: x.numel()].view(x.shape) >= self.first_kept
+        return x * (kept * self.growth)
 
 
 class GaussianNoise(nn.Module):

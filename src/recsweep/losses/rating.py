@@ -1,6 +1,7 @@
 """Losses of a predicted rating."""
 
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 
 def mse(prediction: Tensor, rating: Tensor) -> Tensor:
@@ -14,7 +15,7 @@ def mse(prediction: Tensor, rating: Tensor) -> Tensor:
     >>> mse(torch.tensor([3.0, 5.0]), torch.tensor([4.0, 3.0]))  # (1 + 4) / 2
     tensor(2.5000)
     """
-    return (prediction - rating).square().mean()
+    return mse_loss(prediction, rating)
 
 
 def l2(*embeddings: Tensor) -> Tensor:

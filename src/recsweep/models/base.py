@@ -1,6 +1,6 @@
 """What every trained family shares: grouped optimizer steps, and selection through the one protocol.
 
-TensorBoard tags: `train/loss`, the mean loss of the epoch's rows; `val/<metric>`, the protocol's metrics on the
+TensorBoard tags: `train/loss`, the mean loss of the epoch's batches; `val/<metric>`, the protocol's metrics on the
 validation part; `lr`, the learning rate of the epoch.
 """
 
@@ -132,23 +132,24 @@ class RecModule(LightningModule):
         if index == 0:
             self._start_epoch()
         wrapped, schedule = cast(LightningOptimizer, self.optimizers()), cast(Any, self.lr_schedulers())
-        optimizer = wrapped.optimizer
+        optimizer, parameters = wrapped.optimizer, list(self.parameters())
         batches = self.data.batches.group(self.current_epoch, index)
         for place, batch in enumerate(batches, start=1):
             loss = self.training_loss(batch)
-            optimizer.zero_grad()
-            self.manual_backward(loss)
+            for parameter in parameters:  # a quarter of the cost of optimizer.zero_grad()
+                parameter.grad = None
+            loss.backward()
             (wrapped if place == len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
                 schedule.step()
-            self.loss_sum += loss.detach() * len(batch[0])
+            self.epoch_losses.append(loss.detach())
 
     def _start_epoch(self) -> None:
         self.generator = generator(self.training_setup.seed, self.current_epoch, device=self.device)
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.epoch_losses: list[Tensor] = []
 
     def on_train_epoch_end(self) -> None:
-        loss = float(self.loss_sum) / self.data.batches.n_rows
+        loss = float(torch.stack(self.epoch_losses).mean())
         if not math.isfinite(loss):
             raise UserError(
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "

@@ -113,7 +113,7 @@ class BiasedMF(RecModule):
 
     def _augmented(self, batch: Ratings) -> tuple[Ratings, Tensor]:
         """The batch with made-up rows behind its own, and which rows are its own [B]."""
-        rated = torch.ones_like(batch.rating)
+        rated = batch.rating.new_ones(1).expand_as(batch.rating)
         n_extra = round(self.augmentation * len(rated))
         if not n_extra:
             return batch, rated
