@@ -42,7 +42,10 @@ def recsweep(folder: Path, *words: str) -> Outcome:
         redirect_stdout(out),
         redirect_stderr(err),
     ):
-        status = main()
+        try:
+            status = main()
+        except SystemExit as end:  # Hydra's own --help ends the program
+            status = int(end.code or 0)
     return Outcome(status, out.getvalue(), err.getvalue())
 
 

@@ -65,7 +65,7 @@ def train(cfg: DictConfig) -> float:
         runs.write_json(folder / "metrics.json", {"status": "failed", "error": str(error)})
         if HydraConfig.get().mode is not RunMode.MULTIRUN:
             raise
-        Console(stderr=True).print(f"{folder}: failed: {error}", markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"{folder}: failed: {error}", markup=False, highlight=False)
         return float("nan")
     runs.write_json(folder / "metrics.json", outcome)
     _say(cfg, folder, outcome)
@@ -86,7 +86,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = runs.judge(cfg, data, folder)
     end = time.perf_counter()
     if logger:
-        logger.log_hyperparams(_hyperparameters(cfg), metrics)
+        logger.log_hyperparams(_hyperparameters(cfg), metrics, step=cfg.trainer.max_epochs)
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"

@@ -140,6 +140,9 @@ class Source(Protocol):
     def ships(self) -> tuple[str, ...]:
         """Names of the splits that `parts` knows; empty where the source ships none."""
 
+    def ready(self) -> bool:
+        """Whether `read` finds all it needs on disk."""
+
     def read(self) -> Interactions:
         """The whole data set, validated; `UserError` where a file is missing or wrong."""
 

@@ -76,6 +76,10 @@ class Synthetic:
                 f"{self.n_items} items: at most a quarter of their pairs, {self.n_users * self.n_items // 4}"
             )
 
+    def ready(self) -> bool:
+        """Always: it is drawn when asked for."""
+        return True
+
     def read(self) -> Interactions:
         """Draw the data set."""
         generator = Generator().manual_seed(self.seed)
