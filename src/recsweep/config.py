@@ -18,7 +18,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch.optim.lr_scheduler import OneCycleLR
@@ -135,13 +135,20 @@ def conf_dir() -> Path:
     return checkout if checkout.is_dir() else package / "conf"
 
 
-def composed(overrides: list[str]) -> DictConfig:
-    """The checked configuration of one run; `UserError` for whatever is wrong with it."""
+def with_hydra(overrides: list[str]) -> DictConfig:
+    """The configuration as Hydra composes it, its own node `hydra` included; `UserError` where it cannot."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
-            cfg = compose("config", overrides)
+            return compose("config", overrides, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=null
             raise UserError(one_line(error)) from None
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """The checked configuration of one run; `UserError` for whatever is wrong with it."""
+    cfg = with_hydra(overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
     check(cfg)
     return cfg
 

@@ -1,40 +1,40 @@
 """Between a verb's words and Hydra: what is checked before anything runs, and how a run's own words come back."""
 
+import logging
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.config import composed, conf_dir, one_line
+from recsweep.config import composed, conf_dir, one_line, with_hydra
 from recsweep.errors import UserError
-
-ONLY_SHOWS = (
-    "--cfg",
-    "-c",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--info",
-    "-i",
-    "--shell-completion",
-    "-sc",
-    "--version",
-)
 
 LEAVES_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
 
-def is_sweep(words: list[str]) -> bool:
-    """Whether Hydra is asked for a multirun."""
-    return "-m" in words or "--multirun" in words
+def flags(words: list[str]) -> Namespace:
+    """The words as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
+    with redirect_stderr(StringIO()) as said:
+        try:
+            asked = get_args_parser().parse_args(words)
+        except SystemExit:
+            raise UserError(said.getvalue().rpartition("error: ")[2].strip()) from None
+    if asked.multirun and (asked.cfg or asked.info or asked.shell_completion):
+        raise UserError("-m runs a sweep; leave it out with --cfg, --info or --shell-completion")
+    return asked
 
 
 def take(words: list[str], key: str) -> str | None:
@@ -62,22 +62,44 @@ def saved_overrides(folder: Path) -> list[str]:
     return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
 
 
-def check_jobs(words: list[str]) -> None:
-    """Composes and checks every job that the words ask for, before any of them starts."""
-    overrides = [word for word in words if not word.startswith("-")]
+def with_experiments_sweep(words: list[str]) -> list[str]:
+    """The words with the sweep that an experiment file brings (`hydra.sweeper.params`) spelled out.
+
+    Spelled out, what the user gives replaces what the file says, key by key.
+    """
+    overrides = _parsed(flags(words).overrides)
+    swept = with_hydra(_jobs(overrides)[0]).hydra.sweeper.get("params") or {}
+    given = {override.key_or_group for override in overrides}
+    added = [f"{key}={values}" for key, values in swept.items() if key not in given]
+    return [*words, *added, "hydra.sweeper.params=null"] if swept else words
+
+
+def _parsed(overrides: list[str]) -> list[Override]:
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0] if is_sweep(words) else [overrides]
+        return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise UserError(one_line(error)) from None
-    for job in jobs:
-        composed([word for word in job if not word.startswith("hydra.")])
+
+
+def _jobs(overrides: list[Override]) -> list[list[str]]:
+    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+
+
+def _check_jobs(words: list[str]) -> None:
+    """Composes and checks every job that the words ask for, before any of them starts."""
+    asked = flags(words)
+    overrides = _parsed(asked.overrides)
+    elsewhere = [f"hydra.searchpath=[file://{Path(asked.config_dir).resolve()}]"] if asked.config_dir else []
+    for job in _jobs(overrides) if asked.multirun else [asked.overrides]:
+        composed([word for word in job if not word.startswith("hydra.")] + elsewhere)
 
 
 def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Hands the words to Hydra, which composes each job and calls `task` with its configuration."""
-    if not any(word in ONLY_SHOWS for word in words):
-        check_jobs(words)
+    asked = flags(words)
+    if not (asked.cfg or asked.help or asked.hydra_help or asked.info or asked.shell_completion):
+        _check_jobs(words)
+    logging.captureWarnings(True)  # libraries' warnings go to run.log, not between a user's lines
     mistakes: list[UserError] = []
 
     def guarded(cfg: DictConfig) -> Any:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def run(words: list[str]) -> None:
     """`train [overrides]`, `train -m [overrides]`, or `train run=DIR resume=true`."""
-    if compose.is_sweep(words):
+    if compose.flags(words).multirun:
         _sweep(words)
         return
     if any(word.startswith("run=") for word in words):
@@ -34,9 +34,7 @@ def run(words: list[str]) -> None:
 
 def _sweep(words: list[str]) -> None:
     folder = Path(compose.take(words, "hydra.sweep.dir") or f"outputs/multirun/{compose.stamp()}")
-    compose.launch([*words, f"hydra.sweep.dir={folder}"], train)
-    if not folder.is_dir():  # --cfg and its like only show something
-        return
+    compose.launch([*compose.with_experiments_sweep(words), f"hydra.sweep.dir={folder}"], train)
     report.run([str(folder)])
     states = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
     failed = [state["error"] for state in states if state["status"] == "failed"]
