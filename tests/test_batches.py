@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shell import fitted, same, tiny
 
 from recsweep.data.batches import Batches, Ratings
+from recsweep.models.base import RecModule
 
 SIZES = {
     "n": st.integers(1, 60),
@@ -66,6 +67,20 @@ def test_a_limit_cuts_the_epoch(n: int, size: int, steps: int, epoch: int, seed:
     assert limited.n_batches == len(found)
     assert limited.n_rows == sum(len(batch.user) for batch in found)
     assert all(torch.equal(batch.user, twin.user) for batch, twin in zip(found, expected, strict=True))
+
+
+def test_every_epoch_draws_its_own_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one batch an epoch and steps too small to matter, losses differ by their noise alone."""
+    logged, log = [], RecModule.log
+
+    def log_and_note(self: RecModule, name: str, value: float, **rest: object) -> None:
+        logged.append((name, value))
+        log(self, name, value, **rest)
+
+    monkeypatch.setattr(RecModule, "log", log_and_note)
+    words = ["trainer.batch_size=2000", "trainer.max_epochs=4", "optimizer.lr=1e-12", "regularization=none"]
+    fitted(tiny(*words, "regularization.rating_noise=1.0"), tmp_path)
+    assert len({value for name, value in logged if name == "train/loss"}) == 4
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "one_cycle"])

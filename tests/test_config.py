@@ -143,6 +143,19 @@ def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path
         assert not torch.equal(after[name], before[name])
 
 
+@pytest.mark.parametrize(("evaluation", "mode"), [("rating", "min"), ("full_ranking", "max")])
+def test_what_groups_tell_each_other(evaluation: str, mode: str) -> None:
+    """The plateau looks the way the objective improves, weight decay reaches the optimizer, the rate the schedule."""
+    words = [f"evaluation={evaluation}", "regularization.weight_decay=0.5", "optimizer.lr=0.25"]
+    training = build.training(composed(words))
+    assert training.scheduler.keywords["mode"] == mode
+    assert training.optimizer.keywords["weight_decay"] == 0.5
+    one_cycle = build.training(composed([*words, "scheduler=one_cycle"]))
+    assert one_cycle.scheduler.keywords["max_lr"] == 0.25
+    cosine = build.training(composed([*words, "scheduler=cosine", "trainer.max_epochs=17"]))
+    assert cosine.scheduler.keywords["T_max"] == 17
+
+
 TOP = (
     "name, seed, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
     "data, model"

@@ -95,15 +95,28 @@ def test_resuming_after_any_epoch(
 
 
 def test_the_variants_do_what_they_are_here_for(tmp_path: Path) -> None:
-    """Early stopping stops, the plateau lowers the rate, and the refit makes as many epochs as were best."""
+    """Early stopping stops, the best epoch is what is judged, and the plateau lowers the rate."""
     stopped = run(tiny(*VARIANTS["stopped early"]), tmp_path / "stopped")
-    assert len(stopped["objectives"]) < 8
+    objectives = stopped["objectives"]
+    assert len(objectives) < 8
+    assert min(objectives) < objectives[-1]
+    assert stopped["metrics"]["val/mse"] == min(objectives)
     run(tiny("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
     last = torch.load(tmp_path / "plateau" / "checkpoints" / runs.LAST, weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.1
-    refit = run(tiny(*VARIANTS["refit of a stopped one"]), tmp_path / "refit")
-    again = torch.load(tmp_path / "refit" / "checkpoints" / "refit_last.ckpt", weights_only=True)
-    assert again["epoch"] == 1 + refit["objectives"].index(min(refit["objectives"]))
+
+
+def test_a_refit_trains_on_validation_too_for_as_many_epochs_as_were_best(tmp_path: Path) -> None:
+    cfg = tiny(*VARIANTS["refit of a stopped one"])
+    data = build.data(cfg)
+    found = run(cfg, tmp_path)
+    again = torch.load(tmp_path / "checkpoints" / "refit_last.ckpt", weights_only=True)
+    assert again["epoch"] == 1 + found["objectives"].index(min(found["objectives"]))
+    known = torch.cat([data.split.train, data.split.val])
+    means = {name: tensors["mean"].item() for name, tensors in found["checkpoints"].items()}
+    assert means[runs.BEST] == pytest.approx(data.data.rating[data.split.train].mean().item())
+    assert means[runs.REFIT] == pytest.approx(data.data.rating[known].mean().item())
+    assert means[runs.BEST] != means[runs.REFIT]
 
 
 KILLED = [*TINY, "trainer.max_epochs=60", "callbacks.early_stopping.patience=null", "regularization.dropout=0.2"]
