@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -75,8 +77,10 @@ def with_experiments_sweep(words: list[str]) -> list[str]:
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        choices = GlobalHydra.instance().config_loader()  # for sweeps such as experiment=glob(rating_*)
     try:
-        return OverridesParser.create().parse_overrides(overrides)
+        return OverridesParser.create(choices).parse_overrides(overrides)
     except HydraException as error:
         raise UserError(one_line(error)) from None
 

@@ -1,7 +1,8 @@
 """What every trained family shares: grouped optimizer steps, and selection through the one protocol.
 
 TensorBoard tags: `train/loss`, the mean loss of the epoch's batches; `val/<metric>`, the protocol's metrics on the
-validation part; `lr`, the learning rate of the epoch.
+validation part; `lr`, the learning rate of the epoch; histograms `norm/<table>`, the lengths of the embeddings (and of the
+rows of dense layers) after training.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, cast
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -171,6 +173,13 @@ class RecModule(LightningModule):
             schedule.step(self.objectives[self.current_epoch])
         elif not self.training_setup.schedule_by_step:
             schedule.step()
+
+    def on_train_end(self) -> None:
+        if isinstance(self.logger, TensorBoardLogger):
+            for name, table in self.named_parameters():
+                if table.dim() == 2:
+                    norms = table.detach().norm(dim=1)
+                    self.logger.experiment.add_histogram(f"norm/{name}", norms, self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recsweep"] = {"ids": self.ids, "objectives": self.objectives}
