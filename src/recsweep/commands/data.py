@@ -36,9 +36,10 @@ def _list() -> None:
 
 
 def _headline(yaml: str) -> str:
-    """The first comment of a data set's YAML file that is not Hydra's package line."""
+    """What a data set is: the first sentence of its YAML file's comment."""
     comments = (line.removeprefix("#").strip() for line in yaml.splitlines() if line.startswith("#"))
-    return next((comment for comment in comments if not comment.startswith("@package")), "")
+    said = next((comment for comment in comments if not comment.startswith("@package")), "")
+    return said.split(": ")[0].split(". ")[0]
 
 
 def _prepare(cfg: DictConfig) -> None:

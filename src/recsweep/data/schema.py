@@ -28,7 +28,9 @@ class IdMap:
 
     def encode(self, raw: Iterable[int | str]) -> Tensor:
         """Contiguous ids [m] int64 of raw ids; `UserError` names the first unknown one."""
-        wanted, known = np.asarray([str(value) for value in raw]), self.raw.astype(str)
+        wanted, known = np.asarray(raw if isinstance(raw, np.ndarray) else list(raw)), self.raw
+        if not wanted.dtype.kind == known.dtype.kind == "i":  # as text, "7" is 7 and neither "7.0" nor "007"
+            wanted, known = wanted.astype(str), known.astype(str)
         order = np.argsort(known, kind="stable")
         found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
         unknown = known[found] != wanted

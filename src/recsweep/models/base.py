@@ -1,8 +1,8 @@
 """What every trained family shares: grouped optimizer steps, and selection through the one protocol.
 
 TensorBoard tags: `train/loss`, the mean loss of the epoch's batches; `val/<metric>`, the protocol's metrics on the
-validation part; `lr`, the learning rate of the epoch; histograms `norm/<table>`, the lengths of the embeddings (and of the
-rows of dense layers) after training.
+validation part; `lr`, the learning rate of the epoch; histograms `norm/<table>`, the lengths of the embeddings (and of
+the rows of dense layers) after training.
 """
 
 import math
