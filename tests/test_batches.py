@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from shell import fitted, same, tiny
+from torch import Generator, Tensor
 
 from recsweep.data.batches import Batches, Ratings
-from recsweep.models.base import RecModule
+from recsweep.layers import GaussianNoise
 
 SIZES = {
     "n": st.integers(1, 60),
@@ -69,18 +70,21 @@ def test_a_limit_cuts_the_epoch(n: int, size: int, steps: int, epoch: int, seed:
     assert all(torch.equal(batch.user, twin.user) for batch, twin in zip(found, expected, strict=True))
 
 
-def test_every_epoch_draws_its_own_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one batch an epoch and steps too small to matter, losses differ by their noise alone."""
-    logged, log = [], RecModule.log
+def test_every_epoch_has_a_generator_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds, forward = [], GaussianNoise.forward
 
-    def log_and_note(self: RecModule, name: str, value: float, **rest: object) -> None:
-        logged.append((name, value))
-        log(self, name, value, **rest)
+    def note_and_add(self: GaussianNoise, x: Tensor, generator: Generator) -> Tensor:
+        seeds.append(generator.initial_seed())
+        return forward(self, x, generator)
 
-    monkeypatch.setattr(RecModule, "log", log_and_note)
-    words = ["trainer.batch_size=2000", "trainer.max_epochs=4", "optimizer.lr=1e-12", "regularization=none"]
-    fitted(tiny(*words, "regularization.rating_noise=1.0"), tmp_path)
-    assert len({value for name, value in logged if name == "train/loss"}) == 4
+    monkeypatch.setattr(GaussianNoise, "forward", note_and_add)
+    words = ["trainer.max_epochs=3", "regularization.rating_noise=1.0"]
+    for run, seed in enumerate((0, 0, 1)):
+        fitted(tiny(*words, f"seed={seed}"), tmp_path / str(run))
+    first, again, other = (seeds[run * len(seeds) // 3 :][: len(seeds) // 3] for run in range(3))
+    assert len(set(first)) == 3
+    assert first == again
+    assert not set(first) & set(other)
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "one_cycle"])

@@ -1,5 +1,6 @@
 """Configuration: what should compose does, and every mistake ends as one line before anything is written."""
 
+from math import cos, pi
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from shell import fitted, recsweep, tiny
 
-from recsweep import build
+from recsweep import build, runs
 from recsweep.config import BUILT, check, composed, conf_dir
 from recsweep.errors import UserError
 
@@ -141,6 +142,28 @@ def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path
     for name in ("user_factors.weight", "item_bias.weight"):
         assert after[name].isfinite().all()
         assert not torch.equal(after[name], before[name])
+
+
+LOWEST = 0.01 / 25 / 1e4
+PAST_THE_CYCLE = LOWEST + (0.01 - LOWEST) * (1 + cos(pi * (60 - 17) / (59 - 17))) / 2
+"""4 epochs of 960 / 64 batches: the cycle's top is at step 0.3 · 60 - 1, its end at 59, and 60 is set but never used."""
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        (["scheduler=none"], 0.01),
+        (["scheduler=step", "scheduler.step_size=1"], 0.01 * 0.5**4),
+        (["scheduler=cosine"], 0.0),
+        (["scheduler=cosine", "scheduler.T_max=8"], 0.01 / 2),  # half of half a wave
+        (["scheduler=one_cycle"], PAST_THE_CYCLE),
+    ],
+)
+def test_a_schedule_ends_where_it_should(words: list[str], rate: float, tmp_path: Path) -> None:
+    """After four epochs."""
+    fitted(tiny("trainer.max_epochs=4", "optimizer.lr=0.01", *words), tmp_path)
+    last = torch.load(tmp_path / runs.LAST, weights_only=True)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(rate, rel=1e-6, abs=1e-15)
 
 
 @pytest.mark.parametrize(("evaluation", "mode"), [("rating", "min"), ("full_ranking", "max")])
