@@ -74,12 +74,22 @@ def test_metrics_json(run: Path) -> None:
 def test_tensorboard_holds_the_curves_and_the_outcome(run: Path) -> None:
     events = EventAccumulator(str(run / "tb")).Reload()
     assert set(events.Tags()["scalars"]) >= {"train/loss", "lr", *saved(run)["metrics"]}
-    assert [event.step for event in events.Scalars("train/loss")] == [0, 1, 2]
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3]  # epochs
     on_val = events.Scalars("val/mse")
-    assert [event.step for event in on_val] == [0, 1, 2, 3]  # the last is the chosen epoch's, for the HParams tab
-    assert on_val[-1].value == pytest.approx(min(event.value for event in on_val))
+    assert [event.step for event in on_val] == [1, 2, 3]
+    assert events.Scalars("best/val/mse")[0].value == pytest.approx(min(event.value for event in on_val))
     for name, value in saved(run)["metrics"].items():
-        assert events.Scalars(name)[-1].value == pytest.approx(value)
+        shown = name.replace("val/", "best/val/")
+        assert [event.value for event in events.Scalars(shown)] == pytest.approx([value])
+
+
+def test_tensorboard_holds_the_lengths_of_the_embeddings(run: Path) -> None:
+    events = EventAccumulator(str(run / "tb")).Reload()
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    longest = weights["user_factors.weight"].norm(dim=1).max().item()
+    (lengths,) = events.Histograms("norm/user_factors.weight")
+    assert lengths.histogram_value.max == pytest.approx(longest)
+    assert lengths.histogram_value.num == 60
 
 
 def test_hparams_hold_choices_and_values(run: Path) -> None:
@@ -92,7 +102,7 @@ def test_hparams_hold_choices_and_values(run: Path) -> None:
     assert values["seed"].number_value == 0
     experiment = summaries[metadata.EXPERIMENT_TAG].plugin_data.content
     shown = {info.name.tag for info in metadata.parse_experiment_plugin_data(experiment).metric_infos}
-    assert shown == set(saved(run)["metrics"])
+    assert shown == {name.replace("val/", "best/val/") for name in saved(run)["metrics"]}
 
 
 def test_evaluate_prints_what_the_run_measured_and_writes_nothing(run: Path, tmp_path: Path) -> None:

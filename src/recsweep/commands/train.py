@@ -84,7 +84,8 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = runs.judge(cfg, data, folder)
     end = time.perf_counter()
     if logger:
-        logger.log_hyperparams(_hyperparameters(cfg), metrics, step=cfg.trainer.max_epochs)
+        final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
+        logger.log_hyperparams(_hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"

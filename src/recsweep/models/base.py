@@ -157,6 +157,7 @@ class RecModule(LightningModule):
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
+        self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log("train/loss", loss)
         self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
         if len(self.data.split.val):
