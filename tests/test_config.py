@@ -146,7 +146,7 @@ def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path
 
 LOWEST = 0.01 / 25 / 1e4
 PAST_THE_CYCLE = LOWEST + (0.01 - LOWEST) * (1 + cos(pi * (60 - 17) / (59 - 17))) / 2
-"""4 epochs of 960 / 64 batches: the cycle's top is at step 0.3 · 60 - 1, its end at 59, and 60 is set but never used."""
+"""4 epochs of 960 / 64 batches: the cycle's top is at step 0.3 · 60 - 1, its end at 59, and 60 is never used."""
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_resuming_after_any_epoch(
     words: list[str], after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = tiny("trainer.max_epochs=4", "callbacks.checkpoint.every_seconds=0", *words)
+    cfg = tiny("trainer.max_epochs=3", "callbacks.checkpoint.every_seconds=0", *words)
     save, count, down_at = ResumePoint._save, 0, -1
 
     def save_or_go_down(self: ResumePoint, trainer: Any) -> None:
