@@ -17,20 +17,21 @@ def shrunk_means(data: Interactions, user_shrinkage: float, item_shrinkage: floa
     """Global mean mu, user offsets b_u [n_users] and item offsets b_i [n_items], each pulled towards zero.
 
     They minimise Σ (r - mu - b_u - b_i)² + user_shrinkage Σ b_u² + item_shrinkage Σ b_i² (Koren 2010, "Factor in the
-    neighbors", equation 2), which ten rounds of solving for one side at a time reach. Without rows an offset is 0.
+    neighbors", equation 2), which solving for one side at a time approaches to 1e-6. Without rows an offset is 0.
     """
     mean = data.rating.double().mean()
-    user = torch.zeros(data.n_users, dtype=torch.float64)
-    for _ in range(10):
-        item = _offsets(data.rating - mean - user[data.user], data.item, data.n_items, item_shrinkage)
-        user = _offsets(data.rating - mean - item[data.item], data.user, data.n_users, user_shrinkage)
+    rest = data.rating - mean
+    item_total = torch.bincount(data.item, rest, data.n_items)
+    user_total = torch.bincount(data.user, rest, data.n_users)
+    item_weight = (torch.bincount(data.item, minlength=data.n_items) + item_shrinkage).clamp(min=1e-9)
+    user_weight = (torch.bincount(data.user, minlength=data.n_users) + user_shrinkage).clamp(min=1e-9)
+    user, moved = torch.zeros_like(user_total), 1.0
+    while moved > 1e-6:
+        before = user
+        item = (item_total - torch.bincount(data.item, user[data.user], data.n_items)) / item_weight
+        user = (user_total - torch.bincount(data.user, item[data.item], data.n_users)) / user_weight
+        moved = float((user - before).abs().max())
     return mean.float(), user.float(), item.float()
-
-
-def _offsets(residual: Tensor, entity: Tensor, n: int, shrinkage: float) -> Tensor:
-    total = torch.zeros(n, dtype=torch.float64).index_add_(0, entity, residual)
-    count = torch.bincount(entity, minlength=n)
-    return torch.where(count > 0, total / (count + shrinkage), 0.0)
 
 
 class Baseline(nn.Module, ABC):
