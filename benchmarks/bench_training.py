@@ -90,7 +90,9 @@ def naive_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, train: Rows,
     order = torch.randperm(len(train)).tolist()
     for start in range(0, len(order), BATCH):
         step(model, optimizer, *stacked([train[i] for i in order[start : start + BATCH]]))
-    validate(model, *stacked([val[i] for i in range(len(val))]))
+    validate(
+        model, *(stacked([val[i] for i in range(len(val))])[column] for column in range(3))
+    )  # three passes, as there
 
 
 def stacked(batch: list[Row]) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,10 +19,8 @@ USER_BIAS, ITEM_BIAS = torch.tensor([[0.5], [-0.25]]), torch.tensor([[0.125], [1
 
 
 def with_weights(model: BiasedMF) -> BiasedMF:
-    tables = (model.user_factors, model.item_factors, model.user_bias, model.item_bias)
     with torch.no_grad():
-        for table, values in zip(tables, (P, Q, USER_BIAS, ITEM_BIAS), strict=True):
-            table.weight.copy_(values)
+        model.table.rows.weight.copy_(torch.cat([torch.cat([P, USER_BIAS], 1), torch.cat([Q, ITEM_BIAS], 1)]))
     return model
 
 
@@ -54,14 +52,10 @@ def test_l2_shrinks_factors_and_l2_bias_shrinks_biases() -> None:
     for model in (plain, penalised):
         loss(model).backward()
     # User 0 stands in two of the three rows, user 1 in one; the same for items: 2 · strength · value · rows / 3.
-    for name, values, strength in (
-        ("user_factors", P, 0.5),
-        ("item_factors", Q, 0.5),
-        ("user_bias", USER_BIAS, 0.25),
-        ("item_bias", ITEM_BIAS, 0.25),
-    ):
-        extra = getattr(penalised, name).weight.grad - getattr(plain, name).weight.grad
-        torch.testing.assert_close(extra, 2 * strength * values * torch.tensor([[2.0], [1.0]]) / 3)
+    users, items = (penalised.table.rows.weight.grad - plain.table.rows.weight.grad).split(2)
+    for extra, vectors, biases in ((users, P, USER_BIAS), (items, Q, ITEM_BIAS)):
+        shrunk = torch.cat([0.5 * vectors, 0.25 * biases], 1)
+        torch.testing.assert_close(extra, 2 * shrunk * torch.tensor([[2.0], [1.0]]) / 3)
 
 
 def many_rows(n: int) -> Ratings:

@@ -86,10 +86,10 @@ def test_tensorboard_holds_the_curves_and_the_outcome(run: Path) -> None:
 def test_tensorboard_holds_the_lengths_of_the_embeddings(run: Path) -> None:
     events = EventAccumulator(str(run / "tb")).Reload()
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    longest = weights["user_factors.weight"].norm(dim=1).max().item()
-    (lengths,) = events.Histograms("norm/user_factors.weight")
+    longest = weights["table.rows.weight"].norm(dim=1).max().item()
+    (lengths,) = events.Histograms("norm/table.rows.weight")
     assert lengths.histogram_value.max == pytest.approx(longest)
-    assert lengths.histogram_value.num == 60
+    assert lengths.histogram_value.num == 60 + 100
 
 
 def test_hparams_hold_choices_and_values(run: Path) -> None:

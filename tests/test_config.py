@@ -139,9 +139,8 @@ def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path
     cfg = tiny(f"optimizer={optimizer}", f"scheduler={scheduler}", "regularization=none")
     before = build.model(cfg, build.data(cfg)).state_dict()
     after = fitted(cfg, tmp_path).state_dict()
-    for name in ("user_factors.weight", "item_bias.weight"):
-        assert after[name].isfinite().all()
-        assert not torch.equal(after[name], before[name])
+    assert after["table.rows.weight"].isfinite().all()
+    assert not torch.equal(after["table.rows.weight"], before["table.rows.weight"])
 
 
 LOWEST = 0.01 / 25 / 1e4

@@ -17,7 +17,7 @@ from torch import Tensor
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
-from recsweep.layers import Dropout, FeatureSum, GaussianNoise, NeighbourSum, embedding, mlp
+from recsweep.layers import Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, mlp
 from recsweep.losses import rating as rating_losses
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import shrunk_means
@@ -48,11 +48,8 @@ class BiasedMF(RecModule):
 
     def __init__(self, data: Interactions, training: Training, *, embedding_dim: Dimension, init_std: Std) -> None:
         super().__init__(data, training)
-        draws, sparse = generator(training.seed), training.sparse
-        self.user_factors = embedding(data.n_users, embedding_dim, init_std, draws, sparse)
-        self.item_factors = embedding(data.n_items, embedding_dim, init_std, draws, sparse)
-        self.user_bias = embedding(data.n_users, 1, 0.0, draws, sparse)
-        self.item_bias = embedding(data.n_items, 1, 0.0, draws, sparse)
+        draws = generator(training.seed)
+        self.table = PairTable(data.n_users, data.n_items, embedding_dim, init_std, draws, training.sparse)
         self.register_buffer("mean", data.rating.mean())
         self._regularise(data, training.regularization)
 
@@ -73,26 +70,26 @@ class BiasedMF(RecModule):
     def columns(data: Interactions) -> Ratings:
         return ratings(data)
 
-    def vectors(self, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What stands for users and items in training.
 
         Args:
+            vectors: [2, B, d] their own vectors.
             user, item: [B] ids.
             rated: [B] 1 where the pair is a row of the training data, 0 where it was made up.
 
         Returns:
-            p and q, [B, d] each, and the embeddings that they were made of, [B, d] each, for L2.
+            [2, B, d], and the vectors that it was made of, [B, d] each, for L2.
         """
-        p, q = self.user_factors(user), self.item_factors(item)
-        return p, q, (p, q)
+        return vectors, vectors.unbind()
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """What stands for users [B] when scoring: [B, d]."""
-        return self.user_factors(user)
+        return self.table.users()[0][user]
 
     def item_vectors(self) -> Tensor:
         """What stands for every item when scoring: [n_items, d]."""
-        return self.item_factors.weight
+        return self.table.items()[0]
 
     def interaction(self, p: Tensor, q: Tensor) -> Tensor:
         """f of user and item vectors, each [B, d]: [B]."""
@@ -100,16 +97,14 @@ class BiasedMF(RecModule):
 
     def training_loss(self, batch: Ratings) -> Tensor:
         (user, item, rating), rated = self._augmented(batch)
-        p, q, touched = self.vectors(user, item, rated)
-        b_u, b_i = self.user_bias(user)[:, 0], self.item_bias(item)[:, 0]
-        prediction = self.mean + b_u + b_i + self.interaction(self._disturbed(p), self._disturbed(q))
+        vectors, biases = self.table(user, item)
+        together, touched = self.composed(vectors, user, item, rated)
+        p, q = self.embedding_noise(self.dropout(together, self.generator), self.generator).unbind()
+        prediction = self.mean + biases.sum(0) + self.interaction(p, q)
         loss = self.training_setup.loss(prediction, self.rating_noise(rating, self.generator))
         if self.penalised:
-            loss = loss + self.l2 * rating_losses.l2(*touched) + self.l2_bias * rating_losses.l2(b_u, b_i)
+            loss = loss + self.l2 * rating_losses.l2(*touched) + self.l2_bias * rating_losses.l2(*biases)
         return loss
-
-    def _disturbed(self, vectors: Tensor) -> Tensor:
-        return self.embedding_noise(self.dropout(vectors, self.generator), self.generator)
 
     def _augmented(self, batch: Ratings) -> tuple[Ratings, Tensor]:
         """The batch with made-up rows behind its own, and which rows are its own [B]."""
@@ -126,11 +121,11 @@ class BiasedMF(RecModule):
         return both, torch.cat([rated, rated.new_zeros(n_extra)])
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        biases = self.user_bias(user)[:, 0] + self.item_bias(item)[:, 0]
+        biases = self.table.users()[1][user] + self.table.items()[1][item]
         return self.mean + biases + self.interaction(self.user_vectors(user), self.item_vectors()[item])
 
     def score_all(self, user: Tensor) -> Tensor:
-        biases = self.user_bias(user) + self.item_bias.weight[:, 0]
+        biases = self.table.users()[1][user, None] + self.table.items()[1]
         return self.mean + biases + self.user_vectors(user) @ self.item_vectors().T
 
 
@@ -181,21 +176,23 @@ class SVDpp(BiasedMF):
             else None
         )
 
-    def vectors(self, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        p_u, q_i, y_i = self.user_factors(user), self.item_factors(item), self.rated_items.vectors(item)
+    def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        p_u, q_i = vectors.unbind()
+        y_i = self.rated_items.vectors(item)
         p = self._with_features(p_u + self.rated_items(user, rated, y_i), self.user_features, user)
         q = self._with_features(q_i, self.item_features, item)
         if self.raters is None:
-            return p, q, (p_u, q_i, y_i)
+            return torch.stack([p, q]), (p_u, q_i, y_i)
         z_u = self.raters.vectors(user)
-        return p, q + self.raters(item, rated, z_u), (p_u, q_i, y_i, z_u)
+        return torch.stack([p, q + self.raters(item, rated, z_u)]), (p_u, q_i, y_i, z_u)
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        return self._with_features(self.user_factors(user) + self.rated_items(user), self.user_features, user)
+        return self._with_features(super().user_vectors(user) + self.rated_items(user), self.user_features, user)
 
     def item_vectors(self) -> Tensor:
-        every = torch.arange(len(self.item_factors.weight), device=self.mean.device)
-        vectors = self._with_features(self.item_factors.weight, self.item_features, every)
+        vectors = super().item_vectors()
+        every = torch.arange(len(vectors), device=vectors.device)
+        vectors = self._with_features(vectors, self.item_features, every)
         return vectors if self.raters is None else vectors + self.raters(every)
 
     @staticmethod
@@ -228,7 +225,7 @@ class MLP(BiasedMF):
         return self.perceptron(torch.cat([p, q, p * q], dim=-1))[:, 0]
 
     def score_all(self, user: Tensor) -> Tensor:
-        n_items = len(self.item_factors.weight)
+        n_items = len(self.item_vectors())
         items = torch.arange(n_items, device=user.device)
         pairs_at_once = 1 << 18
         chunks = torch.split(user, max(1, pairs_at_once // n_items))

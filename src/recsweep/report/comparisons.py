@@ -72,9 +72,7 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
     done = table[table["status"] == "completed"]
     if baseline and baseline not in {*done["model"], *done["label"]}:
         known = ", ".join(dict.fromkeys(done["label"])) or "no completed run"
-        raise UserError(
-            f"baseline={baseline}: no completed run has this model or configuration; there is: {known}"
-        )
+        raise UserError(f"baseline={baseline}: no completed run has this model or configuration; there is: {known}")
     found = []
     for key, group in done.groupby(keys, sort=False, dropna=False):
         same = (table[list(runs.protocol)] == group[list(runs.protocol)].iloc[0]).all(axis=1)
@@ -116,9 +114,7 @@ def _compare(
     table = table.assign(**{name: np.nan for name in (selection, metric) if name not in table})
     val, test = stats.summarise(table, selection), stats.summarise(table, metric)
     sign = 1 if mode == "min" else -1
-    order = pd.DataFrame({"val": sign * val["mean"], "test": sign * test["mean"]}).sort_values(
-        ["val", "test"]
-    )
+    order = pd.DataFrame({"val": sign * val["mean"], "test": sign * test["mean"]}).sort_values(["val", "test"])
     chosen = _baseline(table, baseline)
     oracle = float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan
     return Comparison(

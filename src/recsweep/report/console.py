@@ -15,12 +15,8 @@ STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "oth
 def show(console: Console, comparison: Comparison) -> None:
     """Print one comparison: what was compared, the table, the finding."""
     table = main_table(comparison)
-    columns = (
-        len(table.columns) - 2
-    )  # parameters and time stand on the page alone: they do not fit 80 columns
-    grid = RichTable(
-        box=box.SIMPLE_HEAD, pad_edge=False, title=Text(comparison.title, "bold"), title_justify="left"
-    )
+    columns = len(table.columns) - 2  # parameters and time stand on the page alone: they do not fit 80 columns
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(comparison.title, "bold"), title_justify="left")
     for number, name in enumerate(table.columns[:columns]):
         grid.add_column(Text(name), justify="right" if number else "left", no_wrap=number > 0)
     for row in table.rows:

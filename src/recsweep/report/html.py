@@ -55,12 +55,8 @@ def write(path: Path, runs: Runs, found: Sequence[Comparison]) -> None:
 
 def render(runs: Runs, found: Sequence[Comparison], folder: Path) -> str:
     """The page. What runs supply is escaped by jinja2, and inside the plots by matplotlib."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        (files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8")
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
     broken = runs.table[runs.table["status"] != "completed"]
     return template.render(
         folder=folder.resolve().name,

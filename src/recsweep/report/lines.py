@@ -37,9 +37,7 @@ def numeric_lines(comparison: Comparison, runs: tuple[Run, ...], key: str) -> di
     lines = {}
     for name, labels in names.groupby(names, sort=False).groups.items():
         if values[labels].nunique() > 1:
-            lines[str(name)] = (
-                c.test.loc[labels, ["mean", "half_width"]].set_axis(values[labels]).sort_index()
-            )
+            lines[str(name)] = c.test.loc[labels, ["mean", "half_width"]].set_axis(values[labels]).sort_index()
     return dict(list(lines.items())[:LINES])
 
 
@@ -68,11 +66,7 @@ def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:
         return {}
     events = EventAccumulator(str(folder), size_guidance={SCALARS: POINTS}).Reload()
     logged = set(events.Tags()[SCALARS])
-    return {
-        tag: pd.Series({point.step: point.value for point in events.Scalars(tag)})
-        for tag in tags
-        if tag in logged
-    }
+    return {tag: pd.Series({point.step: point.value for point in events.Scalars(tag)}) for tag in tags if tag in logged}
 
 
 def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:

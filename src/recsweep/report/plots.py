@@ -96,9 +96,7 @@ def _configuration(axes: Axes, comparison: Comparison, label: str, place: int, c
             markeredgewidth=0,
         )
     if np.isfinite(half):
-        axes.plot(
-            [mean - half, mean + half], [place, place], color=colour, linewidth=2.6, solid_capstyle="round"
-        )
+        axes.plot([mean - half, mean + half], [place, place], color=colour, linewidth=2.6, solid_capstyle="round")
     axes.plot([mean], [place], "o", color=colour, markersize=8, markeredgewidth=0)
 
 
@@ -148,9 +146,7 @@ def _draw(axes: Axes, lines: Sequence[pd.DataFrame], markevery: int | list[int])
         x = line.index.to_numpy(dtype=float)
         low, high = line["mean"] - line["half_width"], line["mean"] + line["half_width"]
         axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(
-            x, line["mean"], color=colour, marker=marker, markevery=markevery, markersize=6, linewidth=1.8
-        )
+        axes.plot(x, line["mean"], color=colour, marker=marker, markevery=markevery, markersize=6, linewidth=1.8)
 
 
 def _figure(width: int, height: int) -> tuple[Figure, Axes]:

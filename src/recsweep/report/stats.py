@@ -73,9 +73,7 @@ def paired(values: ArrayLike, baseline: ArrayLike) -> Paired:
     # Two deterministic models differ by the same number at every seed, up to rounding: that is no evidence of anything.
     if n < 2 or np.ptp(difference) <= 1e-12 * np.abs(difference).max():
         return Paired(n, mean, np.nan, np.nan)
-    return Paired(
-        n, mean, float(stats.ttest_1samp(difference, 0.0).pvalue), mean / float(difference.std(ddof=1))
-    )
+    return Paired(n, mean, float(stats.ttest_1samp(difference, 0.0).pvalue), mean / float(difference.std(ddof=1)))
 
 
 def holm(p: ArrayLike) -> np.ndarray:
