@@ -17,6 +17,7 @@ from recsweep.errors import UserError
 from recsweep.metrics import ranking
 from recsweep.metrics.rating import mae, mse, rmse
 from recsweep.sampling import group_items, sample_negatives
+from recsweep.seeding import Seed
 
 MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
 
@@ -121,7 +122,7 @@ class RankingEvaluation(Metric):
         n_negatives: Annotated[int, Field(gt=0)] | None,
         ks: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)],
         objective: str,
-        seed: Annotated[int, Field(ge=0)],
+        seed: Seed,
         batch_size: Annotated[int, Field(gt=0)],
     ) -> None:
         super().__init__()

@@ -1,22 +1,33 @@
-"""Where every random generator comes from: nothing in the project draws from torch's global state."""
+"""Where the random generators of training come from: no draw touches torch's global state."""
+
+from typing import Annotated
+from zlib import crc32
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Generator
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-def generator(*key: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator whose stream is fixed by the whole key, for example (seed, epoch).
 
-    Keys that differ in one number give independent streams (NumPy's `SeedSequence`).
+def generator(*key: int | str, device: torch.device | str = "cpu") -> Generator:
+    """A generator whose stream is fixed by the whole key, for example ("order", seed, epoch).
+
+    Keys that differ anywhere, in length too, give independent streams (NumPy's `SeedSequence`); words in a key keep
+    what one seed is used for apart.
 
     Raises:
-        ValueError: a number is negative.
+        ValueError: a number outside of [0, 2**32).
 
     >>> bool((torch.rand(3, generator=generator(0, 1)) == torch.rand(3, generator=generator(0, 1))).all())
     True
     >>> bool((torch.rand(3, generator=generator(0, 1)) == torch.rand(3, generator=generator(1, 0))).any())
     False
     """
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    numbers = [crc32(part.encode()) if isinstance(part, str) else part for part in key]
+    if not all(0 <= number < 2**32 for number in numbers):
+        raise ValueError(f"{key}: allowed are numbers from 0 to {2**32 - 1}")
+    # The length goes first, for SeedSequence does not tell (0,) from (0, 0).
+    state = np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)[0]
     return Generator(device).manual_seed(int(state >> np.uint64(1)))

@@ -55,7 +55,7 @@ class Batches:
         """Row numbers [n_rows] in the order in which `epoch` visits them."""
         if self._order is None or self._order[0] != epoch:
             first = self.columns[0]
-            permutation = torch.randperm(len(first), generator=generator(self.seed, epoch)).to(first.device)
+            permutation = torch.randperm(len(first), generator=generator("order", self.seed, epoch)).to(first.device)
             self._order = (epoch, permutation[: self.n_rows])
         return self._order[1]
 

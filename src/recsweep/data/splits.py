@@ -19,11 +19,11 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
+from recsweep.seeding import Seed
 
 log = logging.getLogger(__name__)
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0)]
 ColdUsers = Literal["error", "keep"]
 
 

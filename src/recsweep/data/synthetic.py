@@ -26,6 +26,7 @@ from recsweep.data.schema import Features, IdMap, Interactions, Split
 from recsweep.data.splits import place_in_group
 from recsweep.data.truth import MATCH_STD, SyntheticTruth, acceptance
 from recsweep.errors import UserError
+from recsweep.seeding import Seed
 
 SPECTRUM = (0.8, 0.12, 0.05, 0.03)  # share of each factor in the variance of the match
 USER_STD, ITEM_STD = 0.43, 0.43  # of the biases, in stars
@@ -64,7 +65,7 @@ class Synthetic:
     n_items: Annotated[int, Field(gt=3)]
     n_interactions: Annotated[int, Field(gt=0)]
     noise: Annotated[float, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     name = "synthetic"
     ships = ()
