@@ -1,4 +1,4 @@
-"""Turns a composed configuration into objects: the only place that does."""
+"""Turns a composed configuration into the objects of a run."""
 
 from functools import partial
 from typing import Any

@@ -58,19 +58,6 @@ class ResumePoint(Checkpoint):
         self.saved_at = time.monotonic()
 
 
-class StopAfter(Callback):
-    """Ends training after `epochs` epochs, while schedules still count on `max_epochs`."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        trainer.should_stop = trainer.current_epoch >= self.epochs
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
-
-
 class EpochProgress(Callback):
     """One line for the whole training: epochs, the objective now and at its best, time left."""
 
@@ -104,10 +91,13 @@ class EpochProgress(Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         self.bar.advance(self.task)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Shows how the epoch before ended: there, Lightning calls this callback before the module, which validates."""
         assert isinstance(module, RecModule)
         objectives, name = module.objectives, module.evaluation.objective
         shown = f"{name} {objectives[-1]:.4f}, best {self.best_of(objectives):.4f}" if objectives else ""
+        if not len(module.data.split.val):
+            shown = "on train + validation"
         self.bar.update(self.task, epoch=trainer.current_epoch + 1, shown=shown)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:

@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch.optim.lr_scheduler import OneCycleLR
 
 from recsweep.errors import UserError
+from recsweep.models.base import Regularization
+from recsweep.seeding import Seed
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 Positive = Annotated[int, Field(ge=1)]
@@ -40,17 +42,6 @@ class Trainer(BaseModel):
     steps_per_call: Positive
     limit_batches: Positive | None
     refit: bool
-
-
-class Regularization(BaseModel):
-    model_config = STRICT
-    dropout: Rate
-    weight_decay: NotNegative
-    l2: NotNegative
-    l2_bias: NotNegative
-    rating_noise: NotNegative
-    embedding_noise: NotNegative
-    augmentation: NotNegative
 
 
 class EarlyStopping(BaseModel):
@@ -87,7 +78,7 @@ class Config(BaseModel):
 
     model_config = STRICT
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     paths: Paths
     trainer: Trainer
     callbacks: Callbacks
@@ -162,6 +153,8 @@ def check(cfg: DictConfig) -> None:
     groups = cast(dict[str, Any], node)
     _bind("", Config, groups)
     for group in BUILT:
+        if "_target_" not in groups[group]:
+            raise UserError(f"{group}._target_ is missing")
         target = _target(group, groups[group]["_target_"])
         arguments = {key: value for key, value in groups[group].items() if key not in ("_target_", "_partial_")}
         _bind(f"{group}.", _schema(target, "_partial_" in groups[group]), arguments)

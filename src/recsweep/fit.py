@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from recsweep import build
-from recsweep.callbacks import EpochProgress, ResumePoint, StopAfter, StopEarly, best_checkpoint
+from recsweep.callbacks import EpochProgress, ResumePoint, StopEarly, best_checkpoint
 from recsweep.data.datamodules import InteractionData
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -31,19 +31,21 @@ def fit(
         model.fit(data.train)
         save_weights(checkpoints / BEST, model, data)
         if cfg.trainer.refit:
-            model.fit(data.whole().train)
-            save_weights(checkpoints / REFIT, model, data)
+            whole = data.whole()
+            model.fit(whole.train)
+            save_weights(checkpoints / REFIT, model, whole)
         return
-    _take_steps(cfg, data, model, _selecting(cfg, model, checkpoints), checkpoints / LAST, logger)
+    selecting = _selecting(cfg, model, checkpoints)
+    _take_steps(cfg, data, model, cfg.trainer.max_epochs, selecting, checkpoints / LAST, logger)
     if cfg.trainer.refit:
         whole = data.whole()
         again = build.model(cfg, whole)
         assert isinstance(again, RecModule)
         again.objectives = model.objectives
         chosen = (min if model.evaluation.mode == "min" else max)(model.objectives)
-        stop = StopAfter(model.objectives.index(chosen) + 1)
-        _take_steps(cfg, whole, again, [stop], checkpoints / "refit_last.ckpt", None)
-        save_weights(checkpoints / REFIT, again, data)
+        n_epochs = model.objectives.index(chosen) + 1
+        _take_steps(cfg, whole, again, n_epochs, [], checkpoints / "refit_last.ckpt", None)
+        save_weights(checkpoints / REFIT, again, whole)
 
 
 def _selecting(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Callback]:
@@ -60,6 +62,7 @@ def _take_steps(
     cfg: DictConfig,
     data: InteractionData,
     module: RecModule,
+    n_epochs: int,
     callbacks: list[Callback],
     resume_point: Path,
     logger: TensorBoardLogger | None,
@@ -67,7 +70,7 @@ def _take_steps(
     saving = ResumePoint(resume_point, cfg.callbacks.checkpoint.every_seconds)
     progress = [EpochProgress(cfg.name, module.evaluation.mode)] if cfg.callbacks.progress else []
     trainer = Trainer(
-        max_epochs=cfg.trainer.max_epochs,
+        max_epochs=n_epochs,
         accelerator=build.device(cfg).type,
         devices=1,
         logger=logger or False,

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 
 from recsweep import build
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
-from recsweep.evaluation import evaluate
-from recsweep.models.base import RecModule, identity
+from recsweep.evaluation import RatingEvaluation, evaluate
+from recsweep.models.base import RecModule, check_identity, identity
 from recsweep.models.baselines import Baseline
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
@@ -35,35 +35,34 @@ def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     """A checkpoint of a model that Lightning does not train: a baseline, or the outcome of a refit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    torch.save({"state_dict": model.state_dict(), "recsweep": {"ids": identity(data.data)}}, partial)
+    torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
     os.replace(partial, path)
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
-    """Fills the model from a checkpoint; `UserError` where there is none or it belongs to other data."""
+    """Fills the model from a checkpoint; `UserError` where there is none, or one of other data or another model."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        trained_on, weights = checkpoint["recsweep"]["trained_on"], checkpoint["state_dict"]
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint; did the run finish?") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a checkpoint of recsweep ({str(error).splitlines()[0]})") from None
-    if not _same(checkpoint["recsweep"]["ids"], identity(data.data)):
-        raise UserError(f"{path}: trained on other users or items than the data has now; train again")
-    model.load_state_dict(checkpoint["state_dict"])
-
-
-def _same(saved: Mapping[str, Tensor | list[str]], present: Mapping[str, Tensor | list[str]]) -> bool:
-    def plain(ids: Tensor | list[str]) -> list[Any]:
-        return ids.tolist() if isinstance(ids, Tensor) else ids
-
-    return all(plain(saved[kind]) == plain(ids) for kind, ids in present.items())
+    try:
+        check_identity(trained_on, identity(data.train))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(f"{path}: the weights of another model; leave model as the run had it") from None
 
 
 def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
     """Raises `UserError` where a saved model, its weights and ids, would exceed `max_mb` (10**6 bytes)."""
-    tensors = [*model.state_dict().values()]
-    tensors += [ids for ids in identity(data.data).values() if isinstance(ids, Tensor)]
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    ids = sum(ids.raw.nbytes for ids in (data.data.user_ids, data.data.item_ids))
+    size = (weights + ids) / 1e6
     if size > max_mb:
         raise UserError(
             f"a saved model would take {size:.1f} MB, above callbacks.checkpoint.max_mb={max_mb}: "
@@ -96,10 +95,14 @@ def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, flo
 
 
 def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
-    """Test metrics of the truth that generated the data; empty for real data, whose truth nobody knows."""
-    if data.data.truth is None:
+    """Test metrics of the truth that generated the data; empty for real data, whose truth nobody knows.
+
+    Empty for rankings too: the truth here is the expected rating, and what a user rates is not what he rates best.
+    """
+    protocol = build.evaluation(cfg)
+    if data.data.truth is None or not isinstance(protocol, RatingEvaluation):
         return {}
-    found = evaluate(data.data.truth, build.evaluation(cfg), data.target("test"))
+    found = evaluate(data.data.truth, protocol, data.target("test"))
     return {f"test/{name}": value for name, value in found.items()}
 
 

@@ -19,22 +19,23 @@ def run(words: list[str]) -> None:
     users, k = compose.take(words, "user"), compose.take(words, "k") or "10"
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
-    if not k.isdigit() or int(k) < 1:
+    if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
+    distinct = list(dict.fromkeys(users.split(",")))
 
     def task(cfg: DictConfig) -> None:
         data = build.data(cfg)
-        user = data.data.user_ids.encode(users.split(","))
+        user = data.data.user_ids.encode(distinct)
         model = runs.final_model(cfg, data, folder)
         items, scores = top_k(model, data.data, user.to(build.device(cfg)), int(k))
-        _show(data.data, users.split(","), items, scores)
+        _show(data.data, distinct, items, scores)
 
     compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)
 
 
 @torch.inference_mode()
 def top_k(model: Scorer, data: Interactions, user: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Items [B, k] that each user [B] has no interaction with, best first, and their scores [B, k].
+    """Items [B, k] that each of distinct users [B] has no interaction with, best first, and their scores [B, k].
 
     Raises:
         UserError: a user has fewer than k unseen items.

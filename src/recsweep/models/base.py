@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -28,18 +29,20 @@ from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, evaluate
 from recsweep.seeding import generator
 
+Strength = Annotated[float, Field(ge=0)]
 
-@dataclass(frozen=True)
-class Regularization:
+
+class Regularization(BaseModel):
     """Values of `conf/regularization`; each family uses those that mean something to it."""
 
-    dropout: float
-    weight_decay: float
-    l2: float
-    l2_bias: float
-    rating_noise: float
-    embedding_noise: float
-    augmentation: float
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Strength
+    l2: Strength
+    l2_bias: Strength
+    rating_noise: Strength
+    embedding_noise: Strength
+    augmentation: Strength
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class RecModule(LightningModule):
         self.automatic_optimization = False
         self.training_setup = training
         self.evaluation = training.evaluation
-        self.ids = identity(data)
+        self.trained_on = identity(data)
         self.generator = torch.Generator()
         self.objectives: list[float] = []
 
@@ -147,7 +150,7 @@ class RecModule(LightningModule):
             self.epoch_losses.append(loss.detach())
 
     def _start_epoch(self) -> None:
-        self.generator = generator(self.training_setup.seed, self.current_epoch, device=self.device)
+        self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
         self.epoch_losses: list[Tensor] = []
 
     def on_train_epoch_end(self) -> None:
@@ -183,13 +186,35 @@ class RecModule(LightningModule):
                     self.logger.experiment.add_histogram(f"norm/{name}", norms, self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recsweep"] = {"ids": self.ids, "objectives": self.objectives}
+        checkpoint["recsweep"] = {"trained_on": self.trained_on, "objectives": self.objectives}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_identity(checkpoint["recsweep"]["trained_on"], self.trained_on)
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 
-def identity(data: Interactions) -> dict[str, Tensor | list[str]]:
-    """Raw ids by contiguous id, of users and items, in types that `torch.load(weights_only=True)` accepts."""
-    maps = {"user": data.user_ids.raw, "item": data.item_ids.raw}
-    return {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
+Identity = dict[str, Tensor | list[str]]
+
+
+def identity(train: Interactions) -> Identity:
+    """What a model is trained on, in types that `torch.load(weights_only=True)` accepts.
+
+    Raw ids by contiguous id, of users and items, and sums over the (user, item) rows that another choice of rows would
+    hardly ever give.
+    """
+    maps = {"user": train.user_ids.raw, "item": train.item_ids.raw}
+    ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
+    pair = train.user * train.n_items + train.item
+    return ids | {"rows": torch.stack([pair.sum(), pair.square().sum()])}
+
+
+def check_identity(saved: Identity, present: Identity) -> None:
+    """`UserError` where a model was trained on other users, items or rows than those `present`."""
+
+    def plain(values: Tensor | list[str]) -> list[Any]:
+        return values.tolist() if isinstance(values, Tensor) else values
+
+    if any(plain(saved[kind]) != plain(present[kind]) for kind in ("user", "item")):
+        raise UserError("trained on other users or items than the data has now; train again")
+    if plain(saved["rows"]) != plain(present["rows"]):
+        raise UserError("trained on other rows than data and split give now; leave both as the run had them")

@@ -1,0 +1,75 @@
+"""A checkpoint goes with the rows it was trained on and the model it belongs to, or is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from shell import SYNTHETIC, TINY, recsweep, saved, trained
+
+from recsweep import runs
+
+OTHER_ROWS = "trained on other rows than data and split give now; leave both as the run had them"
+OTHER_MODEL = "the weights of another model; leave model as the run had it"
+
+
+@pytest.fixture(scope="module", params=["false", "true"], ids=["selected", "refitted"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("run"), *TINY, f"trainer.refit={request.param}")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("split.seed=5", OTHER_ROWS),  # else it would be judged on rows that it was trained on
+        ("data.seed=5", OTHER_ROWS),
+        ("model.embedding_dim=16", OTHER_MODEL),
+        ("model=means", OTHER_MODEL),
+    ],
+)
+@pytest.mark.parametrize("verb", ["evaluate", "recommend"])
+def test_a_checkpoint_is_used_only_where_it_belongs(verb: str, words: str, reason: str, run: Path) -> None:
+    user = ["user=3"] if verb == "recommend" else []
+    found = recsweep(run.parent, verb, f"run={run}", *user, words)
+    assert found.status == 2
+    assert found.err.startswith(f"recsweep: {run}/checkpoints/") and found.err.endswith(f".ckpt: {reason}\n")
+    assert found.err.count("\n") == 1
+
+
+def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
+    first = trained(tmp_path, *TINY)
+    (first / "metrics.json").unlink()
+    found = recsweep(tmp_path, "train", f"run={first}", "resume=true", "split.seed=5")
+    assert found == (2, "", f"recsweep: {OTHER_ROWS}\n")
+
+
+def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
+    victim = trained(tmp_path, *TINY, "model=means")
+    best = victim / "checkpoints" / runs.BEST
+    for content in ({"state_dict": {}}, [1]):
+        torch.save(content, best)
+        found = recsweep(tmp_path, "evaluate", f"run={victim}")
+        assert found.status == 2
+        assert found.err.startswith(f"recsweep: {best}: not a checkpoint of recsweep (") and found.err.count("\n") == 1
+
+
+def test_only_ratings_have_an_oracle(tmp_path: Path) -> None:
+    """The truth is the expected rating; as a ranking of what a user rates it is far below popularity."""
+    rated, ranked = (trained(tmp_path, *TINY, "model=means", f"evaluation={e}") for e in ("rating", "full_ranking"))
+    assert saved(rated)["oracle"]["test/mse"] < saved(rated)["metrics"]["test/mse"]
+    assert saved(ranked)["oracle"] == {}
+
+
+@pytest.mark.parametrize("key", ["seed", "split.seed", "data.seed"])
+def test_seeds_have_an_upper_end(key: str, tmp_path: Path) -> None:
+    found = recsweep(tmp_path, "train", *SYNTHETIC, f"{key}={2**32}")
+    assert found == (2, "", f"recsweep: {key}={2**32}: it should be less than {2**32}\n")
+
+
+def test_a_group_without_its_target_is_refused(tmp_path: Path) -> None:
+    assert recsweep(tmp_path, "train", "~model._target_") == (2, "", "recsweep: model._target_ is missing\n")
+
+
+def test_a_user_who_is_named_twice_is_shown_once(run: Path) -> None:
+    once, twice = (recsweep(run.parent, "recommend", f"run={run}", f"user={user}", "k=3") for user in ("3", "3,3"))
+    assert once.status == 0
+    assert once == twice
