@@ -74,6 +74,21 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     assert len(table(tmp_path / "t.csv").read()) == 1
 
 
+def test_blank_lines_may_stand_before_the_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n\nwho,film,stars,when\n1,a,2,3\n")
+    assert table(tmp_path / "t.csv").read().rating.tolist() == [2]
+
+
+def test_empty_values_of_any_kind_of_category_are_unknown(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("who,vip,since\n10,true,2020-01-02\n30,,\n")
+    features = {"path": str(tmp_path / "users.csv"), "id": "who"}
+    data = table(save(FRAME, tmp_path / "t.csv"), user_features=features).read()
+    assert data.user_features is not None
+    for name, known in (("vip", "True"), ("since", "2020-01-02")):
+        codes, labels = data.user_features.columns[name].tolist(), data.user_features.labels[name]
+        assert [labels[code] for code in codes] == [known, "unknown"]
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [
@@ -86,10 +101,12 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
         (HEADER + "1,a,7,3\n", {"rating_scale": [1, 5]}, r"column stars: 7, allowed: 1 to 5$"),
         (HEADER + "1,a,2,-3\n", {}, r"line 2, column when: -3, allowed: seconds since 1970, 0 or more$"),
         (HEADER + ",a,2,3\n", {}, r"line 2, column who: missing, allowed: an id in every row$"),
+        (HEADER + "1,a,2,3\n2,,2,3\n", {}, r"line 3, column film: missing, allowed: an id in every row$"),
         (HEADER + "1.5,a,2,3\n", {}, r"column who: ids of type float64, allowed: whole numbers or text$"),
         (HEADER + "1,a,2\n", {}, r"t\.csv, line 2: 3 fields, allowed: 4 fields separated by ','$"),
         (HEADER, {}, r"t\.csv: the file has no rows$"),
         ("", {}, r"t\.csv: the file is empty$"),
+        ("\n\n", {}, r"t\.csv: no column 'who'; the file has none$"),
         (HEADER + "1,a,2,3\n", {"item": "who"}, r"'who', 'who', 'stars', 'when'\], allowed: each once$"),
         (HEADER + "1,a,2,3\n", {"rating_scale": [5, 1]}, r"data\.rating_scale=\[5, 1\]"),
     ],

@@ -64,8 +64,9 @@ def categorical(values: pd.Series) -> Encoded:
     >>> categorical(pd.Series(["b", "", "a", "b"]))
     (tensor([1, 2, 0, 1]), ('a', 'b', 'unknown'))
     """
-    if pd.api.types.is_string_dtype(values):
-        values = values.replace("", UNKNOWN).fillna(UNKNOWN)
+    missing = values.isna() | (values == "")
+    if missing.any():
+        values = values.astype("str").mask(missing, UNKNOWN)
     codes, labels = pd.factorize(values, sort=True)
     return torch.from_numpy(codes.astype(np.int64)), tuple(str(label) for label in labels)
 

@@ -1,5 +1,6 @@
 """Raw tables from delimited text and Parquet, read whole into memory; each knows where its rows came from."""
 
+import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -112,15 +113,14 @@ def read_parquet(path: Path, types: Types) -> Sheet:
 
 
 def columns_of(path: Path, form: Format) -> list[str]:
-    """Names in the header of a delimited text file."""
+    """Names in the header of a delimited text file, which is its first line that is not blank."""
     _check_exists(path)
     try:
         with path.open(encoding=form.encoding) as lines:
-            first = lines.readline()
+            first = next((line for line in lines if line.strip()), "")
     except UnicodeDecodeError as error:
         raise _wrong_encoding(path, form) from error
-    header = pd.read_csv(io.StringIO(first), sep=form.separator, nrows=0)
-    return [str(name) for name in header.columns]
+    return next(csv.reader([first.removeprefix("\ufeff")], delimiter=form.separator))
 
 
 def columns_of_parquet(path: Path) -> list[str]:
@@ -221,7 +221,7 @@ def _check_exists(path: Path) -> None:
 def _check_columns(path: Path, wanted: Types, found: list[str]) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(found)}")
+        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(found) or 'none'}")
 
 
 def _line(path: Path, place: int) -> int:

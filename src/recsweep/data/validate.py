@@ -25,8 +25,8 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
     low, high = scale or _FINITE
     schema = DataFrameSchema(
         {
-            "user": Column(),
-            "item": Column(),
+            "user": Column(checks=Check(_present)),
+            "item": Column(checks=Check(_present)),
             "rating": Column(checks=Check.in_range(low, high), required=False),
             "timestamp": Column(checks=Check.ge(0), required=False),
         }
@@ -40,8 +40,13 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
             "rating": f"{low:g} to {high:g}" if scale else "finite numbers",
             "timestamp": "seconds since 1970, 0 or more",
         }.get(column, "an id in every row")
-        value = "missing" if pd.isna(case["failure_case"]) else f"{case['failure_case']:g}"
+        found = case["failure_case"]
+        value = "missing" if pd.isna(found) or found == "" else f"{found:g}"
         raise UserError(f"{sheet.where(int(case['index']), column)}: {value}, allowed: {allowed}") from error
+
+
+def _present(ids: pd.Series) -> pd.Series:
+    return ids != "" if pd.api.types.is_string_dtype(ids) else ids.notna()
 
 
 def one_rating_a_pair(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
