@@ -154,12 +154,23 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_resuming_keeps_what_was_asked(tmp_path: Path) -> None:
-    """Words given with `resume=true` come after the run's own, and the record of the run says so."""
+    """The run's own words come again, and its record says them once."""
     first = trained(tmp_path, *TINY, "seed=3")
     (first / "metrics.json").unlink()
     resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
     assert resumed.status == 0, resumed.err
     assert (first / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
+
+
+def test_a_resumed_run_is_not_changed(tmp_path: Path) -> None:
+    """Its optimizer comes back from the checkpoint with the rate it had, whatever the record would say."""
+    first = trained(tmp_path, *TINY)
+    (first / "metrics.json").unlink()
+    before = (first / ".hydra" / "config.yaml").read_text()
+    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true", "optimizer.lr=0.5")
+    message = "optimizer.lr=0.5: a resumed run goes on as it was asked for; start another one to change something"
+    assert resumed == (2, "", f"recsweep: {message}\n")
+    assert (first / ".hydra" / "config.yaml").read_text() == before
 
 
 def test_a_completed_run_is_not_resumed(tmp_path: Path) -> None:

@@ -46,10 +46,12 @@ def _resumed(words: list[str]) -> list[str]:
     folder = compose.run_folder(words)
     if compose.take(words, "resume") != "true":
         raise UserError(f"run={folder}: add resume=true to go on with it")
+    if words:
+        raise UserError(f"{words[0]}: a resumed run goes on as it was asked for; start another one to change something")
     state = folder / "metrics.json"
     if state.is_file() and json.loads(state.read_text())["status"] == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    return [*compose.saved_overrides(folder), *words, f"hydra.run.dir={folder}"]
+    return [*compose.saved_overrides(folder), f"hydra.run.dir={folder}"]
 
 
 def train(cfg: DictConfig) -> float:
