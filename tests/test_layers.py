@@ -108,3 +108,10 @@ def test_gradient_of_a_neighbour_sum_by_hand() -> None:
     layer(torch.tensor([0, 0, 1])).sum().backward()
     twice = 2 / 3**0.5  # entity 0 stands twice in the batch, and weighs each of its neighbours 1/√3
     torch.testing.assert_close(layer.vectors.weight.grad[:, 0], torch.tensor([twice, 1, twice, twice]))
+
+
+def test_dropout_just_below_one() -> None:
+    """2^-16 of the entries stay, each 2^16 times as large."""
+    kept = Dropout(0.9999999)(torch.ones(1 << 20), generator(0))
+    assert set(kept.tolist()) == {0.0, 2.0**16}
+    assert 2 <= int((kept > 0).sum()) <= 40  # 16 expected, standard deviation 4

@@ -36,10 +36,21 @@ def test_a_checkpoint_is_used_only_where_it_belongs(verb: str, words: str, reaso
 
 
 def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
-    first = trained(tmp_path, *TINY)
+    table = tmp_path / "t.csv"
+    pairs = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(20) for item in range(10)]
+    table.write_text("user,item,rating\n" + "".join(pairs[1:]))
+    first = trained(tmp_path, "data=table", f"data.path={table}", "data.timestamp=null", "logger=none")
     (first / "metrics.json").unlink()
-    found = recsweep(tmp_path, "train", f"run={first}", "resume=true", "split.seed=5")
+    table.write_text("user,item,rating\n" + "".join(pairs[:-1]))
+    found = recsweep(tmp_path, "train", f"run={first}", "resume=true")
     assert found == (2, "", f"recsweep: {OTHER_ROWS}\n")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    found = recsweep(tmp_path, "train", *TINY, "hydra.run.dir=taken/run")
+    assert found.status == 2
+    assert found.err.startswith("recsweep: ") and found.err.count("\n") == 1 and "taken/run" in found.err
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def main() -> int:
     except UserError as error:
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written to, a full disk
+        print(f"recsweep: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("recsweep: interrupted; `recsweep train run=DIR resume=true` goes on with a run", file=sys.stderr)
         return 130

@@ -18,7 +18,7 @@ class Dropout(nn.Module):
     """Inverted dropout: entries vanish with probability `rate`, the rest grow by 1 / (1 - rate).
 
     Four 16-bit draws come from one 64-bit number, half the cost of a uniform float an entry; the rate is therefore
-    rounded to a multiple of 2^-16.
+    rounded to a multiple of 2^-16, below 1.
 
     >>> ones = torch.ones(2, 3)
     >>> bool((Dropout(0.0)(ones, torch.Generator()) == ones).all())
@@ -30,7 +30,7 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        dropped = round(rate * 2**16)
+        dropped = min(round(rate * 2**16), 2**16 - 1)
         self.register_buffer("first_kept", torch.tensor(dropped - 2**15, dtype=torch.int16), persistent=False)
         self.register_buffer("growth", torch.tensor(1 / (1 - dropped / 2**16)), persistent=False)
         self.absent = dropped == 0
