@@ -42,10 +42,13 @@ def choices(group: str) -> list[str]:
 
 
 def node(group: str, name: str) -> DictConfig:
-    """A group's file by itself, without its defaults list."""
+    """A group's file by itself, on top of the file of its group that it builds on, if any."""
     content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
-    return content.get(group, content)
+    others = [other for other in content.pop("defaults", []) if isinstance(other, str) and other != "_self_"]
+    merged = OmegaConf.merge(*(node(group, other) for other in others), content.get(group, content))
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 GROUPS = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")})
