@@ -5,7 +5,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -64,16 +63,20 @@ def saved_overrides(folder: Path) -> list[str]:
     return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
 
 
-def with_experiments_sweep(words: list[str]) -> list[str]:
-    """The words with the sweep that an experiment file brings (`hydra.sweeper.params`) spelled out.
+def spelled_out(words: list[str]) -> tuple[list[str], Path]:
+    """The words of a sweep with what the configuration adds to them, and the sweep's folder.
 
-    Spelled out, what the user gives replaces what the file says, key by key.
+    That is the folder itself, whose name holds the time, and the sweep that an experiment file brings
+    (`hydra.sweeper.params`): spelled out, what the user gives replaces what the file says, key by key.
     """
     overrides = _parsed(flags(words).overrides)
-    swept = with_hydra(_jobs(overrides)[0]).hydra.sweeper.get("params") or {}
     given = {override.key_or_group for override in overrides}
-    added = [f"{key}={values}" for key, values in swept.items() if key not in given]
-    return [*words, *added, "hydra.sweeper.params=null"] if swept else words
+    node = with_hydra(_jobs(overrides)[0]).hydra
+    added = [] if "hydra.sweep.dir" in given else [f"hydra.sweep.dir={node.sweep.dir}"]
+    if node.sweeper.get("params"):
+        added += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in given]
+        added.append("hydra.sweeper.params=null")
+    return [*words, *added], Path(node.sweep.dir)
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
@@ -119,8 +122,3 @@ def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
         raise UserError(one_line(error)) from None
     if mistakes:
         raise mistakes[0]
-
-
-def stamp() -> str:
-    """Now, as a folder's name."""
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -33,8 +33,8 @@ def run(words: list[str]) -> None:
 
 
 def _sweep(words: list[str]) -> None:
-    folder = Path(compose.take(words, "hydra.sweep.dir") or f"outputs/multirun/{compose.stamp()}")
-    compose.launch([*compose.with_experiments_sweep(words), f"hydra.sweep.dir={folder}"], train)
+    words, folder = compose.spelled_out(words)
+    compose.launch(words, train)
     report.run([str(folder)])
     states = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
     failed = [state["error"] for state in states if state["status"] == "failed"]
