@@ -85,11 +85,16 @@ def test_tensorboard_holds_the_curves_and_the_outcome(run: Path) -> None:
 
 def test_tensorboard_holds_the_lengths_of_the_embeddings(run: Path) -> None:
     events = EventAccumulator(str(run / "tb")).Reload()
-    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    longest = weights["table.rows.weight"].norm(dim=1).max().item()
-    (lengths,) = events.Histograms("norm/table.rows.weight")
-    assert lengths.histogram_value.max == pytest.approx(longest)
-    assert lengths.histogram_value.num == 60 + 100
+    table = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["table.rows.weight"]
+    for tag, shown in {
+        "length/user": table[:60, :-1].norm(dim=1),
+        "length/item": table[60:, :-1].norm(dim=1),
+        "bias/user": table[:60, -1],
+        "bias/item": table[60:, -1],
+    }.items():
+        (found,) = events.Histograms(tag)
+        assert found.histogram_value.num == len(shown)
+        assert found.histogram_value.max == pytest.approx(shown.max().item())
 
 
 def test_hparams_hold_choices_and_values(run: Path) -> None:

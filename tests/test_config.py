@@ -213,7 +213,7 @@ BAD = {
     "train seed=a": "seed=a: it should be a valid integer",
     "train seed=-1": "seed=-1: it should be greater than or equal to 0",
     "train seed=1.5": "seed=1.5: it should be a valid integer",
-    "train name=a/b": "name=a/b: String should match pattern '^[\\w.-]+$'",
+    "train name=a/b": "name=a/b: String should match pattern '^\\w[\\w.-]*$'",
     "train trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
     "train trainer.max_epochs=2.5": "trainer.max_epochs=2.5: it should be a valid integer",
     "train trainer.refit=1": "trainer.refit=1: it should be a valid boolean",

@@ -11,6 +11,7 @@ from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsweep.data.datamodules import InteractionData
+from recsweep.data.schema import Source
 from recsweep.evaluation import Evaluation
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import Baseline
@@ -37,11 +38,16 @@ def device(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if on_gpu else "cpu")
 
 
+def source(cfg: DictConfig) -> Source:
+    """The data set, not yet read."""
+    return _built(cfg.data)
+
+
 def data(cfg: DictConfig) -> InteractionData:
     """The data set, read and split, batched as the model wants it."""
     kind = get_class(cfg.model._target_)
     return InteractionData(
-        _built(cfg.data),
+        source(cfg),
         _built(cfg.split),
         kind.columns if issubclass(kind, RecModule) else None,
         batch_size=cfg.trainer.batch_size,

@@ -37,7 +37,7 @@ def main() -> int:
     verb, *words = sys.argv[1:] or ["--help"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of being printed by Hydra
     try:
-        if verb in ("--help", "-h", "help"):
+        if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(words)):
             print(HELP, end="")
         elif verb not in VERBS:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
@@ -50,7 +50,8 @@ def main() -> int:
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("recsweep: interrupted; `recsweep train run=DIR resume=true` goes on with a run", file=sys.stderr)
+        goes_on = "; `recsweep train run=DIR resume=true` goes on with a run" if verb == "train" else ""
+        print(f"recsweep: interrupted{goes_on}", file=sys.stderr)
         return 130
     return 0
 

@@ -77,7 +77,7 @@ class Config(BaseModel):
     """The whole configuration. A group that is built from a `_target_` is checked against that target."""
 
     model_config = STRICT
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     seed: Seed
     paths: Paths
     trainer: Trainer
@@ -116,7 +116,7 @@ TORCH_RANGES: dict[str, Any] = {
     "final_div_factor": Annotated[float, Field(gt=0)],
     "cycle_momentum": bool,
 }
-"""Ranges of the arguments of torch's optimizers and schedules, whose own annotations name none."""
+"""What a configuration may set of torch's optimizers and schedules, whose own annotations name no ranges."""
 
 
 def conf_dir() -> Path:
@@ -176,7 +176,8 @@ def _schema(target: Any, partial: bool) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for argument in signature:
         if not ours:
-            fields[argument.name] = (TORCH_RANGES.get(argument.name, Any), None)
+            if argument.name in TORCH_RANGES:
+                fields[argument.name] = (TORCH_RANGES[argument.name], None)
         elif argument.kind is argument.KEYWORD_ONLY or not partial:
             default = ... if argument.default is argument.empty else argument.default
             fields[argument.name] = (hints[argument.name], default)

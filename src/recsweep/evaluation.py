@@ -62,7 +62,9 @@ class RatingEvaluation(Metric):
     absolute_error: Tensor
     count: Tensor
 
-    def __init__(self, objective: Literal["mse", "rmse", "mae"], batch_size: Annotated[int, Field(gt=0)]) -> None:
+    def __init__(
+        self, objective: Literal["mse", "rmse", "mae"], batch_size: Annotated[int, Field(gt=0, lt=2**31)]
+    ) -> None:
         super().__init__()
         self.objective = objective
         self.batch_size = batch_size
@@ -123,7 +125,7 @@ class RankingEvaluation(Metric):
         ks: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)],
         objective: str,
         seed: Seed,
-        batch_size: Annotated[int, Field(gt=0)],
+        batch_size: Annotated[int, Field(gt=0, lt=2**31)],
     ) -> None:
         super().__init__()
         self.n_negatives = n_negatives

@@ -1,13 +1,13 @@
 """`recsweep data`: what data sets there are, and fetching one."""
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from recsweep import build
 from recsweep.commands import compose
 from recsweep.config import composed, conf_dir
-from recsweep.data.schema import Features, Interactions
+from recsweep.data.schema import Features
 from recsweep.errors import UserError
 
 
@@ -25,12 +25,12 @@ def run(words: list[str]) -> None:
 def _list() -> None:
     table = Table("data=", "on disk", "where", "what")
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
-        if "path: ???" in path.read_text():
+        if OmegaConf.is_missing(OmegaConf.load(path).data, "path"):
             state, where = "", "yours: data.path=FILE"
         else:
-            node = composed([f"data={path.stem}"]).data
-            state = "yes" if instantiate(node).ready() else "no"
-            where = node.get("folder", "made when asked for")
+            cfg = composed([f"data={path.stem}"])
+            state = "yes" if build.source(cfg).ready() else "no"
+            where = cfg.data.get("folder", "made when asked for")
         table.add_row(path.stem, state, where, _headline(path.read_text()))
     Console().print(table)
 
@@ -43,7 +43,7 @@ def _headline(yaml: str) -> str:
 
 
 def _prepare(cfg: DictConfig) -> None:
-    data: Interactions = instantiate(cfg.data).read()
+    data = build.source(cfg).read()
     table = Table(title=data.name, show_header=False)
     table.add_row("users", f"{data.n_users:,}")
     table.add_row("items", f"{data.n_items:,}")

@@ -16,21 +16,23 @@ Prints the table, and writes DIR/report.html.
                   without it, the first simple model among the runs"""
 
 
-def run(argv: list[str]) -> int:
-    """Parse the command line; `UserError` for a word that is neither a folder nor a known option."""
-    if any(word in ("-h", "--help") for word in argv):
+def run(words: list[str]) -> None:
+    """`report DIR [baseline=NAME]`; `UserError` for a word that is neither a folder nor a known option."""
+    if any(word in ("-h", "--help") for word in words):
         print(USAGE)
-        return 0
-    folders = [word for word in argv if "=" not in word or Path(word).is_dir()]
-    options = dict(word.split("=", 1) for word in argv if word not in folders)
-    unknown = [key for key in options if key != "baseline"]
-    if unknown or options.get("baseline") == "":
-        raise UserError(f"report: {unknown[0] if unknown else 'baseline'}={options[(unknown or ['baseline'])[0]]}: "
-                        "the one option is baseline=NAME")  # fmt: skip
+        return
+    folders = [word for word in words if "=" not in word or Path(word).is_dir()]
+    baseline = None
+    for word in words:
+        key, _, name = word.partition("=")
+        if word in folders:
+            continue
+        if key != "baseline" or not name:
+            raise UserError(f"report: {word}: the one option is baseline=NAME")
+        baseline = name
     if len(folders) != 1:
         raise UserError(f"report: wants one folder of runs, got {len(folders)}; recsweep report DIR [baseline=NAME]")
-    report(Path(folders[0]), options.get("baseline"))
-    return 0
+    report(Path(folders[0]), baseline)
 
 
 def report(folder: Path, baseline: str | None) -> Path:

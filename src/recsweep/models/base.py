@@ -1,8 +1,7 @@
 """What every trained family shares: grouped optimizer steps, and selection through the one protocol.
 
 TensorBoard tags: `train/loss`, the mean loss of the epoch's batches; `val/<metric>`, the protocol's metrics on the
-validation part; `lr`, the learning rate of the epoch; histograms `norm/<table>`, the lengths of the embeddings (and of
-the rows of dense layers) after training.
+validation part; `lr`, the learning rate of the epoch; histograms where a family has some.
 """
 
 import math
@@ -180,10 +179,12 @@ class RecModule(LightningModule):
 
     def on_train_end(self) -> None:
         if isinstance(self.logger, TensorBoardLogger):
-            for name, table in self.named_parameters():
-                if table.dim() == 2:
-                    norms = table.detach().norm(dim=1)
-                    self.logger.experiment.add_histogram(f"norm/{name}", norms, self.current_epoch)
+            for tag, values in self.histograms().items():
+                self.logger.experiment.add_histogram(tag, values, self.current_epoch)
+
+    def histograms(self) -> dict[str, Tensor]:
+        """What TensorBoard shows of the trained model, by tag; a family with something to show overrides this."""
+        return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recsweep"] = {"trained_on": self.trained_on, "objectives": self.objectives}

@@ -6,6 +6,8 @@ equation 4). They differ in f and in what stands for the user.
 Regularisers, each a key of `conf/regularization`: dropout and Gaussian noise on the embeddings of a batch, Gaussian
 noise on its ratings, L2 on the rows that it touches, and augmentation: random pairs labelled by the shrunk user and
 item means, which pull the predictions of unrated pairs towards the safest guess.
+
+TensorBoard shows the lengths of the trained user and item vectors (`length/user`, `length/item`) and their biases.
 """
 
 from typing import Annotated, ClassVar
@@ -120,6 +122,11 @@ class BiasedMF(RecModule):
         both = Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
         return both, torch.cat([rated, rated.new_zeros(n_extra)])
 
+    def histograms(self) -> dict[str, Tensor]:
+        tables = {"user": self.table.users(), "item": self.table.items()}
+        lengths = {f"length/{kind}": vectors.norm(dim=1) for kind, (vectors, _) in tables.items()}
+        return lengths | {f"bias/{kind}": biases for kind, (_, biases) in tables.items()}
+
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         biases = self.table.users()[1][user] + self.table.items()[1][item]
         return self.mean + biases + self.interaction(self.user_vectors(user), self.item_vectors()[item])
@@ -165,16 +172,9 @@ class SVDpp(BiasedMF):
             if item_side
             else None
         )
-        self.user_features = (
-            FeatureSum(data.user_features, user_features, "user", embedding_dim, init_std, draws)
-            if user_features
-            else None
-        )
-        self.item_features = (
-            FeatureSum(data.item_features, item_features, "item", embedding_dim, init_std, draws)
-            if item_features
-            else None
-        )
+        size = (embedding_dim, init_std, draws)
+        self.user_features = FeatureSum(data.user_features, user_features, "user", *size) if user_features else None
+        self.item_features = FeatureSum(data.item_features, item_features, "item", *size) if item_features else None
 
     def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         p_u, q_i = vectors.unbind()
