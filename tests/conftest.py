@@ -1,10 +1,14 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+
+if "RECSWEEP_DATA_DIR" in os.environ:  # tests run in folders of their own
+    os.environ["RECSWEEP_DATA_DIR"] = str(Path(os.environ["RECSWEEP_DATA_DIR"]).resolve())
 
 N = 40
 """Users, and items, of the block data set."""
