@@ -110,7 +110,8 @@ def _send_to_log() -> None:
 
 
 def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as flat `group.key` values, and the name of each group's choice."""
+    """What may change a result: the configuration as flat `group.key` values, and the name of each group's choice."""
+    without = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
     flat: dict[str, Any] = {}
 
@@ -118,11 +119,11 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
         if isinstance(node, Mapping):
             for key, value in node.items():
                 add(f"{prefix}.{key}" if prefix else key, value)
-        elif not prefix.endswith(("_target_", "_partial_")):
+        elif not prefix.endswith(("_target_", "_partial_")) and not prefix.startswith(without):
             flat[prefix] = node if isinstance(node, bool | int | float) else str(node)
 
     add("", OmegaConf.to_container(cfg, resolve=True))
-    return flat | {group: str(name) for group, name in choices.items()}
+    return flat | {group: str(name) for group, name in choices.items() if group not in ("callbacks", "logger", "trainer")}
 
 
 def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
