@@ -123,7 +123,9 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
             flat[prefix] = node if isinstance(node, bool | int | float) else str(node)
 
     add("", OmegaConf.to_container(cfg, resolve=True))
-    return flat | {group: str(name) for group, name in choices.items() if group not in ("callbacks", "logger", "trainer")}
+    for group in ("callbacks", "logger", "trainer"):  # their choices say nothing that their values do not
+        choices.pop(group)
+    return flat | {group: str(name) for group, name in choices.items()}
 
 
 def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
