@@ -8,7 +8,9 @@ import pandas as pd
 
 from recsweep.errors import UserError
 from recsweep.report import stats
-from recsweep.report.collect import SEEDS, Run, Runs
+from recsweep.report.collect import Runs
+from recsweep.report.labels import SEEDS
+from recsweep.report.read import Run
 
 BASELINES = ("means", "popularity", "item_knn", "ease", "ials", "bpr_mf")
 """Simple models, the first of which is the default baseline."""
@@ -22,7 +24,8 @@ class Comparison:
     """Configurations judged by one protocol.
 
     Args:
-        protocol: what all runs share, `{"data": "ml_100k", "split": "u1", "evaluation": "rating"}`.
+        title: what all runs share, "ml_100k · u1 · rating".
+        evaluation: the evaluation's name, such as "rating".
         repeat: what the repetitions are, "seed" or "fold".
         metric: the metric shown, such as "test/mse"; the validation metric where no run tested.
         selection: the validation metric that orders the rows, such as "val/mse".
@@ -31,33 +34,37 @@ class Comparison:
         started: runs by label, the failed ones included.
         labels: configurations, best on validation first, those without a validation score last.
         baseline: the label that the others are tested against.
-        val, test: `stats.summarise` of both metrics.
-        tests: `stats.against` the baseline, on `metric`.
-        swept: the keys that a configuration consists of.
+        val, test: both metrics by label.
+        tests: of the other labels against the baseline, on `metric`.
         oracle: the best reachable value of `metric`; NaN where unknown.
     """
 
-    protocol: dict[str, str]
+    title: str
+    evaluation: str
     repeat: str
     metric: str
     selection: str
     mode: str
     table: pd.DataFrame
-    started: pd.Series
+    started: dict[str, int]
     labels: list[str]
     baseline: str
-    val: pd.DataFrame
-    test: pd.DataFrame
-    tests: pd.DataFrame
-    swept: tuple[str, ...]
+    val: dict[str, stats.Spread]
+    test: dict[str, stats.Spread]
+    tests: dict[str, stats.Paired]
     oracle: float
 
-    @property
-    def title(self) -> str:
-        return " · ".join(self.protocol.values())
+    def of(self, label: str) -> pd.DataFrame:
+        """The table's rows of one configuration."""
+        return self.table[self.table["label"] == label]
 
     def selected_on_test(self, label: str) -> bool:
-        return bool((self.table.loc[self.table["label"] == label, "selected_on"] == "test").any())
+        return bool((self.of(label)["selected_on"] == "test").any())
+
+    def top(self, n: int) -> list[str]:
+        """The n best configurations; the baseline takes the last place if it is not among them."""
+        best = self.labels[:n]
+        return best if self.baseline in best else [*best[:-1], self.baseline]
 
 
 def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
@@ -67,24 +74,23 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
         baseline: a model, or a configuration's label; None takes the first of `BASELINES`, else the first run's.
     """
     table = _with_folds(runs.table)
-    keys = [*runs.protocol, "goal", "mode"]
-    table["goal"] = table["objective"].astype("string").str.split("/", n=1).str[-1]
+    protocol = table[["data", "split", "evaluation", "settings"]].agg(" · ".join, axis="columns")
+    table = table.assign(protocol=protocol.str.removesuffix(" · "))
     done = table[table["status"] == "completed"]
     if baseline and baseline not in {*done["model"], *done["label"]}:
         known = ", ".join(dict.fromkeys(done["label"])) or "no completed run"
         raise UserError(f"baseline={baseline}: no completed run has this model or configuration; there is: {known}")
     found = []
-    for key, group in done.groupby(keys, sort=False, dropna=False):
-        same = (table[list(runs.protocol)] == group[list(runs.protocol)].iloc[0]).all(axis=1)
-        started = table[same & table["label"].isin(group["label"])]["label"].value_counts()
-        protocol = dict(zip(runs.protocol, map(str, key), strict=False))
-        found.append(_compare(protocol, str(key[-2]), group, started, runs.swept, baseline))
+    for (_, objective), group in done.groupby(["protocol", "objective"], sort=False):
+        same = table["protocol"] == group["protocol"].iloc[0]
+        started = table.loc[same, "label"].value_counts().to_dict()
+        found.append(_compare(str(objective).split("/", 1)[-1], group, started, baseline))
     return found
 
 
 def command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     """The command that trains the best configuration again; its seed is left to the reader."""
-    best = comparison.table.index[comparison.table["label"] == comparison.labels[0]][0]
+    best = comparison.of(comparison.labels[0]).index[0]
     words = [word for word in runs[best].overrides if word.split("=", 1)[0].lstrip("+") not in SEEDS]
     return shlex.join(["recsweep", "train", *words])
 
@@ -100,27 +106,31 @@ def _with_folds(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _compare(
-    protocol: dict[str, str],
-    goal: str,
-    table: pd.DataFrame,
-    started: pd.Series,
-    swept: tuple[str, ...],
-    baseline: str | None,
-) -> Comparison:
-    mode = table["mode"].iloc[0]
+def _compare(goal: str, table: pd.DataFrame, started: dict[str, int], baseline: str | None) -> Comparison:
+    """The comparison of completed runs of one protocol on `goal`, such as "mse"."""
+    first = table.iloc[0]
     selection = f"val/{goal}"
     metric = f"test/{goal}" if _has(table, f"test/{goal}") else selection
     table = table.assign(**{name: np.nan for name in (selection, metric) if name not in table})
     val, test = stats.summarise(table, selection), stats.summarise(table, metric)
-    sign = 1 if mode == "min" else -1
-    order = pd.DataFrame({"val": sign * val["mean"], "test": sign * test["mean"]}).sort_values(["val", "test"])
+    sign = 1 if first["mode"] == "min" else -1
     chosen = _baseline(table, baseline)
-    oracle = float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan
     return Comparison(
-        protocol, table["repeat"].iloc[0], metric, selection, mode, table, started, list(order.index), chosen,
-        val, test, stats.against(table, metric, chosen), swept, oracle,
-    )  # fmt: skip
+        title=str(first["protocol"]),
+        evaluation=str(first["evaluation"]),
+        repeat=str(first["repeat"]),
+        metric=metric,
+        selection=selection,
+        mode=str(first["mode"]),
+        table=table,
+        started=started,
+        labels=sorted(val, key=lambda label: (np.isnan(val[label].mean), sign * val[label].mean)),
+        baseline=chosen,
+        val=val,
+        test=test,
+        tests=stats.against(table, metric, chosen),
+        oracle=float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan,
+    )
 
 
 def _has(table: pd.DataFrame, column: str) -> bool:

@@ -7,22 +7,29 @@ from rich.text import Text
 
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
-from recsweep.report.table import how_to_read, main_table, verdict
+from recsweep.report.table import Table, how_to_read, main_table, verdict
 
 STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "other": ""}
+
+GAP = 2
+"""Characters between columns."""
+
+DISPENSABLE = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds": 24}
+"""What is left out where a configuration would have fewer characters than its label needs, or than these."""
 
 
 def show(console: Console, comparison: Comparison) -> None:
     """Print one comparison: what was compared, the table, the finding."""
     table = main_table(comparison)
-    columns = len(table.columns) - 2  # parameters and time stand on the page alone: they do not fit 80 columns
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(comparison.title, "bold"), title_justify="left")
-    for number, name in enumerate(table.columns[:columns]):
-        grid.add_column(Text(name), justify="right" if number else "left", no_wrap=number > 0)
+    shown = _fitting(table, console.width)
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    grid.add_column(table.columns[0], overflow="fold")
+    for number in shown:
+        grid.add_column(Text(table.columns[number]), justify="right", no_wrap=True)
     for row in table.rows:
-        cells = [Text(cell) for cell in (row.label, *row.cells[: columns - 1])]
-        grid.add_row(*cells, style=STYLES[row.role])
-    console.print(grid)
+        cells = [row.label, *(row.cells[number - 1] for number in shown)]
+        grid.add_row(*map(Text, cells), style=STYLES[row.role])
+    console.print(Text(comparison.title, "bold"), "", grid, "", sep="\n")
     console.print(Text(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
     console.print(Text(how_to_read(comparison), "dim"))
     console.print()
@@ -35,3 +42,14 @@ def show_broken(console: Console, runs: Runs) -> None:
         console.print(Text(f"{len(broken)} of {len(runs.runs)} runs did not complete:", "yellow"))
     for run in broken.itertuples():
         console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"))
+
+
+def _fitting(table: Table, width: int) -> list[int]:
+    """The columns beside the configuration that leave room for it; a label longer than the room is folded."""
+    lines = [table.columns, *((row.label, *row.cells) for row in table.rows)]
+    label, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    needed = dict(zip(table.columns[1:], others, strict=True))
+    for name, room in DISPENSABLE.items():
+        if name in needed and min(label, room) + sum(needed.values()) + GAP * len(needed) > width:
+            del needed[name]
+    return [number for number, name in enumerate(table.columns) if name in needed]

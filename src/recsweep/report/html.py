@@ -1,6 +1,6 @@
 """The report as one self-contained HTML file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -10,9 +10,10 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from recsweep.report import lines, plots, table
+from recsweep.report import lines, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, command
+from recsweep.report.table import Table, how_to_read, main_table, metrics_table, verdict
 
 GLYPHS = "●■▲◆▼✚"
 """`plots.MARKERS` as text, for the legends."""
@@ -36,9 +37,9 @@ class Section:
     verdict: str
     command: str
     facts: Mapping[str, str]
-    table: table.Table
+    table: Table
     notes: str
-    metrics: table.Table
+    metrics: Table
     wide: Markup
     narrow: Markup
     hidden: int
@@ -73,12 +74,12 @@ def _section(comparison: Comparison, runs: Runs) -> Section:
     return Section(
         title=comparison.title,
         best=comparison.labels[0],
-        verdict=table.verdict(comparison),
+        verdict=verdict(comparison),
         command=command(comparison, runs.runs),
         facts=_facts(comparison, runs),
-        table=table.main_table(comparison),
-        notes=table.how_to_read(comparison),
-        metrics=table.metrics_table(comparison),
+        table=main_table(comparison),
+        notes=how_to_read(comparison),
+        metrics=metrics_table(comparison),
         wide=Markup(plots.comparison_plot(comparison, width=760)),
         narrow=Markup(plots.comparison_plot(comparison, width=360)),
         hidden=max(0, len(comparison.labels) - plots.SHOWN),
@@ -88,8 +89,8 @@ def _section(comparison: Comparison, runs: Runs) -> Section:
 
 def _numeric_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
     panels = []
-    for key in comparison.swept:
-        drawn = lines.numeric_lines(comparison, runs.runs, key)
+    for key in runs.swept:
+        drawn = lines.numeric_lines(comparison, runs, key)
         if drawn:
             plot = Markup(plots.numeric_plot(key, comparison.metric, list(drawn.values())))
             caption = f"{comparison.metric} along {key}: mean and 95 % interval over {comparison.repeat}s."
@@ -98,18 +99,23 @@ def _numeric_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
 
 
 def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    curves = lines.curve_lines(comparison, runs.runs)
+    curves = lines.curve_lines(comparison, runs)
     if not curves:
         return []
-    drawn = [Markup(plots.curve_plot(tag, list(by_label.values()))) for tag, by_label in curves.items()]
+    names = comparison.top(lines.LINES)
+    flat = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
+    drawn = [
+        Markup(plots.curve_plot(tag, names, by_name, flat if tag == comparison.selection else {}))
+        for tag, by_name in curves.items()
+    ]
     caption = (
         f"Learning curves: mean and 95 % interval over {comparison.repeat}s, as far as every run of a configuration "
-        "went. The first, steep epochs are cut."
+        f"went. The first, steep epochs are cut.{' Dashed: no curve was logged, the final value.' if flat else ''}"
     )
-    return [Panel(caption, drawn, _legend(next(iter(curves.values()))))]
+    return [Panel(caption, drawn, _legend(names))]
 
 
-def _legend(names: Mapping[str, pd.DataFrame]) -> list[tuple[str, str]]:
+def _legend(names: Iterable[str]) -> list[tuple[str, str]]:
     return list(zip(GLYPHS, names, strict=False))
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 from recsweep.report import stats
-from recsweep.report.collect import Run, configuration
+from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.labels import labels, value
 
 LINES = 6
 """Lines in a plot: more cannot be told apart."""
@@ -20,44 +21,50 @@ POINTS = 1000
 """Points kept of a run's curve; a longer one is thinned."""
 
 
-def numeric_lines(comparison: Comparison, runs: tuple[Run, ...], key: str) -> dict[str, pd.DataFrame]:
+def numeric_lines(comparison: Comparison, runs: Runs, key: str) -> dict[str, pd.DataFrame]:
     """The metric along the values of `key`, by configuration of the other keys, the best ones first.
 
     Returns:
         name -> columns `mean`, `half_width`, index value upwards; empty where `key` is no swept number.
     """
     c = comparison
-    first = c.table.drop_duplicates("label").set_index("label", drop=False).loc[c.labels]
-    values = first[key].dropna()
-    if values.nunique() < 2 or not values.map(lambda value: isinstance(value, float)).all():
+    one_each = [runs.runs[c.of(label).index[0]] for label in c.labels]
+    values = [value(run, key) for run in one_each]
+    names = labels(one_each, [other for other in runs.swept if other != key])
+    points = pd.DataFrame(
+        [
+            (name, number, c.test[label].mean, c.test[label].half_width)
+            for name, number, label in zip(names, values, c.labels, strict=True)
+            if number is not None
+        ],
+        columns=["name", "value", "mean", "half_width"],
+    )
+    if not all(isinstance(number, int | float) for number in points["value"]):
         return {}
-    others = tuple(other for other in c.swept if other != key)
-    position = c.table.drop_duplicates("label").reset_index().set_index("label")["index"]
-    names = pd.Series({label: configuration(runs[position[label]], others) for label in values.index})
-    lines = {}
-    for name, labels in names.groupby(names, sort=False).groups.items():
-        if values[labels].nunique() > 1:
-            lines[str(name)] = c.test.loc[labels, ["mean", "half_width"]].set_axis(values[labels]).sort_index()
+    lines = {
+        str(name): line.set_index("value")[["mean", "half_width"]].sort_index()
+        for name, line in points.groupby("name", sort=False)
+        if len(line) > 1
+    }
     return dict(list(lines.items())[:LINES])
 
 
-def curve_lines(comparison: Comparison, runs: tuple[Run, ...]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Learning curves of the best configurations and the baseline, those without event files left out.
+def curve_lines(comparison: Comparison, runs: Runs) -> dict[str, dict[str, pd.DataFrame]]:
+    """Learning curves of the best configurations and the baseline; a model without epochs has none.
 
     Returns:
         tag -> configuration -> `mean_curve`. Tags: the validation metric and the training loss.
     """
-    c = comparison
-    labels = dict.fromkeys([*c.labels[: LINES - 1], c.baseline, *c.labels[:LINES]])
-    lines: dict[str, dict[str, pd.DataFrame]] = {c.selection: {}, "train/loss": {}}
-    for label in [label for label in c.labels if label in list(labels)[:LINES]]:
-        positions = c.table.index[c.table["label"] == label][:RUNS]
-        logged = [read_scalars(runs[position].folder / "tb", lines) for position in positions]
+    lines: dict[str, dict[str, pd.DataFrame]] = {comparison.selection: {}, "train/loss": {}}
+    for label in comparison.top(LINES):
+        logged = [
+            read_scalars(runs.runs[position].folder / "tb", lines) for position in comparison.of(label).index[:RUNS]
+        ]
         for tag, curves in lines.items():
-            found = [scalars[tag] for scalars in logged if tag in scalars]
-            if found:
-                curves[label] = mean_curve(found)
-    return {tag: curves for tag, curves in lines.items() if any(len(curve) > 1 for curve in curves.values())}
+            curve = mean_curve(scalars[tag] for scalars in logged if tag in scalars)
+            if len(curve) > 1:
+                curves[label] = curve
+    return {tag: curves for tag, curves in lines.items() if curves}
 
 
 def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:
@@ -73,8 +80,11 @@ def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:
     """Mean and 95 % interval by epoch, as far as every curve runs.
 
     Returns:
-        columns `mean` and `half_width` (NaN for a single curve), index epoch.
+        columns `mean` and `half_width` (NaN for a single curve), index epoch; empty without curves.
     """
-    together = pd.concat(list(curves), axis="columns", join="inner").sort_index()
-    rows = {epoch: stats.spread(row) for epoch, row in together.iterrows()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=stats.Spread._fields)[["mean", "half_width"]]
+    found = list(curves)
+    if not found:
+        return pd.DataFrame(columns=["mean", "half_width"])
+    together = pd.concat(found, axis="columns", join="inner").sort_index()
+    spreads = [stats.spread(row) for row in together.to_numpy()]
+    return pd.DataFrame(spreads, index=together.index, columns=stats.Spread._fields)[["mean", "half_width"]]

@@ -93,31 +93,31 @@ def holm(p: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def summarise(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """`Spread` of a metric for every configuration, index `label`.
+def summarise(table: pd.DataFrame, metric: str) -> dict[str, Spread]:
+    """`Spread` of a metric for every configuration, by label.
 
     Args:
         table: a row a run, with `label`, `seed` and `metric`.
 
     Two runs of one configuration with one seed are one observation, their mean: repeating a seed proves nothing.
     """
-    rows = {label: spread(row) for label, row in _by_seed(table, metric).iterrows()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=Spread._fields).rename_axis("label")
+    return {label: spread(values) for label, values in _by_seed(table, metric).items()}
 
 
-def against(table: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
-    """`Paired` of every configuration with the one labelled `baseline`, seed by seed, and `p_holm`; index `label`.
+def against(table: pd.DataFrame, metric: str, baseline: str) -> dict[str, Paired]:
+    """`Paired` of every other configuration with the one labelled `baseline`, seed by seed; p is `holm`'s.
 
     Args:
         table: a row a run, with `label`, `seed` and `metric`.
     """
     by_seed = _by_seed(table, metric)
-    others = by_seed.drop(index=baseline)
-    rows = {label: paired(row, by_seed.loc[baseline]) for label, row in others.iterrows()}
-    tests = pd.DataFrame.from_dict(rows, orient="index", columns=Paired._fields).rename_axis("label")
-    return tests.assign(p_holm=holm(tests["p"]))
+    expected = by_seed.pop(baseline)
+    tests = {label: paired(values, expected) for label, values in by_seed.items()}
+    adjusted = holm([test.p for test in tests.values()])
+    return {label: test._replace(p=float(p)) for (label, test), p in zip(tests.items(), adjusted, strict=True)}
 
 
-def _by_seed(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The metric as [labels, seeds], NaN where a configuration has no such seed."""
-    return table.pivot_table(metric, "label", "seed", aggfunc="mean", dropna=False, observed=False)
+def _by_seed(table: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
+    """The metric of every configuration, in one order of seeds, NaN where it has no such seed."""
+    means = table.pivot_table(metric, "label", "seed", aggfunc="mean", dropna=False, observed=False)
+    return dict(zip(means.index.astype(str), means.to_numpy(), strict=True))

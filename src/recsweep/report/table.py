@@ -1,15 +1,16 @@
 """A comparison in words and digits, the same for the console and the page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from recsweep.report import stats
 from recsweep.report.comparisons import Comparison
 
 DASH = "–"
+SIGNIFICANT = 0.05
 FOOTNOTE = "† selected on test: its number is optimistic, and not comparable with the others."
 
 
@@ -32,41 +33,31 @@ class Table:
 def main_table(comparison: Comparison) -> Table:
     """Configurations, best on validation first, below the oracle where there is one."""
     c = comparison
-    columns = (
-        "configuration",
-        f"{c.repeat}s",
-        c.selection,
-        c.metric,
-        "difference",
-        "p",
-        "d",
-        "parameters",
-        "time",
-    )
+    columns = (f"{c.repeat}s", c.selection, c.metric, "difference", "p", "d", "parameters", "time")
     val, test = _digits(c.val), _digits(c.test)
     rows = []
     if np.isfinite(c.oracle):
         rows.append(Row("oracle (ceiling)", (DASH, DASH, _number(c.oracle, test), *(DASH,) * 5), "oracle"))
-    cost = c.table.groupby("label")[["n_parameters", "seconds"]].mean()
     for label in c.labels:
-        # A configuration whose test was chosen by the test has no honest place in the order: marked.
-        mark = " †" if c.selected_on_test(label) else ""
+        runs = c.of(label)
         cells = (
-            _count(int(c.test["n"][label]), int(c.started[label])),
-            _spread(c.val.loc[label], val),
-            _spread(c.test.loc[label], test),
-            *_tested(c.tests, label, test),
-            _whole(cost["n_parameters"][label]),
-            _duration(cost["seconds"][label]),
+            _count(c.test[label].n, c.started[label]),
+            _spread(c.val[label], val),
+            _spread(c.test[label], test),
+            *_tested(c.tests.get(label), test),
+            _whole(runs["n_parameters"].mean()),
+            _duration(runs["seconds"].mean()),
         )
+        # A configuration whose epoch was chosen by the test has no honest place in the order: marked.
+        mark = " †" if c.selected_on_test(label) else ""
         rows.append(Row(label + mark, cells, _role(c, label), _significant(c, label)))
-    return Table(columns, tuple(rows))
+    return Table(("configuration", *columns), tuple(rows))
 
 
 def metrics_table(comparison: Comparison) -> Table:
     """Every test metric of every configuration; no rows where the main table shows the only one."""
     table = comparison.table
-    names = [name for name in table if str(name).startswith("test/") and table[name].notna().any()]
+    names = [str(name) for name in table if str(name).startswith("test/") and table[name].notna().any()]
     if len(names) < 2:
         return Table((), ())
     columns = [stats.summarise(table, name) for name in names]
@@ -74,7 +65,7 @@ def metrics_table(comparison: Comparison) -> Table:
     rows = [
         Row(
             label,
-            tuple(_spread(column.loc[label], d) for column, d in zip(columns, digits, strict=True)),
+            tuple(_spread(column[label], d) for column, d in zip(columns, digits, strict=True)),
             _role(comparison, label),
         )
         for label in comparison.labels
@@ -83,35 +74,40 @@ def metrics_table(comparison: Comparison) -> Table:
 
 
 def verdict(comparison: Comparison) -> str:
-    """The finding in two sentences."""
+    """The finding on the best configuration in a sentence."""
     c, best = comparison, comparison.labels[0]
-    mean = f"{c.metric} {_spread(c.test.loc[best], _digits(c.test))}"
+    digits = _digits(c.test)
+    mean = f"{c.metric} {_spread(c.test[best], digits)}"
     if len(c.labels) == 1:
         return f"One configuration: {mean}."
     if best == c.baseline:
-        return f"No configuration beats the baseline {best} on validation. Its {mean}."
-    test = c.tests.loc[best]
-    gap = f"{abs(test['difference']):.{_digits(c.test)}f} {'below' if test['difference'] < 0 else 'above'} {c.baseline}"
-    if np.isnan(test["p_holm"]):
-        return f"Best on validation, with {mean}: {gap}. Too few different pairs for a test."
-    pairs = f"p {_p(test['p_holm'], equals='= ')}, {int(test['n'])} pairs"
-    if test["p_holm"] >= 0.05:
-        return f"Best on validation, with {mean}: {gap}, which chance alone explains well enough ({pairs})."
-    return f"Best on validation, with {mean}: {gap} ({pairs})."
+        return f"No configuration beats this baseline on validation. Its {mean}."
+    test = c.tests[best]
+    if not test.n:
+        return f"Best on validation, with {mean}; it has no {c.repeat} in common with {c.baseline}."
+    side = "below" if test.difference < 0 else "above"
+    gap = f"Best on validation, with {mean}: {abs(test.difference):.{digits}f} {side} {c.baseline}"
+    if np.isnan(test.p):
+        return f"{gap}. Too few different pairs for a test."
+    chance = "" if test.p < SIGNIFICANT else ", which chance alone explains well enough"
+    return f"{gap}{chance} (p {_p(test.p, equals='= ')}, {test.n} pairs)."
 
 
 def how_to_read(comparison: Comparison) -> str:
     """The notes that belong under the table."""
     c = comparison
     better = "lower" if c.mode == "min" else "higher"
+    read = f"; {c.metric} was read once, at the end" if c.metric != c.selection else ""
+    counts = [spread.n for spread in c.test.values()]
+    repeats = " – ".join(map(str, sorted({min(counts), max(counts)}))) + f" {c.repeat}{'s' if max(counts) > 1 else ''}"
     notes = [
-        f"Ordered by {c.selection} ({better} is better); {c.metric} was read once, at the end.",
-        f"± is the 95 % t-interval over {c.repeat}s. difference: mean of {c.metric} minus {c.baseline}'s, {c.repeat} by {c.repeat}; "
-        "p: two-sided paired t-test, Holm-corrected; d: Cohen's d of the paired differences.",
+        f"Ordered by {c.selection} ({better} is better){read}.",
+        f"± is the 95 % t-interval over {repeats}. difference: mean of {c.metric} minus that of {c.baseline}, "
+        f"{c.repeat} by {c.repeat}; p: two-sided paired t-test, Holm-corrected; d: Cohen's d of the differences.",
     ]
     if c.repeat == "fold":
         notes.append("Folds share training data, so their interval is somewhat too narrow.")
-    if "sampled" in c.protocol["evaluation"]:
+    if "sampled" in c.evaluation:
         notes.append("Ranked among sampled candidates: not comparable with full ranking.")
     if any(c.selected_on_test(label) for label in c.labels):
         notes.append(FOOTNOTE)
@@ -125,39 +121,39 @@ def _role(comparison: Comparison, label: str) -> Literal["best", "baseline", "ot
 
 
 def _significant(comparison: Comparison, label: str) -> bool:
-    return label in comparison.tests.index and bool(comparison.tests["p_holm"][label] < 0.05)
+    test = comparison.tests.get(label)
+    return test is not None and test.p < SIGNIFICANT
 
 
-def _digits(summary: pd.DataFrame) -> int:
+def _digits(column: Mapping[str, stats.Spread]) -> int:
     """Decimals that show two digits of the typical interval; 4 where there is none."""
-    widths = summary["half_width"][summary["half_width"] > 0]
-    if widths.empty:
-        return 4
-    return int(np.clip(1 - np.floor(np.log10(widths.median())), 0, 6))
+    widths = [s.half_width for s in column.values() if s.half_width > 1e-9 * abs(s.mean)]
+    return int(np.clip(1 - np.floor(np.log10(np.median(widths))), 0, 6)) if widths else 4
 
 
 def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else DASH
 
 
-def _spread(summary: pd.Series, digits: int) -> str:
-    if not np.isfinite(summary["mean"]):
+def _spread(spread: stats.Spread, digits: int) -> str:
+    if not np.isfinite(spread.mean):
         return DASH
-    return f"{_number(summary['mean'], digits)} ± {_number(summary['half_width'], digits)}"
+    return f"{_number(spread.mean, digits)} ± {_number(spread.half_width, digits)}"
 
 
 def _count(completed: int, started: int) -> str:
     return str(completed) if completed == started else f"{completed} of {started}"
 
 
-def _tested(tests: pd.DataFrame, label: str, digits: int) -> tuple[str, str, str]:
+def _tested(test: stats.Paired | None, digits: int) -> tuple[str, str, str]:
     """Difference, p and d against the baseline."""
-    if label not in tests.index or not tests["n"][label]:
+    if test is None or not test.n:
         return DASH, DASH, DASH
-    test = tests.loc[label]
-    difference = f"{test['difference']:+.{digits}f}".replace("-", "−")
-    effect = f"{test['d']:+.1f}".replace("-", "−") if np.isfinite(test["d"]) else DASH
-    return difference, _p(test["p_holm"]), effect
+    return _signed(test.difference, digits), _p(test.p), _signed(test.d, 1) if np.isfinite(test.d) else DASH
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _p(p: float, equals: str = "") -> str:

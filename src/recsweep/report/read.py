@@ -1,0 +1,111 @@
+"""From a run's folder to a `Run`, whatever became of it."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+
+class Objective(BaseModel):
+    """What a sweep optimises: `name` is the metric, `mode` says which way is better."""
+
+    name: str
+    value: float | None
+    mode: Literal["min", "max"]
+
+
+class Record(BaseModel):
+    """`metrics.json` as a run writes it. A metric is None where the run could not compute it."""
+
+    status: Literal["completed", "failed"]
+    error: str | None = None
+    objective: Objective | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    oracle: dict[str, float | None] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    n_parameters: int | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    selected_on: Literal["val", "test"] = "val"
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what was asked, and what came of it.
+
+    Args:
+        folder: of the run.
+        status: "completed", "failed", "unfinished" (killed or still running) or "unreadable".
+        reason: one line, empty for a completed run.
+        overrides: as typed, `("model=svdpp", "seed=1")`.
+        choices: Hydra's group choices, `{"model": "svdpp", …}`.
+        config: the composed configuration.
+        record: None where `metrics.json` is absent or unreadable.
+    """
+
+    folder: Path
+    status: str
+    reason: str
+    overrides: tuple[str, ...]
+    choices: dict[str, str]
+    config: dict[str, Any]
+    record: Record | None
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Folders of runs below `folder`, sorted, jobs of a sweep by number. A run's own folder is not searched further."""
+    for path, subfolders, files in os.walk(folder):
+        if ".hydra" in subfolders or "metrics.json" in files:
+            subfolders.clear()
+            yield Path(path)
+        subfolders.sort(key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+
+
+def read_run(folder: Path) -> Run:
+    """The run in this folder; what is wrong with it stands in its `status` and `reason`."""
+    hydra = folder / ".hydra"
+    try:
+        overrides = _yaml(hydra / "overrides.yaml", list)
+        config = _yaml(hydra / "config.yaml", dict)
+        choices = _yaml(hydra / "hydra.yaml", dict).get("hydra", {}).get("runtime", {}).get("choices", {})
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, None)
+    if not config:
+        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, None)
+    groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
+    status, reason, record = _read_record(folder / "metrics.json")
+    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, record)
+
+
+def _yaml(path: Path, kind: type) -> Any:
+    """The file's content, or an empty `kind` where the file is absent, empty or holds something else."""
+    content = yaml.load(path.read_bytes(), yaml.CSafeLoader) if path.is_file() else None
+    return content if isinstance(content, kind) else kind()
+
+
+def _read_record(path: Path) -> tuple[str, str, Record | None]:
+    """Status, reason and content of a `metrics.json`."""
+    if not path.is_file():
+        return "unfinished", "no metrics.json: killed, or still running", None
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return "unreadable", _one_line(f"metrics.json: {where + ': ' if where else ''}{first['msg']}"), None
+    if record.status == "failed":
+        return "failed", _one_line(record.error or "no reason given"), record
+    if record.objective is None:
+        return "unreadable", "metrics.json: completed, but without an objective", record
+    if record.objective.value is None or not math.isfinite(record.objective.value):
+        return "failed", f"diverged: {record.objective.name} is {record.objective.value}", record
+    return "completed", "", record
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
