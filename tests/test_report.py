@@ -1,0 +1,199 @@
+"""The report over folders of runs, good and broken: written by hand, read by the program."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
+
+from recsweep.commands.report import run as report
+from recsweep.errors import UserError
+from recsweep.report import console
+from recsweep.report.collect import collect
+from recsweep.report.comparisons import comparisons
+
+LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
+
+
+def a_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, **said: Any) -> Path:
+    """A run's folder as `recsweep train WORDS` leaves it; `said` replaces parts of metrics.json."""
+    (folder / ".hydra").mkdir(parents=True)
+    choices = {"model": model, "data": "synthetic", "split": "random", "evaluation": "rating", "loss": "mse"}
+    values: dict[str, Any] = {"seed": 0, "model": {}, "regularization": {"dropout": 0.1}, "data": {"n_users": 60}}
+    for word in words:
+        key, _, text = word.partition("=")
+        group, _, leaf = key.partition(".")
+        if leaf:
+            values[group][leaf] = yaml.safe_load(text)
+        elif key in choices:
+            choices[key] = text
+        else:
+            values[key] = yaml.safe_load(text)
+    for name, content in {
+        "overrides": list(words),
+        "config": values,
+        "hydra": {"hydra": {"runtime": {"choices": choices}}},
+    }.items():
+        (folder / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    record = {
+        "status": "completed",
+        "objective": {"name": "val/mse", "value": value, "mode": "min"},
+        "metrics": {"val/mse": value, "test/mse": value + 0.01},
+        "oracle": {},
+        "seconds": {"data": 1.0, "fit": 2.0, "test": 3.0, "total": 6.0},
+        "n_parameters": 12,
+        "data": {
+            "name": "synthetic",
+            "n_users": 60,
+            "n_items": 100,
+            "n_interactions": 9,
+            "train": 7,
+            "val": 1,
+            "test": 1,
+        },
+        "versions": {"torch": "2.13.0"},
+    }
+    (folder / "metrics.json").write_text(json.dumps({**record, **said}))
+    return folder
+
+
+def a_sweep(folder: Path, **said: Any) -> Path:
+    """Three models, three seeds; each seed adds a hundredth times its number, more for svdpp."""
+    for number, (model, loss) in enumerate(LOSS.items()):
+        for seed in range(3):
+            value = loss + 0.01 * seed * (1 + number)
+            a_run(folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said)
+    return folder
+
+
+def printed(folder: Path, width: int = 120) -> str:
+    runs = collect(folder)
+    screen = Console(width=width, record=True, file=io.StringIO())
+    for comparison in comparisons(runs, None):
+        console.show(screen, comparison)
+    console.show_broken(screen, runs)
+    return screen.export_text()
+
+
+def test_configurations_stand_in_the_order_of_validation(tmp_path: Path) -> None:
+    (found,) = comparisons(collect(a_sweep(tmp_path)), None)
+    assert found.labels == ["svdpp", "biased_mf", "means"]
+    assert found.baseline == "means"
+    assert found.val["means"].mean == pytest.approx((0.90 + 0.91 + 0.92) / 3)
+    assert found.test["svdpp"].mean == pytest.approx((0.71 + 0.74 + 0.77) / 3)
+    assert found.tests["svdpp"].difference == pytest.approx((0.71 + 0.74 + 0.77 - 0.91 - 0.92 - 0.93) / 3)
+    assert found.tests["svdpp"].n == 3
+
+
+def test_the_baseline_can_be_named(tmp_path: Path) -> None:
+    (found,) = comparisons(collect(a_sweep(tmp_path)), "svdpp")
+    assert found.baseline == "svdpp"
+    assert set(found.tests) == {"means", "biased_mf"}
+    with pytest.raises(UserError, match=r"baseline=nope: no completed run .* there is: means, biased_mf, svdpp"):
+        comparisons(collect(tmp_path), "nope")
+
+
+def test_other_data_or_protocol_is_another_table(tmp_path: Path) -> None:
+    a_run(tmp_path / "0", "data=synthetic")
+    a_run(tmp_path / "1", "data=ml_100k")
+    a_run(tmp_path / "2", "evaluation=full_ranking")
+    a_run(tmp_path / "3", "data.n_users=600")
+    assert len(comparisons(collect(tmp_path), None)) == 4
+
+
+def test_swept_values_are_the_labels(tmp_path: Path) -> None:
+    for number, dropout in enumerate((0.1, 0.5)):
+        a_run(tmp_path / str(number), f"regularization.dropout={dropout}", "model=biased_mf")
+    assert set(collect(tmp_path).table["label"]) == {"biased_mf dropout=0.1", "biased_mf dropout=0.5"}
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    a_run(tmp_path / "0")
+    assert "0.9100 ± –" in printed(tmp_path)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_keeps_its_labels_readable(tmp_path: Path, width: int) -> None:
+    for number, dropout in enumerate((0.1, 0.25)):
+        words = ["model=biased_mf", f"regularization.dropout={dropout}", "optimizer=sparse_adam"]
+        a_run(tmp_path / str(number), *words, model="biased_mf")
+    shown = printed(tmp_path, width)
+    assert all(len(line) <= width for line in shown.splitlines())
+    for label in ("dropout=0.1", "dropout=0.25", "val/mse", "test/mse"):
+        assert label in shown
+
+
+def test_broken_runs_are_listed(tmp_path: Path) -> None:
+    a_sweep(tmp_path)
+    a_run(tmp_path / "failed", "seed=7", status="failed", error="it went wrong", objective=None)
+    (a_run(tmp_path / "killed", "seed=8") / "metrics.json").unlink()
+    (a_run(tmp_path / "torn", "seed=9") / "metrics.json").write_text('{"status": "comp')
+    shown = printed(tmp_path)
+    assert "3 of 12 runs did not complete" in shown
+    assert "failed: it went wrong" in shown
+    assert "killed" in shown and "unfinished" in shown
+    assert "torn" in shown and "unreadable" in shown
+    report([str(tmp_path)])
+    assert "it went wrong" in (tmp_path / "report.html").read_text()
+
+
+def test_only_broken_runs_are_a_report_too(tmp_path: Path) -> None:
+    a_run(tmp_path / "0", status="failed", error="it went wrong", objective=None)
+    report([str(tmp_path)])
+    assert "it went wrong" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["."], "no runs here"),
+        ([], "wants one folder of runs, got 0"),
+        ([".", ".."], "wants one folder of runs, got 2"),
+        ([".", "colour=red"], "colour=red: the one option is baseline=NAME"),
+        ([".", "baseline="], "baseline=: the one option is baseline=NAME"),
+    ],
+)
+def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        report(words)
+
+
+def test_the_page_is_one_file_that_shows_and_escapes(tmp_path: Path) -> None:
+    a_sweep(tmp_path, oracle={"test/mse": 0.5})
+    a_run(tmp_path / "9", "seed=0", "model=svdpp", "loss='<script>alert(1)</script>'", model="svdpp", value=0.1)
+    writer = SummaryWriter(str(tmp_path / "8" / "tb"))
+    for epoch in (1, 2, 3):
+        writer.add_scalar("val/mse", 1 / epoch, epoch)
+    writer.close()
+    report([str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+    assert "oracle" in page and ">0.500<" in page and "<svg" in page
+    assert "Learning curves" in page
+    assert "recsweep train" in page
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
+
+
+def test_what_was_selected_on_test_is_marked(tmp_path: Path) -> None:
+    a_sweep(tmp_path)
+    a_run(tmp_path / "9", "model=mlp", model="mlp", value=0.75, selected_on="test")
+    shown = printed(tmp_path)
+    assert "mlp †" in shown and "† selected on test" in shown
+    assert "svdpp †" not in shown
+
+
+def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
+    for number, fold in enumerate(("u1", "u2", "u3")):
+        a_run(tmp_path / f"a{number}", f"split={fold}", value=0.9 + 0.01 * number)
+        a_run(tmp_path / f"b{number}", f"split={fold}", "model=svdpp", model="svdpp", value=0.8 + 0.02 * number)
+    (found,) = comparisons(collect(tmp_path), None)
+    assert (found.repeat, found.test["svdpp"].n, found.tests["svdpp"].n) == ("fold", 3, 3)
+    assert found.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
