@@ -155,7 +155,7 @@ def test_recommend_with_ids_that_are_text(tmp_path: Path) -> None:
     many = [(f"guest {guest}", item, 3) for guest in range(20) for item in ("tea", "rum", "ale")]
     table = pd.DataFrame([*rows, *many], columns=["who", "what", "stars"])
     table.to_csv(tmp_path / "t.csv", index=False)
-    columns = ["data.user=who", "data.item=what", "data.rating=stars", "data.timestamp=null", "split.cold_users=keep"]
+    columns = ["data.user=who", "data.item=what", "data.rating=stars", "split.cold_users=keep"]
     run = trained(tmp_path, "model=means", "logger=none", "data=table", "data.path=t.csv", *columns)
     shown = recsweep(tmp_path, "recommend", f"run={run}", "user=bob,ann", "k=1")
     assert [row[:3] for row in cells(shown.out)] == [["1", "tea", ""], ["1", "ale", ""]]

@@ -57,7 +57,7 @@ def by_model(names: list[str]) -> list[object]:
 
 @pytest.fixture(scope="module")
 def words(blocks: Path) -> list[str]:
-    return ["data=table", f"data.path={blocks}", "data.timestamp=null", "trainer.batch_size=64", "logger=none"]
+    return ["data=table", f"data.path={blocks}", "trainer.batch_size=64", "logger=none"]
 
 
 @pytest.fixture(scope="module", params=by_model(list(MODELS)))

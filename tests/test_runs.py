@@ -39,7 +39,7 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     pairs = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(20) for item in range(10)]
     table.write_text("user,item,rating\n" + "".join(pairs[1:]))
-    first = trained(tmp_path, "data=table", f"data.path={table}", "data.timestamp=null", "logger=none")
+    first = trained(tmp_path, "data=table", f"data.path={table}", "logger=none")
     (first / "metrics.json").unlink()
     table.write_text("user,item,rating\n" + "".join(pairs[:-1]))
     found = recsweep(tmp_path, "train", f"run={first}", "resume=true")
