@@ -119,7 +119,7 @@ def test_a_refit_trains_on_validation_too_for_as_many_epochs_as_were_best(tmp_pa
     assert means[runs.BEST] != means[runs.REFIT]
 
 
-KILLED = [*TINY, "trainer.max_epochs=300", "callbacks.early_stopping.patience=null", "regularization.dropout=0.2"]
+KILLED = [*TINY, "trainer.max_epochs=150", "callbacks.early_stopping.patience=null", "regularization.dropout=0.2"]
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
