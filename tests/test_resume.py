@@ -126,7 +126,14 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
     """A run in a process of its own that has saved at least once."""
     command = [sys.executable, "-m", "recsweep", "train", *words, "callbacks.checkpoint.every_seconds=0"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs inherit it ignored
+    )
     deadline = time.monotonic() + 120
     while not (folder / "run" / "checkpoints" / runs.LAST).is_file():
         assert process.poll() is None and time.monotonic() < deadline
