@@ -70,6 +70,12 @@ class Sheet:
             place = f"{self.path}, line {_line(self.path, row + self.header)}"
         return place if column is None else f"{place}, column {self.name(column)}"
 
+    def wrong(self, row: int, column: str, allowed: str) -> UserError:
+        """The error of a missing value or a number that is not `allowed`."""
+        found = self.frame[column].iloc[row]
+        value = "missing" if pd.isna(found) or found == "" else f"{found:.9g}"
+        return UserError(f"{self.where(row, column)}: {value}, allowed: {allowed}")
+
     def name(self, column: str) -> str:
         """What the file calls a column."""
         return self.file_names.get(column, column)
@@ -222,6 +228,9 @@ def _check_columns(path: Path, wanted: Types, found: list[str]) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(found) or 'none'}")
+    twice = [name for name in wanted if found.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: {found.count(twice[0])} columns are called {twice[0]!r}, allowed: one")
 
 
 def _line(path: Path, place: int) -> int:

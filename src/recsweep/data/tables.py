@@ -30,6 +30,7 @@ from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 
 IMPLICIT_SCALE = (0.0, 1.0)
+ROW_NUMBERS = ("", "__index_level_0__")  # what pandas calls an index without a name, in CSV and in Parquet
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -86,12 +87,12 @@ class Table:
         for column, name, dtype in ((self.rating, "rating", FLOAT), (self.timestamp, "timestamp", INT)):
             if column is not None:
                 columns[column], types[column] = name, dtype
-        sheet = _read(Path(self.path), types).renamed(columns)
+        sheet = read_table(Path(self.path), types).renamed(columns)
         scale = None if self.rating_scale is None else (self.rating_scale[0], self.rating_scale[1])
         if self.rating is None:
             sheet.frame["rating"] = 1.0
             scale = scale or IMPLICIT_SCALE
-        users, items = _entities(self.user_features), _entities(self.item_features)
+        users, items = read_entities(self.user_features), read_entities(self.item_features)
         return assemble(self.name, sheet, scale, self.duplicates, users, items)
 
     def parts(self, name: str, data: Interactions) -> Split:
@@ -99,7 +100,8 @@ class Table:
         raise not_shipped(self, name)
 
 
-def _read(path: Path, types: Types) -> Sheet:
+def read_table(path: Path, types: Types) -> Sheet:
+    """Columns of a CSV or Parquet file; `UserError` as in `read_text`, or for another kind of file."""
     if path.suffix == ".parquet":
         return read_parquet(path, types)
     if path.suffix == ".csv":
@@ -107,25 +109,25 @@ def _read(path: Path, types: Types) -> Sheet:
     raise UserError(f"{path}: unknown kind of table, allowed: .csv, .parquet")
 
 
-def _entities(file: FeatureFile | None) -> Entities | None:
-    """Every column of a feature table but its id, sorted by id."""
+def read_entities(file: FeatureFile | None) -> Entities | None:
+    """Every column of a feature table but its id, sorted by id; row numbers that pandas wrote are none."""
     if file is None:
         return None
     path = Path(file["path"])
     names = columns_of_parquet(path) if path.suffix == ".parquet" else columns_of(path, CSV)
-    sheet = _read(path, dict.fromkeys([file["id"], *names], ANY))
+    sheet = read_table(path, dict.fromkeys([file["id"], *names], ANY))
     ids, frame = by_id(sheet, file["id"])
-    columns = {name: _encode(sheet, frame[name]) for name in names if name != file["id"]}
+    columns = {name: encoded(sheet, frame[name]) for name in names if name not in (file["id"], *ROW_NUMBERS)}
     return Entities(ids, str(path), as_features(columns))
 
 
-def _encode(sheet: Sheet, values: pd.Series) -> Encoded:
-    """A feature column as a category (text) or as float32 numbers."""
+def encoded(sheet: Sheet, values: pd.Series) -> Encoded:
+    """A feature column of `sheet`, in any order of its rows, as a category (text) or as finite float32 numbers."""
     if not pd.api.types.is_numeric_dtype(values):
         return categorical(values)
-    numbers = values.to_numpy(dtype=np.float32, na_value=np.nan)
-    missing = ~np.isfinite(numbers)
-    if missing.any():
-        row = int(values.index[int(missing.argmax())])
-        raise UserError(f"{sheet.where(row, str(values.name))}: missing, allowed: finite numbers")
+    with np.errstate(over="ignore"):  # becomes inf, which the next lines report
+        numbers = values.to_numpy(dtype=np.float32, na_value=np.nan)
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        raise sheet.wrong(int(values.index[int(wrong.argmax())]), str(values.name), "finite numbers")
     return torch.from_numpy(numbers), ()

@@ -12,7 +12,7 @@ from recsweep.errors import UserError
 
 Duplicates = Literal["error", "last", "mean"]
 
-_FINITE = (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max))
+_FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
@@ -40,9 +40,7 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
             "rating": f"{low:g} to {high:g}" if scale else "finite numbers",
             "timestamp": "seconds since 1970, 0 or more",
         }.get(column, "an id in every row")
-        found = case["failure_case"]
-        value = "missing" if pd.isna(found) or found == "" else f"{found:g}"
-        raise UserError(f"{sheet.where(int(case['index']), column)}: {value}, allowed: {allowed}") from error
+        raise sheet.wrong(int(case["index"]), column, allowed) from error
 
 
 def _present(ids: pd.Series) -> pd.Series:
