@@ -1,0 +1,214 @@
+"""Off-policy estimators: by hand, by enumeration of a small bandit's logs, and over many simulated logs."""
+
+from fractions import Fraction
+from itertools import product
+from math import isnan, sqrt
+from warnings import catch_warnings, simplefilter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from recsweep.metrics.off_policy import (
+    direct_method,
+    doubly_robust,
+    effective_sample_size,
+    estimates,
+    ips,
+    on_policy,
+    snips,
+)
+
+Z = norm.ppf(0.975)
+
+# Four rows by hand.
+WEIGHT = torch.tensor([2.0, 0.5, 0.0, 1.5])
+REWARD = torch.tensor([1.0, 0.0, 1.0, 1.0])
+PREDICTED = torch.tensor([0.5, 0.25, 1.0, 0.5])
+EXPECTED = torch.tensor([0.75, 0.25, 0.5, 0.5])
+
+# A bandit of two contexts and three items: how often a context comes, both policies, the mean reward of every pair.
+CONTEXT = torch.tensor([0.25, 0.75], dtype=torch.float64)
+LOGGING = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.3, 0.6]], dtype=torch.float64)
+TARGET = torch.tensor([[0.1, 0.1, 0.8], [0.7, 0.3, 0.0]], dtype=torch.float64)
+MEAN = torch.tensor([[0.2, 0.9, 0.5], [0.4, 0.1, 0.8]], dtype=torch.float64)
+TRUE = (CONTEXT[:, None] * TARGET * MEAN).sum()
+
+
+def assert_estimate(estimate, value, standard_error):
+    expected = (value, value - Z * standard_error, value + Z * standard_error)
+    assert [part.item() for part in estimate] == pytest.approx([float(part) for part in expected], abs=1e-12)
+    assert all(part.dtype == torch.float64 and part.shape == () for part in estimate)
+
+
+def one_row_logs():
+    """Every log of one row with a reward of 0 or 1: its probability, and the arguments of the estimators."""
+    model = torch.tensor([[0.3, 0.3, 0.9], [0.1, 0.9, 0.5]], dtype=torch.float64)  # wrong everywhere
+    for x, a, r in product(range(2), range(3), (0.0, 1.0)):
+        chance = CONTEXT[x] * LOGGING[x, a] * (MEAN[x, a] if r else 1 - MEAN[x, a])
+        weight, reward = (TARGET / LOGGING)[x, a].reshape(1), torch.tensor([r])
+        yield chance, weight, reward, model[x, a].reshape(1), (TARGET[x] * model[x]).sum().reshape(1)
+
+
+def simulated(n_logs, n_rows):
+    """So many logs of the bandit, [n_logs, n_rows] each: weights and rewards."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.multinomial(CONTEXT, n_logs * n_rows, replacement=True, generator=generator)
+    a = torch.multinomial(LOGGING[x], 1, generator=generator).squeeze(1)
+    reward = torch.bernoulli(MEAN[x, a], generator=generator)
+    return (TARGET / LOGGING)[x, a].reshape(n_logs, n_rows), reward.reshape(n_logs, n_rows)
+
+
+def test_ips_is_the_mean_of_weighted_rewards():
+    # w r = 2, 0, 0, 3/2: mean 7/8; deviations 9/8, -7/8, -7/8, 5/8, squares (81 + 49 + 49 + 25) / 64 = 204/64.
+    assert_estimate(ips(WEIGHT, REWARD), Fraction(7, 8), sqrt(Fraction(204, 64) / 3 / 4))
+
+
+def test_snips_divides_by_the_weights():
+    # Σ w r / Σ w = (7/2) / 4 = 7/8; w (r - v) = 2/8, -7/16, 0, 3/16 over a mean weight of 1, mean 0.
+    squares = Fraction(16 + 49 + 0 + 9, 256)
+    assert_estimate(snips(WEIGHT, REWARD), Fraction(7, 8), sqrt(squares / 3 / 4))
+
+
+def test_snips_interval_knows_the_mean_weight():
+    # Weights three times as large say the same.
+    assert_estimate(snips(3 * WEIGHT, REWARD), Fraction(7, 8), sqrt(Fraction(74, 256) / 3 / 4))
+
+
+def test_direct_method_is_the_mean_of_the_models_expectation():
+    # 3/4, 1/4, 2/4, 2/4: mean 1/2; deviations 1/4, -1/4, 0, 0.
+    assert_estimate(direct_method(EXPECTED), Fraction(1, 2), sqrt(Fraction(2, 16) / 3 / 4))
+
+
+def test_doubly_robust_corrects_the_model_by_what_the_log_says():
+    # 3/4 + 2 · 1/2 = 7/4; 1/4 - 1/2 · 1/4 = 1/8; 1/2 + 0; 1/2 + 3/2 · 1/2 = 5/4: mean 29/32.
+    rows = [Fraction(7, 4), Fraction(1, 8), Fraction(1, 2), Fraction(5, 4)]
+    squares = sum((row - Fraction(29, 32)) ** 2 for row in rows)
+    found = doubly_robust(WEIGHT, REWARD, PREDICTED, EXPECTED)
+    assert_estimate(found, Fraction(29, 32), sqrt(squares / 3 / 4))
+
+
+def test_on_policy_is_the_mean_reward():
+    # 3/4; deviations 1/4 three times, -3/4: squares 12/16.
+    assert_estimate(on_policy(REWARD), Fraction(3, 4), sqrt(Fraction(12, 16) / 3 / 4))
+
+
+def test_effective_sample_size_by_hand():
+    # 4² / (4 + 1/4 + 9/4) = 16 / (13/2) = 32/13.
+    assert effective_sample_size(WEIGHT).item() == pytest.approx(32 / 13, abs=1e-12)
+
+
+def test_ips_and_doubly_robust_are_unbiased():
+    logs = list(one_row_logs())
+    assert sum(chance for chance, *_ in logs).item() == pytest.approx(1, abs=1e-12)
+    by_ips = sum(chance * ips(weight, reward).value for chance, weight, reward, *_ in logs)
+    by_dr = sum(chance * doubly_robust(*arguments).value for chance, *arguments in logs)
+    assert by_ips.item() == pytest.approx(TRUE.item(), abs=1e-12)
+    assert by_dr.item() == pytest.approx(TRUE.item(), abs=1e-12)
+
+
+def test_the_direct_method_is_off_by_the_models_error():
+    by_dm = sum(chance * direct_method(expected).value for chance, *_, expected in one_row_logs())
+    # Errors of the model, context by context: weighted by the target policy, 1/4 and 3/4.
+    first = 0.1 * (0.3 - 0.2) + 0.1 * (0.3 - 0.9) + 0.8 * (0.9 - 0.5)
+    second = 0.7 * (0.1 - 0.4) + 0.3 * (0.9 - 0.1)
+    assert (by_dm - TRUE).item() == pytest.approx(0.25 * first + 0.75 * second, abs=1e-12)
+
+
+def test_doubly_robust_with_a_perfect_model_has_no_noise():
+    # One context, deterministic rewards: whatever was shown, the estimate is Σ π r and its interval is empty.
+    reward = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    truth = (TARGET[0] * reward).sum()  # 0.1 · 1 + 0.8 · 3 = 2.5
+    shown = torch.tensor([2, 0, 0, 1, 2])
+    found = doubly_robust((TARGET / LOGGING)[0, shown], reward[shown], reward[shown], truth.expand(5))
+    assert_estimate(found, 2.5, 0)
+
+
+def test_doubly_robust_without_a_model_is_ips():
+    nothing = torch.zeros(4)
+    assert doubly_robust(WEIGHT, REWARD, nothing, nothing) == ips(WEIGHT, REWARD)
+
+
+def test_snips_of_a_constant_reward_is_that_reward():
+    assert_estimate(snips(WEIGHT, torch.full((4,), 0.3, dtype=torch.float64)), 0.3, 0)
+
+
+def test_weights_of_zero_say_nothing_of_the_target_policy():
+    nothing = torch.zeros(4)
+    assert_estimate(ips(nothing, REWARD), 0, 0)
+    assert all(isnan(part) for part in snips(nothing, REWARD))
+    assert effective_sample_size(nothing).item() == 0
+    assert doubly_robust(nothing, REWARD, PREDICTED, EXPECTED) == direct_method(EXPECTED)
+
+
+def test_a_single_row_has_a_value_and_no_interval():
+    with catch_warnings():
+        simplefilter("error")
+        found = estimates(WEIGHT[:1], REWARD[:1], PREDICTED[:1], EXPECTED[:1])
+    # 2 · 1; 2 / 2; 3/4; 3/4 + 2 · 1/2; 1; 2² / 2².
+    values = {"ips": 2, "snips": 1, "dm": 0.75, "dr": 1.75, "logged": 1, "ess": 1}
+    assert {name: found[name].item() for name in values} == values
+    assert all(isnan(value) for name, value in found.items() if name not in values)
+
+
+def test_estimates_carry_every_estimator_by_name():
+    found = estimates(WEIGHT, REWARD, PREDICTED, EXPECTED)
+    expected = {
+        "ips": ips(WEIGHT, REWARD),
+        "snips": snips(WEIGHT, REWARD),
+        "dm": direct_method(EXPECTED),
+        "dr": doubly_robust(WEIGHT, REWARD, PREDICTED, EXPECTED),
+        "logged": on_policy(REWARD),
+    }
+    assert len(found) == 3 * len(expected) + 1
+    assert found["ess"] == effective_sample_size(WEIGHT)
+    for name, estimate in expected.items():
+        assert (found[name], found[f"{name}_low"], found[f"{name}_high"]) == estimate
+
+
+@pytest.mark.parametrize("estimator", [ips, snips])
+def test_the_interval_covers_the_truth_as_often_as_it_says(estimator):
+    weight, reward = simulated(n_logs=4000, n_rows=500)
+    _, low, high = torch.vmap(estimator)(weight, reward)
+    covered = ((low <= TRUE) & (high >= TRUE)).double().mean().item()
+    # ± 3 standard errors of 4,000 logs are √(0.95 · 0.05 / 4000) · 3 = 0.01; another 0.01 for the normal approximation.
+    assert 0.93 <= covered <= 0.97
+
+
+def test_single_precision_is_summed_in_double():
+    # float32 holds 2²⁴, and not 2²⁴ + 1: added to it, the ones would be lost.
+    reward = torch.tensor([2.0**24, 1.0, 1.0])
+    assert on_policy(reward).value.item() == ips(torch.ones(3), reward).value.item() == (2**24 + 2) / 3
+
+
+ROWS = st.lists(st.tuples(st.floats(0, 100, width=32), st.floats(-10, 10, width=32)), min_size=1, max_size=20)
+SOME_WEIGHT = ROWS.filter(lambda rows: any(weight > 1e-3 for weight, _ in rows))
+
+
+@given(rows=SOME_WEIGHT, factor=st.sampled_from([0.25, 3.0, 100.0]))
+def test_rewards_in_another_unit_give_values_in_that_unit(rows, factor):
+    weight, reward = torch.tensor(rows).double().T
+    arguments = weight, reward, reward.roll(1), reward.roll(2)
+    scaled = estimates(weight, *(factor * argument for argument in arguments[1:]))
+    for name, value in estimates(*arguments).items():
+        unit = 1 if name == "ess" else factor
+        assert scaled[name].item() == pytest.approx(unit * value.item(), rel=1e-6, abs=1e-6, nan_ok=True)
+
+
+@given(rows=SOME_WEIGHT)
+def test_snips_stays_within_the_rewards(rows):
+    weight, reward = torch.tensor(rows).double().T
+    assert reward.min() - 1e-6 <= snips(weight, reward).value <= reward.max() + 1e-6
+
+
+@given(rows=SOME_WEIGHT)
+def test_effective_sample_size_lies_between_one_and_all(rows):
+    weight = torch.tensor(rows)[:, 0]
+    assert 1 - 1e-9 <= effective_sample_size(weight).item() <= len(rows) + 1e-9
+
+
+@given(weight=st.floats(1e-6, 1e6), n=st.integers(1, 50))
+def test_effective_sample_size_of_equal_weights_is_their_number(weight, n):
+    assert effective_sample_size(torch.full((n,), weight)).item() == pytest.approx(n)
