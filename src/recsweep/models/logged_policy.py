@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from recsweep.data.bandit_table import POSITION
-from recsweep.data.schema import IdMap, Interactions, Source
+from recsweep.data.bandit_table import POSITION, BanditTable
+from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
 from recsweep.models.baselines import Baseline
 
@@ -29,7 +29,9 @@ class LoggedPolicy(Baseline):
     position: Tensor
     log_probability: Tensor
 
-    def __init__(self, data: Interactions, *, source: Source | None, smoothing: Annotated[float, Field(gt=0)]) -> None:
+    def __init__(
+        self, data: Interactions, *, source: BanditTable | None, smoothing: Annotated[float, Field(gt=0)]
+    ) -> None:
         super().__init__()
         self.source = source
         self.smoothing = smoothing
