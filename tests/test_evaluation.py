@@ -278,7 +278,7 @@ def test_the_scores_of_the_model_are_not_written_to(monkeypatch):
 
 
 def test_batches_shrink_with_the_catalogue(monkeypatch):
-    monkeypatch.setattr("recsweep.evaluation.MAX_SCORES", 3 * 60)
+    monkeypatch.setattr("recsweep.evaluation.ranking.MAX_SCORES", 3 * 60)
     _, target = random_case(n_items=60)
     users = [batch[0] for batch in full_ranking(batch_size=100).batches(target, torch.device("cpu"))]
     assert max(map(len, users)) == 3

@@ -71,6 +71,7 @@ class Logger(BaseModel):
 class Paths(BaseModel):
     model_config = STRICT
     data_dir: str
+    cache_dir: str
 
 
 class Config(BaseModel):
@@ -153,12 +154,20 @@ def check(cfg: DictConfig) -> None:
     groups = cast(dict[str, Any], node)
     _bind("", Config, groups)
     for group in BUILT:
-        if "_target_" not in groups[group]:
-            raise UserError(f"{group}._target_ is missing")
-        target = _target(group, groups[group]["_target_"])
-        arguments = {key: value for key, value in groups[group].items() if key not in ("_target_", "_partial_")}
-        _bind(f"{group}.", _schema(target, "_partial_" in groups[group]), arguments)
+        _check_node(group, groups[group])
     _check_combination(cfg)
+
+
+def _check_node(place: str, node: dict[str, Any]) -> None:
+    """Binds what the node holds to the signature of its target; nodes in it are bound to targets of their own."""
+    if "_target_" not in node:
+        raise UserError(f"{place}._target_ is missing")
+    target = _target(place, node["_target_"])
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    nested = {key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
+    for key in nested:
+        _check_node(f"{place}.{key}", arguments[key])
+    _bind(f"{place}.", _schema(target, "_partial_" in node, nested), arguments)
 
 
 def _target(group: str, path: str) -> Any:
@@ -168,8 +177,11 @@ def _target(group: str, path: str) -> Any:
         raise UserError(f"{group}._target_={path}: nothing of that name can be imported") from None
 
 
-def _schema(target: Any, partial: bool) -> type[BaseModel]:
-    """What of a target's signature the configuration fills in: of a partial one, the keyword-only arguments."""
+def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
+    """What of a target's signature the configuration fills in: of a partial one, the keyword-only arguments.
+
+    Arguments of the names `nested` are nodes, checked by themselves.
+    """
     signature = inspect.signature(target).parameters.values()
     ours = target.__module__.startswith("recsweep.")
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
@@ -180,7 +192,7 @@ def _schema(target: Any, partial: bool) -> type[BaseModel]:
                 fields[argument.name] = (TORCH_RANGES[argument.name], None)
         elif argument.kind is argument.KEYWORD_ONLY or not partial:
             default = ... if argument.default is argument.empty else argument.default
-            fields[argument.name] = (hints[argument.name], default)
+            fields[argument.name] = (Any if argument.name in nested else hints[argument.name], default)
     return create_model(target.__name__, __config__=STRICT, **fields)
 
 
@@ -211,6 +223,9 @@ def _check_combination(cfg: DictConfig) -> None:
         fitting = _choices("evaluation", lambda target: target in model.evaluations)
         raise UserError(f"model {model.__name__} cannot be judged by {evaluation.__name__}: evaluation={fitting}")
     losses = getattr(model, "losses", None)
+    rows = getattr(model, "rows", None)
+    if rows and cfg.data.get("rows", rows) != rows:
+        raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if losses and get_object(cfg.loss._target_).__module__ != losses.__name__:
         fitting = _choices("loss", lambda target: target.__module__ == losses.__name__)
         raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")

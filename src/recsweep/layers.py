@@ -109,6 +109,15 @@ def mlp(sizes: list[int], generator: Generator) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def linear(n_in: int, n_out: int, generator: Generator) -> nn.Linear:
+    """A linear layer whose weights and biases start uniform in ±1/√n_in, as torch draws them."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    bound = max(1, n_in) ** -0.5
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
 class NeighbourSum(nn.Module):
     """|N(a)|^-1/2 Σ_{b in N(a)} y_b for every entity a, where N(a) are the b that it has a row with.
 

@@ -14,8 +14,9 @@ from torch import nn
 
 from recsweep import build
 from recsweep.data.datamodules import InteractionData
+from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
-from recsweep.evaluation import RatingEvaluation, evaluate
+from recsweep.evaluation import RatingEvaluation, TwoStageEvaluation, evaluate
 from recsweep.models.base import RecModule, check_identity, identity
 from recsweep.models.baselines import Baseline
 
@@ -95,14 +96,18 @@ def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, flo
 
 
 def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
-    """Test metrics of the truth that generated the data; empty for real data, whose truth nobody knows.
+    """Test metrics of the truth behind the data; empty where nobody knows it.
 
-    Empty for rankings too: the truth here is the expected rating, and what a user rates is not what he rates best.
+    Empty for plain rankings too: the truth there is the expected rating, and what a user rates is not what he rates
+    best. In two stages the oracle nominates and ranks.
     """
-    protocol = build.evaluation(cfg)
-    if data.data.truth is None or not isinstance(protocol, RatingEvaluation):
+    protocol, target = build.evaluation(cfg), data.target("test")
+    truth = target.data.truth
+    if truth is None or not isinstance(protocol, RatingEvaluation | TwoStageEvaluation):
         return {}
-    found = evaluate(data.data.truth, protocol, data.target("test"))
+    if isinstance(target.data, BanditLog):
+        target = target._replace(data=target.data.ideal())
+    found = evaluate(truth, protocol, target)
     return {f"test/{name}": value for name, value in found.items()}
 
 

@@ -22,7 +22,6 @@ class InteractionData(LightningDataModule):
     Args:
         source: reads the data set.
         split: rows by part.
-        columns: what of the training rows a batch holds; None for a model that is not trained by batches.
         batch_size, steps, limit, seed: see `Batches`.
     """
 
@@ -30,7 +29,6 @@ class InteractionData(LightningDataModule):
         self,
         source: Source,
         split: Callable[[Interactions, Source], Split],
-        columns: Callable[[Interactions], Columns] | None,
         *,
         batch_size: int,
         steps: int,
@@ -38,7 +36,6 @@ class InteractionData(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.columns = columns
         self.batching = (batch_size, steps, seed, limit)
         self.data = source.read()
         self.split = split(self.data, source)
@@ -53,10 +50,9 @@ class InteractionData(LightningDataModule):
         return other
 
     def setup(self, stage: str) -> None:
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        assert self.columns is not None
-        columns = self.columns(self.train)
-        like = cast(Any, type(columns))
+        trainer = cast(Any, self.trainer)
+        columns: Columns = trainer.lightning_module.columns(self.train)
+        like, device = cast(Any, type(columns)), trainer.strategy.root_device
         self.batches = Batches(like(*(column.to(device) for column in columns)), *self.batching)
 
     def train_dataloader(self) -> range:

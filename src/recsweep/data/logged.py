@@ -1,18 +1,46 @@
 """Logged bandit feedback: which item a known policy showed to whom, with what probability and to what reward."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
 
-from recsweep.data.schema import Interactions
+from recsweep.data.schema import Interactions, Truth
 
 
-class Ranker(Protocol):
-    """The second stage: orders what the first nominates."""
+class DotScorer(nn.Module):
+    """Scores ⟨user vector, item vector⟩, from vectors [n_users, d] and [n_items, d] that no checkpoint needs."""
+
+    users: Tensor
+    items: Tensor
+
+    def __init__(self, users: Tensor, items: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("users", users, persistent=False)
+        self.register_buffer("items", items, persistent=False)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores [B] of pairs."""
+        return (self.users[user] * self.items[item]).sum(-1)
 
     def score_all(self, user: Tensor) -> Tensor:
-        """Logits [B, n_items] of a reward, for users [B]."""
+        """Scores [B, n_items] of users [B]."""
+        return self.users[user] @ self.items.T
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """The truth as a scorer: 1 for what is relevant, 0 for the rest. `known` is [n_users, n_items] bool."""
+
+    known: Tensor
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores [B] of pairs."""
+        return self.known[user, item].float()
+
+    def score_all(self, user: Tensor) -> Tensor:
+        """Scores [B, n_items] of users [B]."""
+        return self.known[user].float()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +51,18 @@ class BanditLog(Interactions):
         propensity: [N] float32 in (0, 1], probability with which the policy showed the item.
         recurring: whether users come back, so that a vector of their own can be learned; False where every row is a
             context of its own, described by its features alone.
-        ranker: second stage, trained on the log's training rows; None where there is none.
+        ranker: the second stage, logits of a reward learned from the log's training rows; None where there is none.
         reward: [n_users, n_items] bool, the reward of every pair; None where nobody knows it.
         relevant: [n_users, n_items] bool, what a ranking should find; None where nobody knows it.
     """
 
     propensity: Tensor
     recurring: bool
-    ranker: Ranker | None = None
+    ranker: Truth | DotScorer | None = None
     reward: Tensor | None = None
     relevant: Tensor | None = None
 
-    def take(self, rows: Tensor) -> "BanditLog":
+    def take(self, rows: Tensor) -> Self:
         """The same log with these rows only."""
         return replace(super().take(rows), propensity=self.propensity[rows])
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from recsweep.errors import UserError
 
@@ -102,7 +103,7 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def take(self, rows: Tensor) -> "Interactions":
+    def take(self, rows: Tensor) -> Self:
         """The same users, items and features with these rows only."""
         times = None if self.timestamp is None else self.timestamp[rows]
         return replace(self, user=self.user[rows], item=self.item[rows], rating=self.rating[rows], timestamp=times)

@@ -43,14 +43,21 @@ class SyntheticTruth:
         """Expected stars [B] before rounding and clipping, of users [B] and items [B]."""
         return MEAN + self.user_bias[user] + self.item_bias[item] + self.match(user, item)
 
+    def latent_all(self, user: Tensor) -> Tensor:
+        """Expected stars [B, n_items] before rounding and clipping, of users [B] and every item."""
+        return MEAN + self.user_bias[user, None] + self.item_bias + self.match_all(user)
+
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Expected rating [B], after rounding and clipping, of users [B] and items [B]."""
         return expected_rating(self.latent(user, item), self.noise)
 
     def score_all(self, user: Tensor) -> Tensor:
         """Expected rating [B, n_items] of users [B] and every item."""
-        latent = MEAN + self.user_bias[user, None] + self.item_bias + self.match_all(user)
-        return expected_rating(latent, self.noise)
+        return expected_rating(self.latent_all(user), self.noise)
+
+    def chance_above(self, user: Tensor, rating: int) -> Tensor:
+        """P(rating of user and item > `rating`) [B, n_items] of users [B] and every item."""
+        return torch.special.ndtr((self.latent_all(user) - rating - 0.5) / self.noise)
 
     def propensity(self, user: Tensor) -> Tensor:
         """P(i | u) [B, n_items] float64 of the first draw of the exposure policy; rows sum to 1."""

@@ -94,9 +94,8 @@ class RecModule(LightningModule):
     sparse: ClassVar[bool]
     data: InteractionData
 
-    @staticmethod
     @abstractmethod
-    def columns(data: Interactions) -> Columns:
+    def columns(self, data: Interactions) -> Columns:
         """What a batch holds of the training rows."""
 
     def __init__(self, data: Interactions, training: Training) -> None:

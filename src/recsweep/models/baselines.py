@@ -7,8 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation
+from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation, TwoStageEvaluation
 
 Shrinkage = Annotated[float, Field(ge=0)]
 
@@ -79,9 +80,9 @@ class Means(Baseline):
 
 
 class Popularity(Baseline):
-    """Ranks items by how many training rows they have, the same for everyone."""
+    """Ranks items by how many training rows they have, in a bandit log by how much reward; the same for everyone."""
 
-    evaluations = (RankingEvaluation,)
+    evaluations = (RankingEvaluation, TwoStageEvaluation)
 
     count: Tensor
 
@@ -90,7 +91,8 @@ class Popularity(Baseline):
         self.register_buffer("count", torch.zeros(data.n_items))
 
     def fit(self, data: Interactions) -> None:
-        self.count = torch.bincount(data.item, minlength=data.n_items).float()
+        weight = data.rating if isinstance(data, BanditLog) else torch.ones(len(data))
+        self.count = torch.bincount(data.item, weight, data.n_items).float()
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.count[item]

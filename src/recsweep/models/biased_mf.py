@@ -68,8 +68,7 @@ class BiasedMF(RecModule):
             for name, offset in zip(("global", "user", "item"), offsets, strict=True):
                 self.register_buffer(f"{name}_offset", offset, persistent=False)
 
-    @staticmethod
-    def columns(data: Interactions) -> Ratings:
+    def columns(self, data: Interactions) -> Ratings:
         return ratings(data)
 
     def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from recsweep.data.bandit_table import POSITION, BanditTable
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
+from recsweep.evaluation import OffPolicyEvaluation
 from recsweep.models.baselines import Baseline
 
 
@@ -24,7 +25,7 @@ class LoggedPolicy(Baseline):
         smoothing: rows added to each count, so that no item is impossible.
     """
 
-    evaluations = ()
+    evaluations = (OffPolicyEvaluation,)
 
     position: Tensor
     log_probability: Tensor

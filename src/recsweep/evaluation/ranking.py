@@ -1,100 +1,20 @@
-"""The one protocol that judges every model: who is ranked against what, under which mask and tie rule.
-
-A module's validation, the final test and the `evaluate` verb walk the same `batches` through the same
-`update`, so they give the same numbers to the last digit.
-"""
+"""Rankings: who is ranked against what, under which mask and tie rule."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
+from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import ranking
-from recsweep.metrics.rating import mae, mse, rmse
 from recsweep.sampling import group_items, sample_negatives
 from recsweep.seeding import Seed
 
 MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
-
-
-class Scorer(Protocol):
-    """What every model family, baselines included, is to the evaluation. Higher is better."""
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Score [B] of each pair (user [B], item [B])."""
-
-    def score_all(self, user: Tensor) -> Tensor:
-        """Score [B, n_items] of every item for each user [B]."""
-
-
-class Target(NamedTuple):
-    """What is judged.
-
-    Args:
-        data: the interactions.
-        seen: [S] rows of `data` that the model may know; a ranking leaves their items out for their user.
-        held_out: [H] rows of `data` to predict; an item both seen and held out for a user is held out.
-        candidates: [H, n] item ids, the published negatives of each held-out row; None where there are none.
-    """
-
-    data: Interactions
-    seen: Tensor
-    held_out: Tensor
-    candidates: Tensor | None = None
-
-
-class RatingEvaluation(Metric):
-    """Error of predicted ratings, each clipped to the data's rating scale.
-
-    Args:
-        objective: the metric that selects the model.
-        batch_size: pairs scored at once.
-    """
-
-    full_state_update = False
-    mode = "min"
-    squared_error: Tensor
-    absolute_error: Tensor
-    count: Tensor
-
-    def __init__(
-        self, objective: Literal["mse", "rmse", "mae"], batch_size: Annotated[int, Field(gt=0, lt=2**31)]
-    ) -> None:
-        super().__init__()
-        self.objective = objective
-        self.batch_size = batch_size
-        for name in ("squared_error", "absolute_error", "count"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Any, ...]]:
-        """(user [B], item [B], rating [B], rating_scale) of the held-out rows, in their order."""
-        _check_not_empty(target)
-        for row in torch.split(target.held_out, self.batch_size):
-            columns = (target.data.user[row], target.data.item[row], target.data.rating[row])
-            yield *(column.to(device) for column in columns), target.data.rating_scale
-
-    def update(
-        self, scorer: Scorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
-    ) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
-        predicted = _without_nan(scorer.score(user, item)).double().clamp(*rating_scale)
-        error = predicted - rating.double()
-        self.squared_error = self.squared_error + error.square().sum()
-        self.absolute_error = self.absolute_error + error.abs().sum()
-        self.count = self.count + len(error)
-
-    def compute(self) -> dict[str, Tensor]:
-        """{"mse", "rmse", "mae"}, float64."""
-        return {
-            "mse": mse(self.squared_error, self.count),
-            "rmse": rmse(self.squared_error, self.count),
-            "mae": mae(self.absolute_error, self.count),
-        }
 
 
 class RankingEvaluation(Metric):
@@ -143,7 +63,7 @@ class RankingEvaluation(Metric):
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """What `update` takes after the scorer; the same on every call, so a list of it serves every epoch."""
-        _check_not_empty(target)
+        check_not_empty(target)
         n_items = target.data.n_items
         n_candidates = n_items if self.n_negatives is None else 1 + self.n_negatives
         if max(self.ks) > n_candidates:
@@ -189,25 +109,6 @@ class RankingEvaluation(Metric):
     def _count_items(self, n_items: int) -> None:
         unseen = torch.full((n_items,), torch.inf, dtype=torch.float64, device=self.device)
         self.add_state("best_place", unseen, dist_reduce_fx="min")
-
-
-Evaluation = RatingEvaluation | RankingEvaluation
-
-
-@torch.inference_mode()
-def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str, float]:
-    """Every metric of `scorer` on `target`, by name, scored on the evaluation's device.
-
-    A scorer with dropout must be in eval mode already.
-
-    Raises:
-        UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too
-            few items to sample negatives from.
-    """
-    evaluation.reset()
-    for batch in evaluation.batches(target, evaluation.device):
-        evaluation.update(scorer, *batch)
-    return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 class _Lists(NamedTuple):
@@ -288,15 +189,4 @@ def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _List
 
 def _finite(scores: Tensor) -> Tensor:
     """Scores with -inf raised to the lowest finite number: -inf is for the mask."""
-    return _without_nan(scores).clamp(min=torch.finfo(scores.dtype).min)
-
-
-def _without_nan(scores: Tensor) -> Tensor:
-    if scores.isnan().any():
-        raise UserError("the model returned NaN scores: training diverged; lower the learning rate")
-    return scores
-
-
-def _check_not_empty(target: Target) -> None:
-    if len(target.held_out) == 0:
-        raise UserError(f"nothing to evaluate: no row of {target.data.name} is held out")
+    return without_nan(scores).clamp(min=torch.finfo(scores.dtype).min)

@@ -1,0 +1,78 @@
+"""Derived artefacts, stored under what they were derived from: locked, written atomically, never trusted blindly."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+Artefact = dict[str, Tensor]
+
+
+class Cache:
+    """A chain of stages, each built once from the stage before and its own settings.
+
+    An entry's name holds a hash of all that it follows from, so a change anywhere upstream builds anew, and jobs that
+    start side by side wait for the one that builds.
+
+    Args:
+        folder: of the entries; made when needed.
+        origin: what the first stage follows from.
+        say: shows the user a line about each stage.
+    """
+
+    def __init__(self, folder: Path, origin: bytes, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.key = hashlib.sha256(origin)
+        self.say = say
+
+    def stage(self, name: str, settings: Mapping[str, Any], build: Callable[[], Artefact]) -> Artefact:
+        """The stage's tensors, from disk where they are there, else built and stored."""
+        self.key.update(json.dumps([name, settings], sort_keys=True).encode())
+        path = self.folder / f"{name}-{self.key.hexdigest()[:16]}.pt"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            found = self._read(path)
+            if found is not None:
+                self.say(f"{name}: reused from {path}")
+                return found
+            made = build()
+            partial = path.with_suffix(".part")
+            torch.save({"tensors": made, "digest": _digest(made)}, partial)
+            os.replace(partial, path)
+        return made
+
+    def _read(self, path: Path) -> Artefact | None:
+        """The entry; None where there is none, or none that can be read, which is then moved aside."""
+        if not path.is_file():
+            return None
+        try:
+            entry = torch.load(path, map_location="cpu", weights_only=True)
+            if entry["digest"] != _digest(entry["tensors"]):
+                raise ValueError("not what was written")
+            return entry["tensors"]
+        except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+            aside = path.with_suffix(".corrupt")
+            os.replace(path, aside)
+            self.say(f"{path}: unreadable ({str(error).splitlines()[0][:80]}), moved to {aside.name} and built anew")
+            return None
+
+
+def fingerprint(*tensors: Tensor | None) -> bytes:
+    """A hash of shapes, types and values."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(f"{None if tensor is None else (tensor.dtype, tuple(tensor.shape))}".encode())
+        if tensor is not None:
+            total.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return total.digest()
+
+
+def _digest(tensors: Artefact) -> str:
+    return hashlib.sha256(repr(list(tensors)).encode() + fingerprint(*tensors.values())).hexdigest()

@@ -1,0 +1,44 @@
+"""The one protocol that judges every model.
+
+A module's validation, the final test and the `evaluate` verb walk the same `batches` through the same
+`update`, so they give the same numbers to the last digit.
+"""
+
+import torch
+
+from recsweep.evaluation.binary import BinaryEvaluation
+from recsweep.evaluation.off_policy import OffPolicyEvaluation
+from recsweep.evaluation.protocol import Scorer, Target
+from recsweep.evaluation.ranking import RankingEvaluation
+from recsweep.evaluation.rating import RatingEvaluation
+from recsweep.evaluation.two_stage import TwoStageEvaluation
+
+__all__ = [
+    "BinaryEvaluation",
+    "Evaluation",
+    "OffPolicyEvaluation",
+    "RankingEvaluation",
+    "RatingEvaluation",
+    "Scorer",
+    "Target",
+    "TwoStageEvaluation",
+    "evaluate",
+]
+
+Evaluation = RatingEvaluation | RankingEvaluation | BinaryEvaluation | OffPolicyEvaluation | TwoStageEvaluation
+
+
+@torch.inference_mode()
+def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str, float]:
+    """Every metric of `scorer` on `target`, by name, scored on the evaluation's device.
+
+    A scorer with dropout must be in eval mode already.
+
+    Raises:
+        UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too
+            few items to sample negatives from.
+    """
+    evaluation.reset()
+    for batch in evaluation.batches(target, evaluation.device):
+        evaluation.update(scorer, *batch)
+    return {name: value.item() for name, value in evaluation.compute().items()}

@@ -1,0 +1,70 @@
+"""How well predicted probabilities tell positives from negatives."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics import Metric
+from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.utilities import dim_zero_cat
+
+from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
+
+
+@runtime_checkable
+class TimedScorer(Protocol):
+    """A model whose score of a pair depends on when."""
+
+    def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
+        """Logits [B] of pairs at the given seconds [B]."""
+
+
+class BinaryEvaluation(Metric):
+    """Area under the ROC curve and log loss of held-out rows, whose rating is a label, 0 or 1; scores are logits.
+
+    Args:
+        objective: the metric that selects the model.
+        batch_size: rows scored at once.
+    """
+
+    full_state_update = False
+    logits: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(
+        self, objective: Literal["auc", "log_loss"], batch_size: Annotated[int, Field(gt=0, lt=2**31)]
+    ) -> None:
+        super().__init__()
+        self.objective = objective
+        self.mode = "max" if objective == "auc" else "min"
+        self.batch_size = batch_size
+        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+        """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; without times, timestamps are 0."""
+        check_not_empty(target)
+        data = target.data
+        times = torch.zeros_like(data.user) if data.timestamp is None else data.timestamp
+        for row in torch.split(target.held_out, self.batch_size):
+            yield tuple(column[row].to(device) for column in (data.user, data.item, times, data.rating))
+
+    def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
+        """Adds one batch of `batches`; `UserError` where a score is NaN."""
+        if isinstance(scorer, TimedScorer):
+            logits = scorer.score_at(user, item, timestamp)
+        else:
+            logits = scorer.score(user, item)
+        self.logits.append(without_nan(logits))
+        self.labels.append(label)
+
+    def compute(self) -> dict[str, Tensor]:
+        """{"auc", "log_loss"}."""
+        logits, labels = (dim_zero_cat(state).double() for state in (self.logits, self.labels))
+        return {
+            "auc": binary_auroc(logits.sigmoid(), labels.long()),
+            "log_loss": binary_cross_entropy_with_logits(logits, labels),
+        }

@@ -1,0 +1,47 @@
+"""What every protocol asks of a model and is told of the data."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+
+
+class Scorer(Protocol):
+    """What every model family, baselines included, is to the evaluation. Higher is better."""
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Score [B] of each pair (user [B], item [B])."""
+
+    def score_all(self, user: Tensor) -> Tensor:
+        """Score [B, n_items] of every item for each user [B]."""
+
+
+class Target(NamedTuple):
+    """What is judged.
+
+    Args:
+        data: the interactions.
+        seen: [S] rows of `data` that the model may know; a ranking leaves their items out for their user.
+        held_out: [H] rows of `data` to predict; an item both seen and held out for a user is held out.
+        candidates: [H, n] item ids, the published negatives of each held-out row; None where there are none.
+    """
+
+    data: Interactions
+    seen: Tensor
+    held_out: Tensor
+    candidates: Tensor | None = None
+
+
+def without_nan(scores: Tensor) -> Tensor:
+    """The scores themselves; `UserError` where one is NaN."""
+    if scores.isnan().any():
+        raise UserError("the model returned NaN scores: training diverged; lower the learning rate")
+    return scores
+
+
+def check_not_empty(target: Target) -> None:
+    """`UserError` where no row is held out."""
+    if len(target.held_out) == 0:
+        raise UserError(f"nothing to evaluate: no row of {target.data.name} is held out")

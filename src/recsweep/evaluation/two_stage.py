@@ -1,0 +1,128 @@
+"""Rankings by one stage and by two: what the nominator puts on top, and what the ranker makes of its slate."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torchmetrics import Metric
+
+from recsweep.errors import UserError
+from recsweep.evaluation.off_policy import LoggedBatch, OffPolicyEvaluation, Policy, bandit_log
+from recsweep.evaluation.protocol import Scorer, Target, without_nan
+from recsweep.metrics import ranking
+from recsweep.sampling import group_items
+
+STAGES = ("one_stage", "two_stage")
+
+
+class TwoStageEvaluation(Metric):
+    """Judges a nominator by its own order (`one_stage/`) and by the ranker's order of its best (`two_stage/`).
+
+    One list a user: the catalogue without the items that the log shows the user liked. Relevant is what the simulator
+    says, those items left out. Metrics are means over the users who have something relevant; `value`, the share of
+    users whose first item earns a reward, is a mean over all users. Ties count against the model. Beyond the slate
+    nothing is found, so `mrr` is that of the slate. A model that is a policy is also judged by `OffPolicyEvaluation`.
+
+    Args:
+        slate_size: items that the first stage hands to the second.
+        ks: cut-offs, at most `slate_size`.
+        objective: the metric that selects the model, such as "two_stage/precision@10".
+        batch_size: users ranked at once; fewer where the catalogue is large.
+    """
+
+    full_state_update = False
+    mode = "max"
+    totals: Tensor
+    values: Tensor
+    n_lists: Tensor
+    n_users: Tensor
+
+    def __init__(
+        self,
+        slate_size: Annotated[int, Field(gt=0)],
+        ks: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)],
+        objective: str,
+        batch_size: Annotated[int, Field(gt=0, lt=2**31)],
+    ) -> None:
+        super().__init__()
+        self.slate_size = slate_size
+        self.ks = tuple(ks)
+        self.objective = objective
+        self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
+        choices = [f"{stage}/{name}" for stage in STAGES for name in (*self.names, "value")]
+        if objective not in choices:
+            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}")
+        if max(self.ks) > slate_size:
+            raise UserError(f"evaluation.ks={list(ks)}: k={max(ks)} exceeds evaluation.slate_size={slate_size}")
+        self.off_policy = OffPolicyEvaluation("snips", None, batch_size)
+        self.add_state("totals", torch.zeros(2, len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("values", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n_users", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def reset(self) -> None:
+        """Forgets all batches."""
+        super().reset()
+        self.off_policy.reset()
+
+    def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+        """What `update` takes after the scorer: a `LoggedBatch`, then masked pairs [S], [S], relevant [L, n_items] and
+        the ranker's logits [L, n_items]."""
+        log = bandit_log(target.data)
+        if log.ranker is None or log.relevant is None:
+            raise UserError(f"{log.name} has no ranker and no simulator: use evaluation=off_policy")
+        liked = target.seen[log.rating[target.seen] > 0]
+        masked = group_items(log.user[liked], log.item[liked], log.n_users, log.n_items)
+        fewest = log.n_items - int(masked.start.diff().max())
+        if self.slate_size > fewest:
+            raise UserError(
+                f"evaluation.slate_size={self.slate_size}: a user has only {fewest} of the {log.n_items} items left"
+            )
+        for batch in self.off_policy.batches(target, torch.device("cpu")):
+            count = masked.start.diff()[batch.user]
+            row = torch.arange(len(batch.user)).repeat_interleave(count)
+            first = (masked.start[batch.user] - (count.cumsum(0) - count)).repeat_interleave(count)
+            item = masked.item[torch.arange(len(row)) + first]
+            relevant = log.relevant[batch.user].index_put((row, item), torch.tensor(False))
+            columns = (*batch, row, item, relevant, log.ranker.score_all(batch.user))
+            yield tuple(column.to(device) for column in columns)
+
+    def update(self, scorer: Scorer, *batch: Tensor) -> None:
+        """Adds one batch of `batches`; `UserError` where a score is NaN."""
+        logged, (row, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
+        if isinstance(scorer, Policy):
+            self.off_policy.update(scorer, *logged)
+        scores = without_nan(scorer.score_all(logged.user))
+        scores = scores.index_put((row, item), scores.new_tensor(-torch.inf))
+        slate = _best(scores, relevant, self.slate_size)
+        order = _best(ranker_logits.gather(1, slate), relevant.gather(1, slate), self.slate_size)
+        lists = (slate, slate.gather(1, order))
+        found = [relevant.gather(1, ranked) for ranked in lists]
+        n_relevant = relevant.sum(1)
+        judged = n_relevant > 0
+        place = torch.arange(1, self.slate_size + 1, device=slate.device, dtype=torch.float64)
+        totals = []
+        for hits in found:
+            rank = torch.where(hits[judged], place, torch.inf).sort(1).values
+            values = ranking.per_list(rank, n_relevant[judged], self.ks)
+            totals.append(torch.stack([values[name].sum() for name in self.names]))
+        self.totals = self.totals + torch.stack(totals)
+        self.values = self.values + torch.stack([hits[:, 0].double().sum() for hits in found])
+        self.n_lists = self.n_lists + judged.sum()
+        self.n_users = self.n_users + len(judged)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every metric of both stages, float64, and those of `OffPolicyEvaluation` for a policy."""
+        metrics: dict[str, Tensor] = {}
+        for stage, totals, value in zip(STAGES, self.totals, self.values, strict=True):
+            metrics |= {f"{stage}/{name}": total / self.n_lists for name, total in zip(self.names, totals, strict=True)}
+            metrics[f"{stage}/value"] = value / self.n_users
+        return metrics | (self.off_policy.compute() if self.off_policy.rows else {})
+
+
+def _best(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
+    """Columns [L, k] of the k highest scores [L, n], best first; of equal scores the irrelevant one comes first."""
+    lowered = torch.nextafter(scores, scores.new_tensor(-torch.inf))
+    return torch.where(relevant, lowered, scores).topk(k).indices

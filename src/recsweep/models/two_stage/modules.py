@@ -1,0 +1,246 @@
+"""The four parts of two-stage recommendation as trainable models; the data is `data=bandit`.
+
+Regularisers: dropout on the descriptions of users and items, and weight decay.
+"""
+
+import math
+from copy import deepcopy
+from functools import partial
+from inspect import signature
+from typing import Annotated, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageEvaluation
+from recsweep.evaluation.off_policy import RewardModel, bandit_log
+from recsweep.losses import binary, off_policy
+from recsweep.models.base import RecModule, Training
+from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
+from recsweep.models.two_stage.stages import PAIRS_AT_ONCE, Labelled, Timed, labelled, mean_times, timed
+from recsweep.seeding import generator
+
+Dimension = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Simulator(RecModule):
+    """Predicts whether a user would rate an item above the line, at a given time.
+
+    Without a time, scores are those at the mean time of the user's training rows.
+
+    Args:
+        embedding_dim, feature_dim: of ids and of each feature.
+        hidden: widths of the hidden layers.
+    """
+
+    losses: ClassVar = binary
+    evaluations: ClassVar = (BinaryEvaluation,)
+    rows: ClassVar = "ratings"
+    sparse = False
+    mean_time: Tensor
+
+    def __init__(
+        self,
+        data: Interactions,
+        training: Training,
+        *,
+        embedding_dim: Dimension,
+        feature_dim: Dimension,
+        hidden: Annotated[list[Dimension], Field(min_length=1)],
+    ) -> None:
+        super().__init__(data, training)
+        dropout = training.regularization.dropout
+        self.net = SimulatorNet(data, embedding_dim, feature_dim, hidden, dropout, generator(training.seed))
+        self.register_buffer("mean_time", mean_times(data)[0].round().long(), persistent=False)
+
+    def columns(self, data: Interactions) -> Timed:
+        return timed(data)
+
+    def training_loss(self, batch: Timed) -> Tensor:
+        logits = self.net(batch.user, batch.item, batch.seconds, self.generator)
+        return self.training_setup.loss(logits, batch.label)
+
+    def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
+        """Logits [B] of pairs at the given seconds [B]."""
+        return self.net(user, item, timestamp)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.score_at(user, item, self.mean_time[user])
+
+    def score_all(self, user: Tensor) -> Tensor:
+        parts = user.split(PAIRS_AT_ONCE // len(self.net.items.codes) + 1)
+        return torch.cat([self.net.of_every_item(part, self.mean_time[part, None]) for part in parts])
+
+
+class LoggingPolicy(RecModule):
+    """A nominator that learns the labels of random pairs; its softmax is the policy that writes the log.
+
+    Args:
+        embedding_dim, feature_dim: of ids and of each feature.
+    """
+
+    losses: ClassVar = binary
+    evaluations: ClassVar = (BinaryEvaluation,)
+    rows: ClassVar = "pairs"
+    sparse = False
+
+    def __init__(
+        self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension
+    ) -> None:
+        super().__init__(data, training)
+        dropout = training.regularization.dropout
+        self.net = NominatorNet(data, embedding_dim, feature_dim, dropout, generator(training.seed))
+
+    def columns(self, data: Interactions) -> Labelled:
+        return labelled(data)
+
+    def training_loss(self, batch: Labelled) -> Tensor:
+        return self.training_setup.loss(self.net(batch.user, batch.item, self.generator), batch.label)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.net(user, item)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.net.of_every_item(user)
+
+
+class Ranker(RecModule):
+    """Predicts the reward of a logged item, at a given time.
+
+    Without a time, scores are those at the mean time of the user's training rows.
+
+    Args:
+        embedding_dim, feature_dim: of ids and of each feature.
+    """
+
+    losses: ClassVar = binary
+    evaluations: ClassVar = (TwoStageEvaluation, BinaryEvaluation)
+    rows: ClassVar = "log"
+    sparse = False
+    mean_time: Tensor
+
+    def __init__(
+        self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension
+    ) -> None:
+        super().__init__(data, training)
+        dropout = training.regularization.dropout
+        self.net = RankerNet(data, embedding_dim, feature_dim, dropout, generator(training.seed))
+        self.register_buffer("mean_time", mean_times(data)[0].round().long(), persistent=False)
+
+    def columns(self, data: Interactions) -> Timed:
+        return timed(data)
+
+    def training_loss(self, batch: Timed) -> Tensor:
+        logits = self.net(batch.user, batch.item, batch.seconds, self.generator)
+        return self.training_setup.loss(logits, batch.label)
+
+    def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
+        """Logits [B] of pairs at the given seconds [B]."""
+        return self.net(user, item, timestamp)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.score_at(user, item, self.mean_time[user])
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.net.query(user, self.mean_time[user]) @ self.net.items.all().T
+
+
+class Logged(NamedTuple):
+    """Rows of a bandit log: user [B] and item [B] int64, propensity [B] and reward [B] float32."""
+
+    user: Tensor
+    item: Tensor
+    propensity: Tensor
+    reward: Tensor
+
+
+class Nominator(RecModule):
+    """The first stage: a softmax policy over the catalogue, learned from a bandit log.
+
+    Every loss of `losses.off_policy` is handed what its arguments name. One that takes no `reward` learns from the
+    rewarded rows alone.
+
+    TensorBoard shows the importance weights of the training rows, log10 of policy / logging policy (`log10_weight`),
+    and the policy's largest probability for each of their users (`confidence`).
+
+    Args:
+        embedding_dim, feature_dim: of ids and of each feature.
+    """
+
+    losses: ClassVar = off_policy
+    evaluations: ClassVar = (TwoStageEvaluation, OffPolicyEvaluation)
+    rows: ClassVar = "log"
+    sparse = False
+
+    def __init__(
+        self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension
+    ) -> None:
+        super().__init__(data, training)
+        log = bandit_log(data)
+        dropout = training.regularization.dropout
+        self.net = NominatorNet(log, embedding_dim, feature_dim, dropout, generator(training.seed))
+        loss = training.loss
+        settings = loss.keywords if isinstance(loss, partial) else {}
+        self.settings = {name: value for name, value in settings.items() if not isinstance(value, float)}
+        self.numbers = [name for name in settings if name not in self.settings]
+        for name in self.numbers:
+            self.register_buffer(f"loss_{name}", torch.tensor(settings[name]), persistent=False)
+        self.loss = loss.func if isinstance(loss, partial) else loss
+        self.wanted = set(signature(self.loss).parameters)
+        if "ranker_logits" in self.wanted:
+            if log.ranker is None:
+                raise UserError(f"this loss asks for a ranker, which {log.name} has not: use data=bandit")
+            self.ranker = deepcopy(log.ranker)
+        if "predicted_reward" in self.wanted:
+            self.reward_model = RewardModel(log)
+
+    def columns(self, data: Interactions) -> Logged:
+        log = bandit_log(data)
+        if "reward" not in self.wanted:
+            log = log.take(log.rating.nonzero()[:, 0])
+        if not log.rating.any():
+            raise UserError(f"the training rows of {log.name} hold no reward to learn from: hold out less, or log more")
+        return Logged(log.user, log.item, log.propensity, log.rating)
+
+    def training_loss(self, batch: Logged) -> Tensor:
+        logits = self.net.of_every_item(batch.user, self.generator)
+        given = {
+            "logits": logits,
+            "action": batch.item,
+            "propensity": batch.propensity,
+            "reward": batch.reward,
+            "generator": self.generator,
+        }
+        if "ranker_logits" in self.wanted:
+            given["ranker_logits"] = self.ranker.score_all(batch.user)
+        if "predicted_reward" in self.wanted:
+            given["predicted_reward"] = self.reward_model(batch.user)
+        numbers = {name: getattr(self, f"loss_{name}") for name in self.numbers}
+        return self.loss(**{name: given[name] for name in given.keys() & self.wanted}, **numbers, **self.settings)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.net(user, item)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.net.of_every_item(user)
+
+    def log_policy(self, user: Tensor) -> Tensor:
+        """Log-probabilities [B, n_items] of users [B]."""
+        return self.score_all(user).log_softmax(1)
+
+    @torch.no_grad()
+    def histograms(self) -> dict[str, Tensor]:
+        log = bandit_log(self.data.train)
+        rows = zip(
+            *(column.to(self.device).split(1024) for column in (log.user, log.item, log.propensity)), strict=True
+        )
+        found = []
+        for user, item, propensity in rows:
+            policy = self.log_policy(user)
+            weight = policy.gather(1, item[:, None])[:, 0] - propensity.log()
+            found.append(torch.stack([weight / math.log(10), policy.amax(1).exp()]))
+        weight, confidence = torch.cat(found, 1)
+        return {"log10_weight": weight, "confidence": confidence}

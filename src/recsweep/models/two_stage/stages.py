@@ -1,0 +1,173 @@
+"""The stages of a bandit log, one function each: tensors in, tensors out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Generator, Tensor, nn
+
+from recsweep.data.batches import Batches, Columns
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+from recsweep.losses.binary import bce
+from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
+from recsweep.seeding import generator
+
+PAIRS_AT_ONCE = 2**14  # so that the hidden layer of a perceptron stays in the cache: 3 x faster than 2**17
+STEPS_AT_ONCE = 64  # batches gathered together
+
+
+Step = TypeVar("Step")
+
+
+class Labelled(NamedTuple):
+    """Pairs with a label: user [B] and item [B] int64, label [B] float32 in {0, 1}."""
+
+    user: Tensor
+    item: Tensor
+    label: Tensor
+
+
+class Timed(NamedTuple):
+    """Pairs at a time, with a label: user, item, seconds [B] int64, label [B] float32 in {0, 1}."""
+
+    user: Tensor
+    item: Tensor
+    seconds: Tensor
+    label: Tensor
+
+
+class Recipe(NamedTuple):
+    """How a stage is trained: BCE by Adagrad."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    seed: int
+
+
+def labelled(data: Interactions) -> Labelled:
+    """Rows whose rating is a label, without their times."""
+    return Labelled(data.user, data.item, data.rating)
+
+
+def timed(data: Interactions) -> Timed:
+    """Rows whose rating is a label; times are 0 where the data has none."""
+    return Timed(data.user, data.item, seconds(data), data.rating)
+
+
+def seconds(data: Interactions) -> Tensor:
+    """Timestamps [N]; 0 where the data has none."""
+    return torch.zeros_like(data.user) if data.timestamp is None else data.timestamp
+
+
+def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
+    """Trains a net by BCE; the last of the columns is the label, the others are what the net takes."""
+    optimizer = torch.optim.Adagrad(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed)
+    groups = [(epoch, index) for epoch in range(recipe.epochs) for index in range(len(batches))]
+    for epoch, index in progress(groups, name):
+        for *inputs, label in batches.group(epoch, index):
+            loss = bce(net(*inputs), label)
+            for parameter in net.parameters():
+                parameter.grad = None
+            loss.backward()
+            optimizer.step()
+
+
+def progress(steps: Sequence[Step], name: str) -> Iterable[Step]:
+    """The steps, with a bar while they last where somebody watches."""
+    console = Console(stderr=True)
+    return track(steps, name, console=console, transient=True, disable=not console.is_terminal)
+
+
+def mean_times(data: Interactions) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [n_users] of each user's seconds, float64; of all rows for a user without any."""
+    time = seconds(data).double()
+    count = torch.bincount(data.user, minlength=data.n_users)
+    mean = torch.bincount(data.user, time, data.n_users) / count
+    mean = torch.where(count > 0, mean, time.mean())
+    variance = torch.bincount(data.user, (time - mean[data.user]).square(), data.n_users) / count.clamp(min=1)
+    return mean, variance.sqrt()
+
+
+def draw_times(data: Interactions, seed: int) -> Tensor:
+    """A time for every pair [n_users, n_items], int64 seconds, from a normal of the user's own mean and deviation."""
+    mean, deviation = mean_times(data)
+    drawn = torch.randn(data.n_users, data.n_items, generator=generator("times", seed))
+    return (mean[:, None] + deviation[:, None] * drawn).round().long()
+
+
+def blocks_of_users(data: Interactions, name: str) -> Iterator[Tensor]:
+    """Users [·], so few at a time that their pairs with all items fit in the cache."""
+    yield from progress(torch.arange(data.n_users).split(max(1, PAIRS_AT_ONCE // data.n_items)), name)
+
+
+@torch.inference_mode()
+def label_pairs(net: SimulatorNet, data: Interactions, threshold: float, seed: int) -> dict[str, Tensor]:
+    """`reward` and `relevant` [n_users, n_items] bool: simulated probability of a positive ≥ `threshold`.
+
+    A reward falls at the pair's own time, relevance is judged at the user's mean time.
+    """
+    times, mean = draw_times(data, seed), mean_times(data)[0].round().long()
+    cut = torch.tensor(threshold).logit()
+    rows = [
+        (net.of_every_item(users, times[users]) >= cut, net.of_every_item(users, mean[users, None]) >= cut)
+        for users in blocks_of_users(data, "labels")
+    ]
+    reward, relevant = (torch.cat(column) for column in zip(*rows, strict=True))
+    return {"reward": reward, "relevant": relevant}
+
+
+def sample_pairs(reward: Tensor, data: Interactions, n_pairs: int, seed: int) -> Interactions:
+    """Distinct random pairs with their labels: `n_pairs` to learn from, as many to validate, up to ten times to test."""
+    total = reward.numel()
+    n_test = min(10 * n_pairs, total - 2 * n_pairs)
+    if n_test < n_pairs:
+        raise UserError(f"data.logging_policy.n_pairs={n_pairs}: 3 x as many exceed the {total} pairs that there are")
+    state = generator("pairs", seed).initial_seed()
+    chosen = np.random.default_rng(state).choice(total, 2 * n_pairs + n_test, replace=False)
+    pair = torch.from_numpy(chosen)
+    return Interactions(
+        name=f"{data.name}_pairs",
+        user=pair // data.n_items,
+        item=pair % data.n_items,
+        rating=reward.flatten()[pair].float(),
+        timestamp=None,
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+        rating_scale=(0.0, 1.0),
+        user_features=data.user_features,
+        item_features=data.item_features,
+        item_titles=data.item_titles,
+    )
+
+
+@torch.inference_mode()
+def draw_log(
+    net: NominatorNet, data: Interactions, items_per_user: int, replacement: bool, draws: Generator
+) -> dict[str, Tensor]:
+    """`user`, `item`, `propensity` [n_users · items_per_user], ordered by user.
+
+    Items come from the softmax of the policy's logits. The propensity is that of one draw, which is exact with
+    replacement only.
+    """
+    item, propensity = [], []
+    for users in blocks_of_users(data, "log"):
+        probability = net.of_every_item(users).softmax(1)
+        drawn = torch.multinomial(probability, items_per_user, replacement, generator=draws)
+        item.append(drawn.flatten())
+        propensity.append(probability.gather(1, drawn).flatten())
+    user = torch.arange(data.n_users).repeat_interleave(items_per_user)
+    return {"user": user, "item": torch.cat(item), "propensity": torch.cat(propensity)}
+
+
+@torch.inference_mode()
+def ranker_vectors(net: RankerNet, data: Interactions) -> dict[str, Tensor]:
+    """`users` [n_users, d] at their mean times and `items` [n_items, d], whose products are the ranker's logits."""
+    mean = mean_times(data)[0].round().long()
+    return {"users": net.query(torch.arange(data.n_users), mean), "items": net.items.all()}
