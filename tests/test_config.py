@@ -15,11 +15,11 @@ from recsweep.errors import UserError
 
 AT_LEAST = {
     "callbacks": 1,
-    "data": 10,
-    "evaluation": 3,
+    "data": 12,
+    "evaluation": 6,
     "logger": 2,
-    "loss": 1,
-    "model": 5,
+    "loss": 8,
+    "model": 10,
     "optimizer": 4,
     "regularization": 2,
     "scheduler": 5,
@@ -29,7 +29,14 @@ AT_LEAST = {
 """So many files the search must find, or it looks in the wrong place. New ones need no line here."""
 
 NEEDS = {
+    "data=bandit_table": ["data.path=log.csv"],
     "data=table": ["data.path=ratings.csv"],
+    "evaluation=binary": ["model=simulator"],
+    "evaluation=off_policy": ["model=nominator"],
+    "evaluation=two_stage": ["model=nominator"],
+    "loss=bce": ["model=simulator"],
+    "model=logged_policy": ["data.path=log.csv"],
+    **{f"loss={name}": ["model=nominator"] for name in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k")},
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],
     **{f"split={name}": ["data=ml_100k"] for name in ("u1", "u2", "u3", "u4", "u5", "ua", "ub")},
@@ -42,11 +49,12 @@ def choices(group: str) -> list[str]:
 
 
 def node(group: str, name: str) -> DictConfig:
-    """A group's file by itself, on top of the file of its group that it builds on, if any."""
+    """A group's file by itself, on top of the files that it builds on, if any."""
     content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
-    others = [other for other in content.pop("defaults", []) if isinstance(other, str) and other != "_self_"]
-    merged = OmegaConf.merge(*(node(group, other) for other in others), content.get(group, content))
+    defaults = content.pop("defaults", [])
+    others = [other.partition("@")[0] for other in defaults if isinstance(other, str) and other != "_self_"]
+    merged = OmegaConf.merge(*(node(group, other) for other in others), content.get(group, {}) or content)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -78,8 +86,10 @@ def message(default: DictConfig, **chosen: str) -> str | None:
     """What is wrong with the default configuration once these groups are replaced; None where it is fine."""
     cfg = default.copy()
     cfg.update({group: node(group, name) for group, name in chosen.items()})
-    if chosen.get("data") == "table":
+    if chosen.get("data") in ("table", "bandit_table"):
         cfg.data.path = "ratings.csv"
+    if chosen.get("data") == "bandit":
+        cfg.data.base = node("data/base", "synthetic")
     try:
         check(cfg)
     except UserError as error:
@@ -103,7 +113,7 @@ STEPPED_DENSE = {"svdpp", "mlp"}
 def test_models_and_evaluations(model: str, evaluation: str, default: DictConfig) -> None:
     expected = None
     if model in RANKS_ONLY and evaluation == "rating":
-        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"
     assert message(default, model=model, evaluation=evaluation) == expected
 
 
@@ -122,7 +132,7 @@ def test_models_and_optimizers(model: str, optimizer: str, regularization: str, 
     assert found == expected
 
 
-SHIPPED = {"ml_100k": ["u1", "u2", "u3", "u4", "u5", "ua", "ub"], "ncf_ml_1m": ["given"]}
+SHIPPED = {"bandit": ["given"], "ml_100k": ["u1", "u2", "u3", "u4", "u5", "ua", "ub"], "ncf_ml_1m": ["given"]}
 MADE = ["leave_last_out", "random", "rows", "temporal"]
 
 
@@ -257,7 +267,7 @@ BAD = {
     "train evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
     # what does not go together
     "train model=popularity evaluation=rating": (
-        "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+        "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"
     ),
     "train loss._target_=torch.nn.functional.mse_loss": (
         "model BiasedMF cannot be trained with torch.nn.functional.mse_loss: loss=mse"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 import torch
 from shell import fitted, recsweep, same, saved, trained, weights
@@ -16,10 +17,11 @@ from recsweep.models.base import RecModule
 
 
 class Row(NamedTuple):
-    """How the contract runs a model: overrides, and whether the model can tell the blocks apart."""
+    """How the contract runs a model: overrides, whether it predicts the blocks' ratings, and on what data."""
 
     words: list[str]
     sees_blocks: bool
+    data: tuple[str, ...] = ("data=table", "data.path={blocks}.csv")
 
 
 STEPS = [
@@ -29,12 +31,30 @@ STEPS = [
     "callbacks.early_stopping.patience=null",
 ]
 
+BANDIT = (
+    "data=bandit",
+    "data/base=table",
+    "data.base.path={blocks}.csv",
+    "data.simulator.split=random",
+    "data.threshold=0.5",
+    "data.logging_policy.n_pairs=400",
+    "data.val_users=10",
+)
+LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]")
+SHORT = ["trainer.max_epochs=3"]
+SLATE = [*SHORT, "evaluation.slate_size=20"]
+
 MODELS = {
     "biased_mf": Row(STEPS, sees_blocks=True),
     "svdpp": Row(STEPS, sees_blocks=True),
     "mlp": Row(STEPS, sees_blocks=True),
     "means": Row([], sees_blocks=False),
     "popularity": Row([], sees_blocks=False),
+    "simulator": Row([*SHORT, "split=random"], sees_blocks=False, data=BANDIT),
+    "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
+    "ranker": Row(SLATE, sees_blocks=False, data=BANDIT),
+    "nominator": Row(SLATE, sees_blocks=False, data=BANDIT),
+    "logged_policy": Row([], sees_blocks=False, data=LOG),
 }
 
 N = 40
@@ -56,14 +76,27 @@ def by_model(names: list[str]) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def words(blocks: Path) -> list[str]:
-    return ["data=table", f"data.path={blocks}", "trainer.batch_size=64", "logger=none"]
+def chosen(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The words of every model. `blocks` is also a log of a uniform policy, whose contexts know their block."""
+    table = pd.read_csv(blocks)
+    log = pd.DataFrame(
+        {"item": table.item, "block": table.user < N // 2, "propensity": 1 / N, "reward": table.rating == 5}
+    )
+    log.astype({"block": str, "reward": float}).to_csv(blocks.with_name(f"{blocks.stem}_log.csv"), index=False)
+    cache = tmp_path_factory.mktemp("cache")
+    common = ["trainer.batch_size=64", "logger=none", f"paths.cache_dir={cache}"]
+    return {
+        name: [f"model={name}", *(word.format(blocks=blocks.with_suffix("")) for word in row.data), *common, *row.words]
+        for name, row in MODELS.items()
+    }
 
 
 @pytest.fixture(scope="module", params=by_model(list(MODELS)))
-def ready(request: pytest.FixtureRequest, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def ready(
+    request: pytest.FixtureRequest, chosen: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
     name = request.param
-    mine = [*words, f"model={name}", *MODELS[name].words]
+    mine = chosen[name]
     cfg, checkpoints = composed([*mine, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
     return Trained(name, mine, build.data(cfg), fitted(cfg, checkpoints), checkpoints)
 
@@ -95,7 +128,7 @@ def test_a_batch_of_one_keeps_its_dimension(ready: Trained) -> None:
 def test_it_learns_the_blocks(ready: Trained) -> None:
     """Errors of the withheld pairs far below 4, the variance of the ratings, and the right one of them on top."""
     if not MODELS[ready.name].sees_blocks:
-        pytest.skip(f"{ready.name} knows no interaction of user and item; test_baselines.py shows what it learns")
+        pytest.skip(f"{ready.name} predicts no ratings; tests of its own show what it learns")
     user = torch.arange(N)
     alike, unlike = user, (user + N // 2) % N
     assert (ready.model.score(user, alike) - 5).square().mean() < 0.1
@@ -115,8 +148,8 @@ def test_a_checkpoint_gives_the_same_scores(ready: Trained) -> None:
 
 
 @pytest.mark.parametrize("name", by_model(list(MODELS)))
-def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, words: list[str], tmp_path: Path) -> None:
-    mine = [*words, f"model={name}", *MODELS[name].words, "trainer.max_epochs=3"]
+def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, chosen: dict[str, list[str]], tmp_path: Path) -> None:
+    mine = [*chosen[name], "trainer.max_epochs=3"]
     first, again, other = (trained(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
     best = [weights(run / "checkpoints" / runs.BEST) for run in (first, again, other)]
     assert saved(first)["metrics"] == saved(again)["metrics"]

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from recsweep import build
 from recsweep.commands import compose
-from recsweep.config import composed, conf_dir
+from recsweep.config import conf_dir, with_hydra
 from recsweep.data.schema import Features
 from recsweep.errors import UserError
 
@@ -25,10 +25,10 @@ def run(words: list[str]) -> None:
 def _list() -> None:
     table = Table("data=", "on disk", "where", "what")
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
-        if OmegaConf.is_missing(OmegaConf.load(path).data, "path"):
+        cfg = with_hydra([f"data={path.stem}"])
+        if OmegaConf.is_missing(cfg.data, "path"):
             state, where = "", "yours: data.path=FILE"
         else:
-            cfg = composed([f"data={path.stem}"])
             state = "yes" if build.source(cfg).ready() else "no"
             where = cfg.data.get("folder", "made when asked for")
         table.add_row(path.stem, state, where, _headline(path.read_text()))
