@@ -1,6 +1,7 @@
 """Derived artefacts, stored under what they were derived from: locked, written atomically, never trusted blindly."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ from filelock import FileLock
 from torch import Tensor
 
 Artefact = dict[str, Tensor]
+DIGEST = hashlib.sha256().digest_size
 
 
 class Cache:
@@ -44,7 +46,7 @@ class Cache:
                 return found
             made = build()
             partial = path.with_suffix(".part")
-            torch.save({"tensors": made, "digest": _digest(made)}, partial)
+            partial.write_bytes(_packed(made))
             os.replace(partial, path)
         return made
 
@@ -52,12 +54,12 @@ class Cache:
         """The entry; None where there is none, or none that can be read, which is then moved aside."""
         if not path.is_file():
             return None
+        content = path.read_bytes()
         try:
-            entry = torch.load(path, map_location="cpu", weights_only=True)
-            if entry["digest"] != _digest(entry["tensors"]):
-                raise ValueError("not what was written")
-            return entry["tensors"]
-        except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+            if _digest(content[:-DIGEST]) != content[-DIGEST:]:  # before anything in it is parsed
+                raise pickle.UnpicklingError("not what was written")
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
             aside = path.with_suffix(".corrupt")
             os.replace(path, aside)
             self.say(f"{path}: unreadable ({str(error).splitlines()[0][:80]}), moved to {aside.name} and built anew")
@@ -74,5 +76,12 @@ def fingerprint(*tensors: Tensor | None) -> bytes:
     return total.digest()
 
 
-def _digest(tensors: Artefact) -> str:
-    return hashlib.sha256(repr(list(tensors)).encode() + fingerprint(*tensors.values())).hexdigest()
+def _packed(made: Artefact) -> bytes:
+    """What `torch.load` reads, and behind it a digest."""
+    content = io.BytesIO()
+    torch.save(made, content)
+    return content.getvalue() + _digest(content.getvalue())
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
