@@ -72,7 +72,7 @@ def fingerprint(*tensors: Tensor | None) -> bytes:
     for tensor in tensors:
         total.update(f"{None if tensor is None else (tensor.dtype, tuple(tensor.shape))}".encode())
         if tensor is not None:
-            total.update(tensor.flatten().view(torch.uint8).numpy().data)
+            total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return total.digest()
 
 
