@@ -1,15 +1,17 @@
-"""Sampled negatives: distinct, allowed, uniform, reproducible."""
+"""Sampled negatives are distinct, allowed, uniform; sampled slates independent draws; both are reproducible."""
 
-from itertools import combinations
+from collections import Counter
+from itertools import combinations, combinations_with_replacement
+from math import factorial, prod
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from recsweep.errors import UserError
-from recsweep.sampling import group_items, sample_negatives
+from recsweep.sampling import group_items, sample_negatives, sample_slates
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -84,3 +86,103 @@ def test_a_catalogue_that_is_too_small_is_an_error():
     message = "cannot sample 4 distinct negatives: a user has only 3 of the catalogue's 5 items left"
     with pytest.raises(UserError, match=message):
         sample_negatives(torch.tensor([0, 1]), 4, grouped([{0}, {2, 3}], 5), 5, seeded())
+
+
+@st.composite
+def distributions(draw):
+    n_items = draw(st.integers(1, 40))
+    masses = st.lists(st.sampled_from([0.0, 0.0, 1e-6, 0.3, 1.0, 50.0]), min_size=n_items, max_size=n_items)
+    rows = draw(st.lists(masses.filter(any), min_size=1, max_size=4))
+    mass = torch.tensor(rows, dtype=draw(st.sampled_from([torch.float32, torch.float64])))
+    return mass / mass.sum(1, keepdim=True)
+
+
+@given(distributions(), st.integers(1, 5), st.integers(1, 6), st.integers(0, 2**31))
+@example(torch.tensor([[1.0]]), 3, 4, 0)
+@example(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 200, 50, 0)
+@example(torch.tensor([[0.0] * 500 + [0.5, 0.0, 0.5] + [0.0] * 500]), 200, 50, 0)
+def test_slates_ascend_and_hold_only_items_that_can_be_drawn(probs, n_slates, slate_size, seed):
+    slates = sample_slates(probs, n_slates, slate_size, seeded(seed))
+    assert slates.shape == (len(probs), n_slates, slate_size)
+    assert slates.min() >= 0 and slates.max() < probs.shape[1]
+    assert (slates.diff(dim=2) >= 0).all()
+    assert (probs.gather(1, slates.flatten(1).long()) > 0).all()
+
+
+def skewed(n_items):
+    """A log-normal catalogue with an item of 30 %, a long run of tiny probabilities and one of zeros."""
+    mass = torch.randn(n_items, generator=seeded(), dtype=torch.float64).mul(2).exp()
+    mass[100:600] *= 1e-4
+    mass[700:900] = 0
+    mass[50] = mass.sum() * 3 / 7
+    return mass / mass.sum()
+
+
+@pytest.mark.parametrize(
+    "probs",
+    [torch.full((999,), 1 / 999, dtype=torch.float64), skewed(3883), skewed(1024)],
+    ids=["even", "large", "small"],
+)
+def test_items_are_drawn_as_often_as_their_probability_says(probs):
+    # 300,000 draws; neighbours are pooled until at least 20 draws are expected in a pool, the rest joins the last pool.
+    drawn = torch.bincount(sample_slates(probs.expand(10, -1), 1000, 30, seeded()).flatten(), minlength=len(probs))
+    observed, expected = [0.0], [0.0]
+    for count, mass in zip(drawn.tolist(), probs.tolist(), strict=True):
+        if expected[-1] >= 20 and sum(expected) < 300_000 - 20:
+            observed.append(0.0)
+            expected.append(0.0)
+        observed[-1] += count
+        expected[-1] += mass * 300_000
+    assert len(expected) > 100
+    assert chisquare(observed, expected).pvalue > 0.001
+
+
+def test_rare_items_are_not_forgotten():
+    # Ten million draws of an item with probability 1e-5: 100 ± 10.
+    probs = torch.tensor([[1 - 1e-5, 1e-5]]).expand(10, -1)
+    drawn = sample_slates(probs, 1000, 1000, seeded()).sum().item()
+    assert abs(drawn - 100) < 40
+
+
+def test_draws_within_a_slate_are_independent():
+    # Every multiset m of 3 items has probability 3! Π p^m / m!.
+    p, draws = [0.1, 0.2, 0.3, 0.4], 30_000
+    slates = sample_slates(torch.tensor(p).expand(100, -1), draws // 100, 3, seeded())
+    counted = Counter(map(tuple, slates.flatten(0, 1).tolist()))
+    multisets = list(combinations_with_replacement(range(4), 3))
+    expected = [
+        6 * prod(p[i] for i in multiset) / prod(factorial(multiset.count(i)) for i in set(multiset)) * draws
+        for multiset in multisets
+    ]
+    assert chisquare([counted[multiset] for multiset in multisets], expected).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("rows", "n_slates"), [(1, 2), (2, 1)], ids=["slates of a row", "rows"])
+def test_slates_are_independent_of_each_other(rows, n_slates):
+    # Two slates of one draw each: a pair of items has probability p p'.
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    pairs = sample_slates(p.expand(20_000 * rows, -1), n_slates, 1, seeded()).reshape(-1, 2)
+    counts = torch.bincount(pairs[:, 0] * 3 + pairs[:, 1], minlength=9)
+    assert chisquare(counts, torch.outer(p, p).flatten() * len(pairs)).pvalue > 0.001
+
+
+def test_each_row_is_drawn_from_its_own_distribution():
+    probs = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.2, 0.2, 0.6]])
+    slates = sample_slates(probs, 1000, 20, seeded())
+    shares = torch.stack([torch.bincount(row.flatten(), minlength=3) for row in slates]) / 20_000
+    assert (shares - probs).abs().max() < 4 * (0.25 / 20_000) ** 0.5
+
+
+def test_same_seed_same_slates():
+    probs = torch.full((3, 50), 0.02)
+    before = torch.get_rng_state()
+    first, again, other = (sample_slates(probs, 4, 5, seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_slates_of_a_diverged_policy_are_an_error():
+    for bad in (torch.full((2, 4), torch.nan), torch.tensor([[1.0, 0.0], [torch.nan, 0.5]]), torch.zeros(1, 3)):
+        with pytest.raises(UserError, match="did training diverge"):
+            sample_slates(bad, 2, 3, seeded())

@@ -5,6 +5,7 @@ In all of them π = softmax(logits) is the policy to learn, β the policy that l
     action: [B] int64, the logged items.
     propensity: [B] in (0, 1], β(a).
     reward: [B], what the logged item earned. The losses that do not take it expect rows of reward 1 only.
+The keyword-only numbers may also be tensors without dimensions.
 """
 
 from typing import Annotated
@@ -19,9 +20,9 @@ from recsweep.sampling import sample_slates
 CACHED_NUMBERS = 2**17
 """Size of the blocks that 2-IPS works through on the CPU: small enough for the cache, large enough for the calls."""
 
-Limit = Annotated[float | Tensor, Field(gt=0)]
-Floor = Annotated[float | Tensor, Field(ge=0)]
-Count = Annotated[int | Tensor, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 def ce(logits: Tensor, action: Tensor) -> Tensor:
@@ -33,7 +34,9 @@ def ce(logits: Tensor, action: Tensor) -> Tensor:
     return cross_entropy(logits, action)
 
 
-def ips_1(logits: Tensor, action: Tensor, propensity: Tensor, *, max_weight: Limit, min_weight: Floor) -> Tensor:
+def ips_1(
+    logits: Tensor, action: Tensor, propensity: Tensor, *, max_weight: Positive, min_weight: NotNegative
+) -> Tensor:
     """Inverse propensity scoring in one stage (1-IPS): the mean of -w log π(a).
 
     w = clip(π(a) / β(a), min_weight, max_weight), divided by its mean over the batch. No gradient flows through w,
@@ -54,12 +57,12 @@ def ips_2(
     ranker_logits: Tensor,
     generator: torch.Generator,
     *,
-    alpha: Floor,
+    alpha: NotNegative,
     n_slates: Count,
     slate_size: Count,
-    temperature: Limit,
-    max_weight: Limit,
-    min_weight: Floor,
+    temperature: Positive,
+    max_weight: Positive,
+    min_weight: NotNegative,
 ) -> Tensor:
     """Inverse propensity scoring in two stages (2-IPS): 1-IPS for what a ranker makes of the nominated slates.
 
@@ -79,17 +82,17 @@ def ips_2(
     log_probs = log_softmax(logits, 1)
     with torch.no_grad():
         weight = _normalised_weight(_at(action, log_probs), propensity, max_weight, min_weight)
-        widest = max(logits.shape[1], int(n_slates * slate_size))
+        widest = max(logits.shape[1], n_slates * slate_size)
         rows = max(1, CACHED_NUMBERS // widest) if logits.is_cpu else len(logits)
         blocks = zip(*(x.split(rows) for x in (log_probs, action, weight, ranker_logits)), strict=True)
         credits = []
         for log_prob, chosen, weights, ranking in blocks:
-            slates = sample_slates(softmax(log_prob / temperature, 1), int(n_slates), int(slate_size), generator)
+            slates = sample_slates(softmax(log_prob / temperature, 1), n_slates, slate_size, generator)
             credits.append(_credit(slates, chosen, weights, ranking, alpha))
     return -torch.dot(torch.cat(credits).flatten(), log_probs.flatten()) / len(logits)
 
 
-def snips(logits: Tensor, action: Tensor, propensity: Tensor, reward: Tensor, *, max_weight: Limit) -> Tensor:
+def snips(logits: Tensor, action: Tensor, propensity: Tensor, reward: Tensor, *, max_weight: Positive) -> Tensor:
     """Self-normalised inverse propensity scoring: -Σ w r / Σ w over the batch, w = min(π(a) / β(a), max_weight).
 
     Rows of every reward belong into the batch, and gradients flow through both sums: a policy gains nothing by
@@ -111,7 +114,7 @@ def dr(
     reward: Tensor,
     predicted_reward: Tensor,
     *,
-    max_weight: Limit,
+    max_weight: Positive,
 ) -> Tensor:
     """Doubly robust: the mean of -(Σ π(j) q(j) over all items j + w (r - q(a))), w = min(π(a) / β(a), max_weight).
 
@@ -132,7 +135,7 @@ def dr(
 
 
 def top_k(
-    logits: Tensor, action: Tensor, propensity: Tensor, *, k: Count, max_weight: Limit, min_weight: Floor
+    logits: Tensor, action: Tensor, propensity: Tensor, *, k: Count, max_weight: Positive, min_weight: NotNegative
 ) -> Tensor:
     """Top-K off-policy correction: the mean of -w λ log π(a), λ = k (1 - π(a))^(k - 1).
 
@@ -158,12 +161,12 @@ def _ratio(log_pi: Tensor, propensity: Tensor) -> Tensor:
     return log_pi.exp() / propensity
 
 
-def _normalised_weight(log_pi: Tensor, propensity: Tensor, max_weight: Limit, min_weight: Floor) -> Tensor:
+def _normalised_weight(log_pi: Tensor, propensity: Tensor, max_weight: Positive, min_weight: NotNegative) -> Tensor:
     weight = _ratio(log_pi, propensity).clamp(min=min_weight).clamp(max=max_weight)
     return weight / weight.mean()
 
 
-def _credit(slates: Tensor, action: Tensor, weight: Tensor, ranker_logits: Tensor, alpha: Floor) -> Tensor:
+def _credit(slates: Tensor, action: Tensor, weight: Tensor, ranker_logits: Tensor, alpha: NotNegative) -> Tensor:
     """[B, n_items]: w mean[P(s)] at the logged item, elsewhere alpha w mean[P(s) where the item is in s, else 0].
 
     The odds against the logged item, exp(other's logit - its own), add up to 1 / P(s) - 1. Its own count as 0.
@@ -171,7 +174,7 @@ def _credit(slates: Tensor, action: Tensor, weight: Tensor, ranker_logits: Tenso
     slates = slates.mT
     row = torch.arange(len(slates), dtype=torch.int32, device=slates.device)
     place = (slates + (row * ranker_logits.shape[1])[:, None, None]).flatten()
-    odds = (ranker_logits - ranker_logits.gather(1, action[:, None])).exp_()
+    odds = (ranker_logits - ranker_logits.gather(1, action[:, None])).clamp_(max=80).exp_()  # their sum stays finite
     odds[row, action] = 0
     first = torch.ones_like(slates, dtype=odds.dtype)
     first[:, 1:] = slates.diff(dim=1).clamp_(max=1)  # 0 where an item repeats the one before
