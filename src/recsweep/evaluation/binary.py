@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
+from recsweep.errors import UserError
 from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
 
 
@@ -45,26 +46,34 @@ class BinaryEvaluation(Metric):
         self.add_state("labels", [], dist_reduce_fx="cat")
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-        """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; without times, timestamps are 0."""
+        """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; without times, timestamps are 0.
+
+        Raises:
+            UserError: the labels are not both 0 and 1, so that there is no area under a curve.
+        """
         check_not_empty(target)
         data = target.data
+        labels = data.rating[target.held_out].unique().tolist()
+        if labels != [0, 1]:
+            raise UserError(
+                f"held-out labels of {data.name} must be 0 and 1, both present: they are {labels[:5]}; "
+                "move the line above which a rating or a chance is positive, or hold out more"
+            )
         times = torch.zeros_like(data.user) if data.timestamp is None else data.timestamp
         for row in torch.split(target.held_out, self.batch_size):
             yield tuple(column[row].to(device) for column in (data.user, data.item, times, data.rating))
 
     def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` where a score is NaN."""
-        if isinstance(scorer, TimedScorer):
-            logits = scorer.score_at(user, item, timestamp)
-        else:
-            logits = scorer.score(user, item)
+        logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
         self.logits.append(without_nan(logits))
         self.labels.append(label)
 
     def compute(self) -> dict[str, Tensor]:
         """{"auc", "log_loss"}."""
         logits, labels = (dim_zero_cat(state).double() for state in (self.logits, self.labels))
+        order = logits.unique(return_inverse=True)[1].double() / len(logits)  # sigmoids of large logits would all be 1
         return {
-            "auc": binary_auroc(logits.sigmoid(), labels.long()),
+            "auc": binary_auroc(order, labels.long()),
             "log_loss": binary_cross_entropy_with_logits(logits, labels),
         }
