@@ -15,6 +15,7 @@ from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
 STAGES = ("one_stage", "two_stage")
+LOWEST = torch.finfo(torch.float32).min  # of a score; -inf is for the mask
 
 
 class TwoStageEvaluation(Metric):
@@ -86,7 +87,7 @@ class TwoStageEvaluation(Metric):
             first = (masked.start[batch.user] - (count.cumsum(0) - count)).repeat_interleave(count)
             item = masked.item[torch.arange(len(row)) + first]
             relevant = log.relevant[batch.user].index_put((row, item), torch.tensor(False))
-            columns = (*batch, row, item, relevant, log.ranker.score_all(batch.user))
+            columns = (*batch, row, item, relevant, without_nan(log.ranker.score_all(batch.user)))
             yield tuple(column.to(device) for column in columns)
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
@@ -94,10 +95,10 @@ class TwoStageEvaluation(Metric):
         logged, (row, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
         if isinstance(scorer, Policy):
             self.off_policy.update(scorer, *logged)
-        scores = without_nan(scorer.score_all(logged.user))
+        scores = without_nan(scorer.score_all(logged.user)).double().clamp(min=LOWEST)
         scores = scores.index_put((row, item), scores.new_tensor(-torch.inf))
         slate = _best(scores, relevant, self.slate_size)
-        order = _best(ranker_logits.gather(1, slate), relevant.gather(1, slate), self.slate_size)
+        order = _best(ranker_logits.double().gather(1, slate), relevant.gather(1, slate), self.slate_size)
         lists = (slate, slate.gather(1, order))
         found = [relevant.gather(1, ranked) for ranked in lists]
         n_relevant = relevant.sum(1)
@@ -114,7 +115,13 @@ class TwoStageEvaluation(Metric):
         self.n_users = self.n_users + len(judged)
 
     def compute(self) -> dict[str, Tensor]:
-        """Every metric of both stages, float64, and those of `OffPolicyEvaluation` for a policy."""
+        """Every metric of both stages, float64, and those of `OffPolicyEvaluation` for a policy.
+
+        Raises:
+            UserError: no user has a relevant item.
+        """
+        if self.n_lists == 0:
+            raise UserError("nothing to find: no user has a relevant item left; lower data.threshold")
         metrics: dict[str, Tensor] = {}
         for stage, totals, value in zip(STAGES, self.totals, self.values, strict=True):
             metrics |= {f"{stage}/{name}": total / self.n_lists for name, total in zip(self.names, totals, strict=True)}
@@ -123,6 +130,9 @@ class TwoStageEvaluation(Metric):
 
 
 def _best(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
-    """Columns [L, k] of the k highest scores [L, n], best first; of equal scores the irrelevant one comes first."""
+    """Columns [L, k] of the k highest scores [L, n], best first; of equal scores the irrelevant one comes first.
+
+    Scores are float32 at heart, held as float64: then none lies between another and the next lower number.
+    """
     lowered = torch.nextafter(scores, scores.new_tensor(-torch.inf))
     return torch.where(relevant, lowered, scores).topk(k).indices
