@@ -19,9 +19,10 @@ from hydra.errors import (
 )
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch.optim.lr_scheduler import OneCycleLR
+from typing_extensions import is_protocol
 
 from recsweep.errors import UserError
 from recsweep.models.base import Regularization
@@ -192,7 +193,8 @@ def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
                 fields[argument.name] = (TORCH_RANGES[argument.name], None)
         elif argument.kind is argument.KEYWORD_ONLY or not partial:
             default = ... if argument.default is argument.empty else argument.default
-            fields[argument.name] = (Any if argument.name in nested else hints[argument.name], default)
+            hint = Any if argument.name in nested else hints[argument.name]
+            fields[argument.name] = (dict if is_protocol(hint) else hint, default)
     return create_model(target.__name__, __config__=STRICT, **fields)
 
 
@@ -206,6 +208,10 @@ def _bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
             raise UserError(f"{key}: no such key; there are {', '.join(_beside(node, first['loc']))}") from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
+        if first["type"] == "dict_type":
+            raise UserError(
+                f"{key}={first['input']}: choose a group by {key.replace('.', '/')}={first['input']}"
+            ) from None
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
 
 
@@ -288,9 +294,13 @@ def one_line(error: Exception) -> str:
         return f"{cause.full_key}: no such key; there are {', '.join(keys)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."
+    if isinstance(error, InterpolationKeyError):
+        wanted = str(error).split("'")[1]
+        hint = ": use data=bandit" if wanted.startswith("data.") else ""
+        return f"{error.full_key} follows {wanted}, which there is not{hint}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not of the form key=value ({str(error).splitlines()[0]})"
     if isinstance(error, MissingConfigException) and error.options is not None:
-        wanted = str(error.missing_cfg_file).replace("/", "=")
+        wanted = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
         return f"{wanted}: no such choice; there are {', '.join(error.options)}"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -116,8 +116,6 @@ class Bandit:
         if self.rows == "pairs":
             n = self.logging_policy["n_pairs"]
             return Split(rows[:n], rows[n : 2 * n], rows[2 * n :])
-        if self.val_users >= data.n_users:
-            raise UserError(f"data.val_users={self.val_users} leaves none of {data.n_users} users to test")
         train, held_out = rows.chunk(2)
         validates = data.user[held_out] < self.val_users
         return Split(train, held_out[validates], held_out[~validates])
@@ -128,18 +126,29 @@ class Bandit:
         ratings = replace(base, rating=(base.rating > self.positive_above).float(), rating_scale=(0.0, 1.0), truth=None)
         if self.rows == "ratings":
             return ratings
-        if base.n_users * base.n_items > MAX_PAIRS:
+        self._check_sizes(base)
+        chain = Cache(Path(self.cache), _origin(ratings), _say)
+        labels = self._truth(chain, base) if self.labels == "truth" else self._simulated(chain, ratings)
+        pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
+        return pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+
+    def _check_sizes(self, base: Interactions) -> None:
+        """`UserError` where the base is too large or too small for the settings, before anything is trained."""
+        n_pairs, total = self.logging_policy["n_pairs"], base.n_users * base.n_items
+        if total > MAX_PAIRS:
             raise UserError(
                 f"data=bandit labels every pair, but {base.n_users} users x {base.n_items} items are too many"
+            )
+        if 3 * n_pairs > total:
+            raise UserError(
+                f"data.logging_policy.n_pairs={n_pairs}: 3 x as many exceed the {total} pairs of {base.name}"
             )
         if self.items_per_user > base.n_items:
             raise UserError(
                 f"data.items_per_user={self.items_per_user} exceeds the {base.n_items} items of {base.name}"
             )
-        chain = Cache(Path(self.cache), _origin(ratings), _say)
-        labels = self._truth(chain, base) if self.labels == "truth" else self._simulated(chain, ratings)
-        pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
-        return pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+        if self.val_users >= base.n_users:
+            raise UserError(f"data.val_users={self.val_users} leaves none of {base.n_users} users to test")
 
     def _truth(self, chain: Cache, base: Interactions) -> Artefact:
         """Labels by the model that generated the data."""

@@ -77,6 +77,8 @@ def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
                 parameter.grad = None
             loss.backward()
             optimizer.step()
+    if not all(parameter.isfinite().all() for parameter in net.parameters()):
+        raise UserError(f"training of the {name} diverged: lower data.lr={recipe.lr}")
 
 
 def progress(steps: Sequence[Step], name: str) -> Iterable[Step]:
@@ -124,11 +126,9 @@ def label_pairs(net: SimulatorNet, data: Interactions, threshold: float, seed: i
 
 
 def sample_pairs(reward: Tensor, data: Interactions, n_pairs: int, seed: int) -> Interactions:
-    """Distinct random pairs with their labels: `n_pairs` to learn from, as many to validate, up to ten times to test."""
+    """Distinct random pairs and their labels: `n_pairs` to learn from, as many to validate, at most 10 x to test."""
     total = reward.numel()
     n_test = min(10 * n_pairs, total - 2 * n_pairs)
-    if n_test < n_pairs:
-        raise UserError(f"data.logging_policy.n_pairs={n_pairs}: 3 x as many exceed the {total} pairs that there are")
     state = generator("pairs", seed).initial_seed()
     chosen = np.random.default_rng(state).choice(total, 2 * n_pairs + n_test, replace=False)
     pair = torch.from_numpy(chosen)
@@ -162,6 +162,11 @@ def draw_log(
         drawn = torch.multinomial(probability, items_per_user, replacement, generator=draws)
         item.append(drawn.flatten())
         propensity.append(probability.gather(1, drawn).flatten())
+        if not propensity[-1].all():
+            raise UserError(
+                f"the logging policy gives some users fewer than {items_per_user} items a probability above 0: "
+                "lower data.items_per_user or data.logging_policy.epochs, or take data.protocol=exact"
+            )
     user = torch.arange(data.n_users).repeat_interleave(items_per_user)
     return {"user": user, "item": torch.cat(item), "propensity": torch.cat(propensity)}
 
