@@ -1,0 +1,109 @@
+"""A training step (forward and backward) with each off-policy loss, as a multiple of a step with cross entropy.
+
+Run: python benchmarks/bench_off_policy.py [--rows 128] [--items 3883] [--spread 1] [--repeats 15] [--threads 1]
+The policy is a matrix of users times one of items, at the sizes of MovieLens 1M, so that next to nothing but the loss
+costs time. `--spread` is the standard deviation of its logits: about 0 as training starts, a few once it has learned.
+The twin of 2-IPS goes through the batch row by row. The losses take turns, so that a neighbour's load falls on all.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from recsweep.losses.off_policy import ce, dr, ips_1, ips_2, snips, top_k
+
+DIM = 20
+N_SLATES, SLATE_SIZE, ALPHA = 100, 30, 1e-3
+LIMITS = {"max_weight": 10.0, "min_weight": 0.01}
+Loss = Callable[[Tensor], Tensor]
+
+
+def ips_2_by_row(
+    logits: Tensor, action: Tensor, propensity: Tensor, ranker_logits: Tensor, generator: torch.Generator
+) -> Tensor:
+    """2-IPS with a loop over the batch: samples, distinct items and both terms of one row at a time."""
+    log_probs = logits.log_softmax(1)
+    log_pi = log_probs.gather(1, action[:, None])[:, 0]
+    weight = (log_pi.detach().exp() / propensity).clamp(LIMITS["min_weight"], LIMITS["max_weight"])
+    weight = weight / weight.mean()
+    total = logits.new_zeros(())
+    for row, logged in enumerate(action.tolist()):
+        probs = (logits[row].detach() / math.e).softmax(0)
+        draws = torch.multinomial(probs, N_SLATES * SLATE_SIZE, replacement=True, generator=generator)
+        own = torch.full((N_SLATES, 1), logged, device=logits.device)
+        slates = torch.cat([draws.view(N_SLATES, SLATE_SIZE), own], 1).sort(1).values
+        again = torch.zeros_like(slates, dtype=torch.bool)
+        again[:, 1:] = slates[:, 1:] == slates[:, :-1]
+        shares = ranker_logits[row][slates].masked_fill(again, -math.inf).softmax(1)
+        share = shares.masked_fill(slates != logged, 0).sum(1)
+        others = log_probs[row][slates].masked_fill(again, 0).sum(1) - log_pi[row]
+        total = total - weight[row] * (share.mean() * log_pi[row] + ALPHA * (share * others).mean())
+    return total / len(action)
+
+
+def losses(n_rows: int, n_items: int, device: torch.device) -> dict[str, Loss]:
+    """Each loss with all its arguments except the logits."""
+    draws = torch.Generator(device).manual_seed(1)
+    action = torch.randint(n_items, (n_rows,), generator=draws, device=device)
+    propensity = torch.rand(n_rows, generator=draws, device=device) / n_items + 1e-5
+    reward = torch.rand(n_rows, generator=draws, device=device).round()
+    ranking, predicted = torch.randn(2, n_rows, n_items, generator=draws, device=device)
+    logged = {"action": action, "propensity": propensity}
+    two_stage = {**logged, "ranker_logits": ranking, "generator": draws}
+    slates = {"n_slates": N_SLATES, "slate_size": SLATE_SIZE, "temperature": math.e, "alpha": ALPHA}
+    return {
+        "ce": partial(ce, action=action),
+        "ips_1": partial(ips_1, **logged, **LIMITS),
+        "top_k": partial(top_k, **logged, k=10, **LIMITS),
+        "snips": partial(snips, **logged, reward=reward, max_weight=100.0),
+        "dr": partial(dr, **logged, reward=reward, predicted_reward=predicted, max_weight=100.0),
+        "ips_2": partial(ips_2, **two_stage, **slates, **LIMITS),
+        "ips_2, row by row": partial(ips_2_by_row, **two_stage),
+    }
+
+
+def seconds(loss: Loss, users: Tensor, items: Tensor) -> float:
+    users.grad = items.grad = None
+    wait = torch.cuda.synchronize if users.is_cuda else lambda: None
+    wait()
+    start = time.perf_counter()
+    loss(users @ items.T).backward()
+    wait()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--items", type=int, default=3883)
+    parser.add_argument("--spread", type=float, default=1.0)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for device in map(torch.device, ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
+        draws = torch.Generator(device).manual_seed(0)
+        scale = math.sqrt(args.spread / math.sqrt(DIM))
+        users = (torch.randn(args.rows, DIM, generator=draws, device=device) * scale).requires_grad_()
+        items = (torch.randn(args.items, DIM, generator=draws, device=device) * scale).requires_grad_()
+        steps = losses(args.rows, args.items, device)
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for _ in range(args.repeats + 1):
+            for name, loss in steps.items():
+                times[name].append(seconds(loss, users, items))
+        typical = {name: statistics.median(found[1:]) for name, found in times.items()}
+        print(f"{device.type}, {args.rows} rows, {args.items} items, medians of {args.repeats}, least in brackets:")
+        for name, found in times.items():
+            best = 1000 * min(found[1:])
+            ratio, least = typical[name] / typical["ce"], min(found[1:]) / min(times["ce"][1:])
+            print(f"  {name:18}{1000 * typical[name]:8.2f} ms ({best:.2f}), {ratio:6.1f} x ce ({least:.1f})")
+
+
+if __name__ == "__main__":
+    main()
