@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from recsweep.sampling import sample_slates
 
-CACHED_NUMBERS = 2**17
-"""Size of the blocks that 2-IPS works through on the CPU: small enough for the cache, large enough for the calls."""
+CACHED_NUMBERS = 2**18
+"""Size of the blocks that 2-IPS works through on the CPU, in numbers: of those tried, the quickest."""
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
