@@ -97,7 +97,7 @@ def snips(logits: Tensor, action: Tensor, propensity: Tensor, reward: Tensor, *,
 
     Rows of every reward belong into the batch, and gradients flow through both sums: a policy gains nothing by
     leaving all that was logged (Swaminathan and Joachims, "The Self-Normalized Estimator for Counterfactual
-    Learning", NIPS 2015, equation 7).
+    Learning", NIPS 2015).
 
     >>> even = torch.tensor([0.5, 0.5])  # w = 1 and 1, rewards 1 and 0
     >>> snips(torch.zeros(2, 2), torch.tensor([0, 1]), even, torch.tensor([1.0, 0.0]), max_weight=100)
@@ -119,7 +119,7 @@ def dr(
     """Doubly robust: the mean of -(Σ π(j) q(j) over all items j + w (r - q(a))), w = min(π(a) / β(a), max_weight).
 
     Right on average where either the propensities or the predicted rewards q are. Gradients flow through π and w
-    (Dudík, Langford and Li, "Doubly Robust Policy Evaluation and Learning", ICML 2011, equation 2).
+    (Dudík, Langford and Li, "Doubly Robust Policy Evaluation and Learning", ICML 2011).
 
     Args:
         predicted_reward: [B, n_items], q.
