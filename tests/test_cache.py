@@ -220,7 +220,8 @@ def build_slowly(folder: Path, number: int, start: Any) -> None:
 
 
 def test_jobs_that_start_at_once_build_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["recsweep.cache"])  # torch is imported once, not four times
     start = context.Barrier(4)
     jobs = [context.Process(target=build_slowly, args=(tmp_path, number, start)) for number in range(4)]
     for job in jobs:
