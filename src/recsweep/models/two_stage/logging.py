@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from recsweep import layers, seeding
 from recsweep.cache import Artefact, Cache, fingerprint
-from recsweep.data import batches
+from recsweep.data import batches, splits, truth
 from recsweep.data.logged import BanditLog, DotScorer, Relevance
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.data.splits import Random, Rows
@@ -30,7 +30,7 @@ from recsweep.seeding import Seed, generator
 
 MAX_PAIRS = 2**31  # users x items that are labelled one by one, a byte each
 SHARES = [3.0, 1.0, 1.0]  # train : validation : test of the ratings
-CODE = (binary, batches, layers, nets, seeding, stages)  # what the stages are made by
+CODE = (binary, batches, layers, nets, seeding, splits, stages, truth)  # what the stages are made by, beside this file
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 STRICT = ConfigDict(extra="forbid", strict=True)
@@ -152,12 +152,12 @@ class Bandit:
 
     def _truth(self, chain: Cache, base: Interactions) -> Artefact:
         """Labels by the model that generated the data."""
-        truth = base.truth
-        if not isinstance(truth, SyntheticTruth):
+        known = base.truth
+        if not isinstance(known, SyntheticTruth):
             raise UserError(f"data.labels=truth: nobody knows the truth of {base.name}; take data.labels=simulator")
 
         def labels() -> Artefact:
-            chance = truth.chance_above(torch.arange(base.n_users), self.positive_above)
+            chance = known.chance_above(torch.arange(base.n_users), self.positive_above)
             return {"reward": chance >= self.threshold, "relevant": chance >= self.threshold}
 
         return chain.stage("labels", {"above": self.positive_above, "threshold": self.threshold}, labels)
@@ -165,9 +165,8 @@ class Bandit:
     def _simulated(self, chain: Cache, ratings: Interactions) -> Artefact:
         """Labels by a simulator that is trained on the ratings."""
         plan = self.simulator
-        split = (Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep"))(
-            ratings, self.base
-        )
+        share = Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep")
+        split = share(ratings, self.base)
         train, val = ratings.take(split.train), ratings.take(split.val)
         net = SimulatorNet(train, *self._size, plan["hidden"], 0.0, generator(self.seed))
 
@@ -207,7 +206,7 @@ class Bandit:
             user=user,
             item=item,
             rating=labels["reward"][user, item].float(),
-            timestamp=stages.draw_times(ratings, self.seed)[user, item],
+            timestamp=drawn["seconds"],
             user_ids=ratings.user_ids,
             item_ids=ratings.item_ids,
             rating_scale=(0.0, 1.0),
@@ -227,7 +226,8 @@ class Bandit:
         replacement = self.protocol == "exact"
         train = stages.draw_log(policy, data, self.items_per_user, replacement, generator("log", self.seed))
         held_out = stages.draw_log(policy, data, self.items_per_user, True, generator("held-out log", self.seed))
-        return {name: torch.cat([train[name], held_out[name]]) for name in train}
+        drawn = {name: torch.cat([train[name], held_out[name]]) for name in train}
+        return drawn | {"seconds": stages.draw_times(data, self.seed)[drawn["user"], drawn["item"]]}
 
     def _ranker(self, chain: Cache, ratings: Interactions, log: BanditLog) -> DotScorer:
         """The second stage, trained on the log's training rows."""
@@ -263,7 +263,8 @@ def _origin(ratings: Interactions) -> bytes:
     """What the first stage follows from: rows, features, and the code of the stages."""
     tables = [table for table in (ratings.user_features, ratings.item_features) if table]
     columns = [column for table in tables for column in table.columns.values()]
-    code = b"".join(Path(module.__file__).read_bytes() for module in CODE if module.__file__)
+    files = [__file__, *(module.__file__ for module in CODE if module.__file__)]
+    code = b"".join(Path(file).read_bytes() for file in files)
     sizes = torch.tensor([ratings.n_users, ratings.n_items])
     rows = fingerprint(sizes, ratings.user, ratings.item, ratings.rating, ratings.timestamp, *columns)
     return rows + code + torch.__version__.encode()
