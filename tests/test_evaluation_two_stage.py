@@ -206,7 +206,8 @@ def example() -> tuple[Table, Target]:
 
 
 def test_an_example_by_hand():
-    got = evaluate(*reversed_in(two_stages(3, (1, 2, 3)), example()))
+    scorer, target = example()
+    got = evaluate(scorer, two_stages(3, (1, 2, 3)), target)
     # One stage: user 0 finds at place 3 (one of two), user 1 at places 1 and 3 (both).
     assert got["one_stage/value"] == 1 / 2
     assert got["one_stage/precision@3"] == pytest.approx((1 / 3 + 2 / 3) / 2)
@@ -222,12 +223,6 @@ def test_an_example_by_hand():
     assert got["two_stage/map@3"] == pytest.approx((1 / 2 + (1 / 2 + 2 / 3) / 2) / 2)
     assert got["two_stage/ndcg@3"] == pytest.approx((1 / best + (1 / log2(3) + 1 / 2) / best) / 2)
     assert got["two_stage/mrr"] == pytest.approx((1 + 1 / 2) / 2)
-
-
-def reversed_in(evaluation, case):
-    """Arguments of `evaluate`."""
-    scorer, target = case
-    return scorer, evaluation, target
 
 
 def test_users_with_nothing_to_find_count_for_the_value_alone():
@@ -307,7 +302,7 @@ POLICY = [[0.5, 0.25, 0.25, 0.0], [0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 0.5, 0.5], [0
 SEEN = [(0, 1, 1.0, 0.5), (3, 1, 0.0, 0.25), (1, 0, 1.0, 0.25), (2, 2, 0.0, 0.5)]
 HELD_OUT = [(2, 3, 1.0, 0.125), (0, 0, 0.0, 0.5), (2, 2, 0.0, 0.75), (1, 3, 1.0, 0.05), (0, 2, 1.0, 0.2)]
 RANKER = [[1.0, -1.0, 0.5, 2.0], [0.0, 3.0, -2.0, 1.0], [-1.0, 0.25, 0.75, 0.0], [1.0] * 4]
-REWARD = [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+REWARD = [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 1, 1], [1, 1, 1, 1]]
 
 
 def off_policy(max_weight=None, batch_size=100, objective="snips") -> OffPolicyEvaluation:
