@@ -113,7 +113,8 @@ STEPPED_DENSE = {"svdpp", "mlp"}
 def test_models_and_evaluations(model: str, evaluation: str, default: DictConfig) -> None:
     expected = None
     if model in RANKS_ONLY and evaluation == "rating":
-        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"
+        fitting = "full_ranking|sampled_99|two_stage"
+        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation={fitting}"
     assert message(default, model=model, evaluation=evaluation) == expected
 
 

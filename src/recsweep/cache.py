@@ -26,13 +26,17 @@ class Cache:
     Args:
         folder: of the entries; made when needed.
         origin: what the first stage follows from.
-        say: shows the user a line about each stage.
+        say: shows the user a line about an entry that cannot be read.
+
+    Attributes:
+        reused: names of the stages that were on disk already.
     """
 
     def __init__(self, folder: Path, origin: bytes, say: Callable[[str], None]) -> None:
         self.folder = folder
         self.key = hashlib.sha256(origin)
         self.say = say
+        self.reused: list[str] = []
 
     def stage(self, name: str, settings: Mapping[str, Any], build: Callable[[], Artefact]) -> Artefact:
         """The stage's tensors, from disk where they are there, else built and stored."""
@@ -42,7 +46,7 @@ class Cache:
         with FileLock(f"{path}.lock"):
             found = self._read(path)
             if found is not None:
-                self.say(f"{name}: reused from {path}")
+                self.reused.append(name)
                 return found
             made = build()
             partial = path.with_suffix(".part")

@@ -1,9 +1,9 @@
 """Logged bandit feedback: which item a known policy showed to whom, with what probability and to what reward."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from recsweep.data.schema import Interactions, Truth
 

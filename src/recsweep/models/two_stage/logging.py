@@ -130,7 +130,10 @@ class Bandit:
         chain = Cache(Path(self.cache), _origin(ratings), _say)
         labels = self._truth(chain, base) if self.labels == "truth" else self._simulated(chain, ratings)
         pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
-        return pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+        found = pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+        if chain.reused:
+            _say(f"{base.name}: {', '.join(chain.reused)} reused from {self.cache}")
+        return found
 
     def _check_sizes(self, base: Interactions) -> None:
         """`UserError` where the base is too large or too small for the settings, before anything is trained."""
