@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recsweep.commands.report import run as report
 from recsweep.errors import UserError
-from recsweep.report import console
+from recsweep.report import console, off_policy
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
+from recsweep.report.table import metrics_tables
 
 LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
 
@@ -69,6 +71,22 @@ def a_sweep(folder: Path, **said: Any) -> Path:
             value = loss + 0.01 * seed * (1 + number)
             a_run(folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said)
     return folder
+
+
+def a_policy(folder: Path, loss: str, seed: int, value: float, *left_out: str) -> Path:
+    """A run whose policy earns `value`, as the log's estimates see it: SNIPS 0.1 above, DM 0.1 below."""
+    estimates = {"ips": value, "snips": value + 0.1, "dm": value - 0.1, "dr": value, "logged": 0.3, "ess": 50.0}
+    ends = {f"{name}{end}": estimates[name] + by for name in estimates for end, by in (("_low", -0.2), ("_high", 0.2))}
+    said = {f"test/off_policy/{name}": number for name, number in {"true": value, **estimates, **ends}.items()}
+    for name in left_out:
+        said[f"test/off_policy/{name}"] = None
+    metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **said}
+    words = ("model=nominator", f"loss={loss}", f"seed={seed}")
+    return a_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
+
+
+def points(plot: str, series: int) -> int:
+    return len(re.findall(rf"<use[^>]*fill: var\(--series-{series}\)", plot))
 
 
 def printed(folder: Path, width: int = 120) -> str:
@@ -197,3 +215,70 @@ def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
     (found,) = comparisons(collect(tmp_path), None)
     assert (found.repeat, found.test["svdpp"].n, found.tests["svdpp"].n) == ("fold", 3, 3)
     assert found.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
+
+
+def test_estimates_stand_beside_the_truth(tmp_path: Path) -> None:
+    for seed in range(3):
+        a_policy(tmp_path, "ce", seed, 0.5 + 0.01 * seed)
+        a_policy(tmp_path, "ips_1", seed, 0.6 + 0.01 * seed)
+    a_policy(tmp_path, "ce", 3, 0.5, "true")
+    a_policy(tmp_path, "ce", 4, 0.1, "ips", "ips_low", "ips_high")
+    (found,) = comparisons(collect(tmp_path), None)
+    runs = off_policy.estimated(found)
+    assert runs["label"].tolist() == ["nominator loss=ips_1"] * 3 + ["nominator loss=ce"] * 5
+    assert runs["snips_high"].tolist()[:3] == pytest.approx([0.6 + 0.1 + 0.2, 0.61 + 0.1 + 0.2, 0.62 + 0.1 + 0.2])
+    plots = off_policy.truth_plots(found.title, runs.dropna(subset="true"))
+    for plot, title in zip(plots, ["IPS", "SNIPS", "direct method", "doubly robust"], strict=True):
+        assert f">{title}<" in plot and ">true value<" in plot and ">logged<" in plot
+        assert (points(plot, 0), points(plot, 1)) == (3, 3 if title == "IPS" else 4)
+    ticks = [re.findall(r">(\d\.\d+)<", plot) for plot in plots]
+    assert ticks[0] and all(axis == ticks[0] for axis in ticks)
+    report([str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert "against its true value" in page and "What the log alone tells" not in page
+
+
+def test_without_a_truth_the_estimates_stand_beside_one_another(tmp_path: Path) -> None:
+    for loss, value in {"ce": 0.5, "ips_1": 0.6}.items():
+        for seed in range(2):
+            a_policy(tmp_path, loss, seed, value, "true", "dr")
+    (found,) = comparisons(collect(tmp_path), None)
+    plot = off_policy.forest_plot(found.title, off_policy.estimated(found))
+    assert plot.index(">nominator loss=ips_1<") < plot.index(">nominator loss=ce<")
+    assert [points(plot, series) for series in range(4)] == [2, 2, 2, 0]  # one a configuration, no doubly robust
+    assert ">logged<" in plot
+    report([str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert "What the log alone tells" in page and "</span> SNIPS<" in page and "doubly robust" not in page
+
+
+@pytest.mark.parametrize("truth", [(), ("true",)], ids=["truth", "no truth"])
+def test_one_run_with_an_estimate_that_nobody_knows_is_drawn(tmp_path: Path, truth: tuple[str, ...]) -> None:
+    a_policy(tmp_path, "ce", 0, 0.5, *truth, "snips", "snips_low", "snips_high", "ips_low", "ips_high")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report([str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert "What the log alone" in page and "SNIPS" not in page
+
+
+def test_runs_without_estimates_have_no_such_plot(tmp_path: Path) -> None:
+    report([str(a_sweep(tmp_path))])
+    assert "What the log alone" not in (tmp_path / "report.html").read_text()
+
+
+def test_test_metrics_are_grouped_and_ends_of_intervals_left_out(tmp_path: Path) -> None:
+    a_policy(tmp_path, "ce", 0, 0.5)
+    (found,) = comparisons(collect(tmp_path), None)
+    tables = metrics_tables(found)
+    assert {group: table.columns[1:] for group, table in tables.items()} == {
+        "test": ("mse",),
+        "test/two_stage": ("ndcg@5",),
+        "test/off_policy": ("true", "ips", "snips", "dm", "dr", "logged", "ess"),
+    }
+    assert tables["test/off_policy"].rows[0].cells[2] == "0.6000 ± –"
+
+
+def test_a_single_test_metric_needs_no_table_of_its_own(tmp_path: Path) -> None:
+    (found,) = comparisons(collect(a_sweep(tmp_path)), None)
+    assert metrics_tables(found) == {}

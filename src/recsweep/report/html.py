@@ -10,18 +10,18 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from recsweep.report import lines, plots
+from recsweep.report import lines, off_policy, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, command
-from recsweep.report.table import Table, how_to_read, main_table, metrics_table, verdict
+from recsweep.report.table import Table, how_to_read, main_table, metrics_tables, verdict
 
 GLYPHS = "●■▲◆▼✚"
-"""`plots.MARKERS` as text, for the legends."""
+"""`svg.MARKERS` as text, for the legends."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Line plots that share a legend, and what they show."""
+    """Plots that share a legend, and what they show."""
 
     caption: str
     plots: Sequence[Markup]
@@ -39,7 +39,7 @@ class Section:
     facts: Mapping[str, str]
     table: Table
     notes: str
-    metrics: Table
+    metrics: Mapping[str, Table]
     wide: Markup
     narrow: Markup
     hidden: int
@@ -79,11 +79,15 @@ def _section(comparison: Comparison, runs: Runs) -> Section:
         facts=_facts(comparison, runs),
         table=main_table(comparison),
         notes=how_to_read(comparison),
-        metrics=metrics_table(comparison),
+        metrics=metrics_tables(comparison),
         wide=Markup(plots.comparison_plot(comparison, width=760)),
         narrow=Markup(plots.comparison_plot(comparison, width=360)),
         hidden=max(0, len(comparison.labels) - plots.SHOWN),
-        panels=[*_numeric_panels(comparison, runs), *_curve_panels(comparison, runs)],
+        panels=[
+            *_off_policy_panels(comparison),
+            *_numeric_panels(comparison, runs),
+            *_curve_panels(comparison, runs),
+        ],
     )
 
 
@@ -113,6 +117,27 @@ def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
         f"went. The first, steep epochs are cut.{' Dashed: no curve was logged, the final value.' if flat else ''}"
     )
     return [Panel(caption, drawn, _legend(names))]
+
+
+def _off_policy_panels(comparison: Comparison) -> list[Panel]:
+    runs = off_policy.estimated(comparison)
+    runs = runs[runs["label"].isin(runs["label"].unique()[: lines.LINES])]
+    known = runs.dropna(subset="true")
+    if len(known):
+        caption = (
+            "What the log alone told of each policy, against its true value: a point a run, with the estimate's 95 % "
+            "interval. On the dashed diagonal the log told the truth. Dotted: the log's own mean reward."
+        )
+        drawn = [Markup(plot) for plot in off_policy.truth_plots(comparison.title, known)]
+        return [Panel(caption, drawn, _legend(known["label"].unique()))]
+    if len(runs):
+        caption = (
+            f"What the log alone tells of each policy: estimates with their 95 % intervals, ends averaged over "
+            f"{comparison.repeat}s. Dashed: the log's own mean reward."
+        )
+        plot = Markup(off_policy.forest_plot(comparison.title, runs))
+        return [Panel(caption, [plot], _legend(off_policy.shown(runs).values()))]
+    return []
 
 
 def _legend(names: Iterable[str]) -> list[tuple[str, str]]:

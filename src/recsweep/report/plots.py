@@ -1,52 +1,31 @@
-"""The report's plots, as SVG that takes its colours and its font from the page around it."""
+"""The report's plots of a comparison: its configurations, a swept number, learning curves."""
 
-import re
 from collections.abc import Mapping, Sequence
-from io import StringIO
-from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.comparisons import Comparison
 from recsweep.report.stats import Spread
+from recsweep.report.svg import (
+    ACCENT,
+    DASHED,
+    INK,
+    MARKERS,
+    MUTED,
+    ORACLE,
+    SERIES,
+    STYLE,
+    as_svg,
+    canvas,
+    mark,
+    note,
+    shorten,
+)
 
-if TYPE_CHECKING:  # older matplotlibs do not have it
-    from matplotlib.typing import RcKeyType
-
-# Stand-ins that matplotlib writes and `_svg` turns into the page's CSS variables, dark or light.
-INK, MUTED, GRID, ACCENT, ORACLE = "#010101", "#020202", "#030303", "#040404", "#050505"
-SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
-DASHED = (0, (4, 3))
-MARKERS = ("o", "s", "^", "D", "v", "P")
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle"} | {
-    colour: f"series-{number}" for number, colour in enumerate(SERIES)
-}
-STYLE: "dict[RcKeyType, Any]" = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 12,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
 SHOWN = 24
 """Configurations in the comparison plot: the best ones, and the baseline."""
 
@@ -61,36 +40,20 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
     labels = c.top(SHOWN)
     narrow = width < 500
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(width, (42 if narrow else 28) * len(labels) + 70)
-        _mark(axes, "oracle", c.oracle, ORACLE)
-        _mark(axes, c.baseline, c.test[c.baseline].mean, MUTED)
+        figure, axes = canvas(width, (42 if narrow else 28) * len(labels) + 70)
+        mark(axes, "oracle", c.oracle, ORACLE)
+        mark(axes, c.baseline, c.test[c.baseline].mean, MUTED)
         for place, label in enumerate(labels):
             colour = ACCENT if place == 0 else MUTED if label == c.baseline else SERIES[0]
             _configuration(axes, c.test[label], c.of(label)[c.metric].to_numpy(), place, colour)
             if narrow:
-                _note(axes, _shorten(label, 48), (0, place), ("axes fraction", "data"), 10)
+                note(axes, shorten(label, 48), (0, place), ("axes fraction", "data"), 10)
         axes.set_ylim(len(labels) - 0.3, -0.9 if narrow else -0.7)
-        axes.set_yticks(range(len(labels)), ["" if narrow else _shorten(label, 44) for label in labels])
+        axes.set_yticks(range(len(labels)), ["" if narrow else shorten(label, 44) for label in labels])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(c.metric)
-        return _svg(figure, f"comparison {c.title} {width}")
-
-
-def _mark(axes: Axes, name: str, level: float, colour: str) -> None:
-    """A dashed vertical line with its name on top; none where the level is unknown."""
-    if np.isfinite(level):
-        axes.axvline(level, color=colour, linewidth=1.2, linestyle=DASHED)
-        _note(
-            axes, _shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha="center", color=colour, fontsize=11
-        )
-
-
-def _note(
-    axes: Axes, text: str, at: tuple[float, float], coordinates: tuple[str, str], above: int, **style: Any
-) -> None:
-    """Text some px above a place."""
-    axes.annotate(text, at, xycoords=coordinates, xytext=(0, above), textcoords="offset points", **style)
+        return as_svg(figure, f"comparison {c.title} {width}")
 
 
 def _configuration(axes: Axes, spread: Spread, runs: np.ndarray, place: int, colour: str) -> None:
@@ -110,7 +73,7 @@ def numeric_plot(key: str, metric: str, lines: Sequence[pd.DataFrame]) -> str:
         lines: each with columns `mean` and `half_width`, index the key's values upwards.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(370, 270)
+        figure, axes = canvas(370, 270)
         for number, line in enumerate(lines):
             _line(axes, line, number, markevery=1)
         values = np.unique(np.concatenate([line.index.to_numpy(dtype=float) for line in lines]))
@@ -124,7 +87,7 @@ def numeric_plot(key: str, metric: str, lines: Sequence[pd.DataFrame]) -> str:
         axes.minorticks_off()
         axes.set_xlabel(key)
         axes.set_title(metric, loc="left", fontsize=12, color=INK)
-        return _svg(figure, f"numeric {key} {metric}")
+        return as_svg(figure, f"numeric {key} {metric}")
 
 
 def curve_plot(tag: str, names: Sequence[str], curves: Mapping[str, pd.DataFrame], levels: Mapping[str, float]) -> str:
@@ -136,7 +99,7 @@ def curve_plot(tag: str, names: Sequence[str], curves: Mapping[str, pd.DataFrame
         levels: by name, a number to draw as a dashed line for a configuration without a curve.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(370, 270)
+        figure, axes = canvas(370, 270)
         for number, name in enumerate(names):
             if name in curves:
                 _line(axes, curves[name], number, markevery=[-1])
@@ -150,7 +113,7 @@ def curve_plot(tag: str, names: Sequence[str], curves: Mapping[str, pd.DataFrame
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_title(tag, loc="left", fontsize=12, color=INK)
-        return _svg(figure, f"curve {tag}")
+        return as_svg(figure, f"curve {tag}")
 
 
 def _line(axes: Axes, line: pd.DataFrame, number: int, markevery: int | list[int]) -> None:
@@ -159,27 +122,3 @@ def _line(axes: Axes, line: pd.DataFrame, number: int, markevery: int | list[int
     low, high = line["mean"] - line["half_width"], line["mean"] + line["half_width"]
     axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
     axes.plot(x, line["mean"], color=colour, marker=MARKERS[number], markevery=markevery, markersize=6, linewidth=1.8)
-
-
-def _figure(width: int, height: int) -> tuple[Figure, Axes]:
-    """A figure of so many px, where matplotlib's point is the page's px."""
-    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    return figure, axes
-
-
-def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element; ids are salted by `name`, so that several can stand on one page."""
-    out = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    return re.sub("|".join(VARIABLES), lambda match: f"var(--{VARIABLES[match[0]]})", text)

@@ -1,6 +1,6 @@
 """A comparison in words and digits, the same for the console and the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,13 +54,24 @@ def main_table(comparison: Comparison) -> Table:
     return Table(("configuration", *columns), tuple(rows))
 
 
-def metrics_table(comparison: Comparison) -> Table:
-    """Every test metric of every configuration; no rows where the main table shows the only one."""
+def metrics_tables(comparison: Comparison) -> dict[str, Table]:
+    """Every test metric of every configuration, in tables of metrics that share the name before the last slash.
+
+    None where the main table shows the only one. The ends of intervals, `_low` and `_high`, are no metrics.
+    """
     table = comparison.table
     names = [str(name) for name in table if str(name).startswith("test/") and table[name].notna().any()]
     if len(names) < 2:
-        return Table((), ())
-    columns = [stats.summarise(table, name) for name in names]
+        return {}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if not name.endswith(("_low", "_high")):
+            groups.setdefault(name.rpartition("/")[0], []).append(name)
+    return {group: _metrics_table(comparison, members) for group, members in groups.items()}
+
+
+def _metrics_table(comparison: Comparison, names: Sequence[str]) -> Table:
+    columns = [stats.summarise(comparison.table, name) for name in names]
     digits = [_digits(column) for column in columns]
     rows = [
         Row(
@@ -70,7 +81,7 @@ def metrics_table(comparison: Comparison) -> Table:
         )
         for label in comparison.labels
     ]
-    return Table(("configuration", *names), tuple(rows))
+    return Table(("configuration", *(name.rpartition("/")[2] for name in names)), tuple(rows))
 
 
 def verdict(comparison: Comparison) -> str:

@@ -1,0 +1,81 @@
+"""Figures in the page's own colours and font: an SVG takes them from the page around it, dark or light."""
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # older matplotlibs do not have it
+    from matplotlib.typing import RcKeyType
+
+# Stand-ins that matplotlib writes and `as_svg` turns into the page's CSS variables, dark or light.
+INK, MUTED, GRID, ACCENT, ORACLE, PAGE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
+DASHED = (0, (4, 3))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
+    colour: f"series-{number}" for number, colour in enumerate(SERIES)
+}
+STYLE: "dict[RcKeyType, Any]" = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+def canvas(width: int, height: int) -> tuple[Figure, Axes]:
+    """A figure of so many px, where matplotlib's point is the page's px."""
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element; ids are salted by `name`, so that several can stand on one page."""
+    out = StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    return re.sub("|".join(VARIABLES), lambda match: f"var(--{VARIABLES[match[0]]})", text)
+
+
+def mark(axes: Axes, name: str, level: float, colour: str) -> None:
+    """A dashed vertical line with its name on top; none where the level is unknown."""
+    if np.isfinite(level):
+        axes.axvline(level, color=colour, linewidth=1.2, linestyle=DASHED)
+        note(axes, shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha="center", color=colour, fontsize=11)
+
+
+def note(
+    axes: Axes, text: str, at: tuple[float, float], coordinates: tuple[str, str], above: int, **style: Any
+) -> None:
+    """Text some px above a place."""
+    axes.annotate(text, at, xycoords=coordinates, xytext=(0, above), textcoords="offset points", **style)
