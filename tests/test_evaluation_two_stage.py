@@ -26,6 +26,12 @@ Row = tuple[int, int, float, float]
 """User, item, reward, propensity."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_denormals() -> None:
+    """As in training."""
+    torch.set_flush_denormal(True)
+
+
 class Table:
     """Looks its scores [n_users, n_items] up."""
 
@@ -185,7 +191,7 @@ def test_both_stages_equal_the_twin_under_ties(case, slate_size, batch_size):
 
 
 @settings(max_examples=50, deadline=None)
-@given(case=cases(st.floats(-4, 4, width=32)), batch_size=st.integers(1, 4))
+@given(case=cases(st.integers(-99, 99).map(lambda eighths: eighths / 8)), batch_size=st.integers(1, 4))
 def test_batches_do_not_matter(case, batch_size):
     scores, target = case
     whole = evaluate(Table(scores), two_stages(3), target)

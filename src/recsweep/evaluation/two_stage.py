@@ -135,4 +135,5 @@ def _best(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
     Scores are float32 at heart, held as float64: then none lies between another and the next lower number.
     """
     lowered = torch.nextafter(scores, scores.new_tensor(-torch.inf))
+    lowered = torch.where(scores == 0, -1e-50, lowered)  # the number below 0 is denormal: flushed, it would be 0
     return torch.where(relevant, lowered, scores).topk(k).indices
