@@ -545,31 +545,33 @@ def test_ratings_models_learn_rewards(workplace: Path) -> None:
 
 CHECKERBOARD = [
     "model=nominator",
-    "model.embedding_dim=4",
+    "model.embedding_dim=8",
     "optimizer.lr=0.1",
-    "trainer.batch_size=64",
-    "trainer.max_epochs=8",
+    "trainer.batch_size=32",
+    "trainer.max_epochs=20",
     "data/base=table",
     "data.threshold=0.5",
     "data.simulator.split=random",
-    "data.simulator.epochs=5",
+    "data.simulator.epochs=10",
     "data.logging_policy.n_pairs=400",
     "data.logging_policy.epochs=2",
+    "data.items_per_user=10",
     "data.val_users=50",
     "evaluation.slate_size=20",
     "evaluation.ks=[5]",
-    "evaluation.objective=two_stage/precision@5",
+    "evaluation.objective=one_stage/precision@5",
     *QUIET,
 ]
+SLATES = ["loss.slate_size=5", "loss.n_slates=20"]  # slates of 30 of the 40 items would say little
 
 
 @pytest.fixture(scope="module")
 def checkerboard(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Half of the ratings of 200 users and 40 items: 5 where both are odd or both even, else 1."""
+    """Ratings of 200 users and 40 items: 5 where both are odd or both even, else 1."""
     path = tmp_path_factory.mktemp("checkerboard") / "ratings.csv"
     table = pd.MultiIndex.from_product([range(200), range(40)], names=["user", "item"]).to_frame(index=False)
     alike = (table.user + table.item) % 2 == 0
-    table.assign(rating=alike.map({True: 5, False: 1})).sample(frac=0.5, random_state=0).to_csv(path, index=False)
+    table.assign(rating=alike.map({True: 5, False: 1})).sample(frac=1, random_state=0).to_csv(path, index=False)
     return [*CHECKERBOARD, f"data.base.path={path}"]
 
 
@@ -580,14 +582,17 @@ def test_every_loss_has_a_row() -> None:
 
 @pytest.fixture(params=LOSSES)
 def of_loss(request: pytest.FixtureRequest, checkerboard: list[str]) -> list[str]:
-    return [*checkerboard, f"loss={request.param}"]
+    return [*checkerboard, f"loss={request.param}", *(SLATES if request.param == "ips_2" else [])]
 
 
 def test_a_nominator_learns_the_checkerboard(of_loss: list[str], tmp_path: Path) -> None:
-    """Half of the items are relevant, before those that the log shows are left out; stages are built on the way."""
+    """Half of the items are relevant, before those that the log shows are left out; stages are built on the way.
+
+    One that learns of other users' items ends at 0.49 or below.
+    """
     folder = trained(tmp_path, *of_loss)
     metrics, oracle = saved(folder)["metrics"], saved(folder)["oracle"]
-    assert metrics["test/one_stage/precision@5"] > 0.65
+    assert metrics["test/one_stage/precision@5"] > 0.6
     assert metrics["test/two_stage/precision@5"] > 0.8
     assert metrics["test/two_stage/precision@5"] < oracle["test/two_stage/precision@5"] <= 1
 
@@ -595,6 +600,12 @@ def test_a_nominator_learns_the_checkerboard(of_loss: list[str], tmp_path: Path)
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"paths.cache_dir={tmp_path_factory.mktemp('shared')}"
+
+
+def test_the_simulator_knows_the_checkerboard(checkerboard: list[str], shared: str) -> None:
+    log = build.source(composed([*checkerboard, shared])).read()
+    alike = (torch.arange(200)[:, None] + torch.arange(40)) % 2 == 0
+    assert (log.relevant == alike).float().mean() > 0.95
 
 
 def test_a_nominator_goes_on(of_loss: list[str], shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
