@@ -1,5 +1,6 @@
 """`recsweep train`: one run, or with -m a sweep of them."""
 
+import gc
 import json
 import logging
 import time
@@ -34,6 +35,7 @@ def run(words: list[str]) -> None:
 
 def _sweep(words: list[str]) -> None:
     words, folder = compose.spelled_out(words)
+    gc.freeze()  # what is imported stays; looking for garbage after each job is then a matter of milliseconds
     compose.launch(words, train)
     report.run([str(folder)])
     states = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
@@ -68,6 +70,7 @@ def train(cfg: DictConfig) -> float:
         Console(stderr=True, soft_wrap=True).print(f"{folder}: failed: {error}", markup=False, highlight=False)
         return float("nan")
     runs.write_json(folder / "metrics.json", outcome)
+    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
     _say(cfg, folder, outcome)
     return outcome["objective"]["value"]
 
