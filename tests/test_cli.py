@@ -272,7 +272,7 @@ def test_data_list_says_what_is_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.status == 0
     state = {row[0]: row[1] for row in cells(found.out) if row[0]}
     assert set(state) == {path.stem for path in (conf_dir() / "data").glob("*.yaml")}
-    assert {name for name, on_disk in state.items() if on_disk == "yes"} == {"synthetic", "ml_latest_small"}
+    assert {name for name, on_disk in state.items() if on_disk == "yes"} == {"bandit", "synthetic", "ml_latest_small"}
     assert state["ml_1m"] == "no"
 
 
@@ -296,7 +296,7 @@ def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
 def test_help_lists_the_choices(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", "--help")
     assert found.status == 0
-    assert "model: biased_mf, means, mlp, popularity" in found.out
+    assert "model: biased_mf, logged_policy, logging_policy, means, mlp, nominator, popularity" in found.out
     assert list(tmp_path.iterdir()) == []
 
 
