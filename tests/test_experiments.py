@@ -9,6 +9,10 @@ from shell import SYNTHETIC, recsweep, saved, trained
 
 from recsweep.config import composed, conf_dir
 
+SMALL = [word.replace("data.", "data.base.") for word in SYNTHETIC] + [
+    "data.logging_policy.n_pairs=200",
+    "data.val_users=20",
+]
 SHORT = ["trainer.max_epochs=2", "trainer.limit_batches=1", "logger=none"]
 REAL = sorted(path.stem for path in (conf_dir() / "experiment").glob("rating_ml_*.yaml"))
 
@@ -29,8 +33,43 @@ def test_an_experiment_brings_its_own_sweep_and_the_command_line_wins(tmp_path: 
     assert {saved(job)["status"] for job in jobs} == {"completed"}
 
 
+def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
+    """The file sweeps three losses over three seeds; the stages are built by the first job."""
+    words = ["experiment=two_stage_synthetic", "seed=4", *SMALL, *SHORT, "hydra.sweep.dir=sweep"]
+    found = recsweep(tmp_path, "train", "-m", *words)
+    assert found.status == 0
+    assert found.err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 2
+    jobs = [saved(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    assert [job["status"] for job in jobs] == ["completed"] * 3
+    assert [job["oracle"]["test/two_stage/ndcg@10"] for job in jobs] == pytest.approx([1, 1, 1])
+    assert "What the log alone told of each policy" in (tmp_path / "sweep" / "report.html").read_text()
+
+
 def test_the_search_finds_the_experiments() -> None:
     assert len(REAL) >= 3
+
+
+@pytest.mark.real
+@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
+@pytest.mark.parametrize("name", ["two_stage_ml_100k", "two_stage_ml_1m"])
+def test_a_bandit_log_of_real_data(name: str, tmp_path: Path) -> None:
+    folder = Path(composed([f"experiment={name}"]).data.base.folder)
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    quick = ["data.simulator.hidden=[4]", "data.simulator.epochs=1", "data.logging_policy.epochs=1"]
+    assert saved(trained(tmp_path, f"experiment={name}", *quick, *SHORT))["status"] == "completed"
+
+
+@pytest.mark.real
+@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
+@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "experiment").glob("open_bandit*.yaml")))
+def test_a_log_of_open_bandit(name: str, tmp_path: Path) -> None:
+    path = Path(composed([f"experiment={name}"]).data.path)
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    found = saved(trained(tmp_path, f"experiment={name}", *SHORT))
+    assert found["status"] == "completed"
+    assert found["metrics"]["test/off_policy/logged"] == pytest.approx(0.0046, abs=0.002)  # 46 clicks of 10,000
 
 
 @pytest.mark.real

@@ -637,7 +637,7 @@ def test_what_a_loss_is_told(of_loss: list[str], shared: str, tmp_path: Path) ->
     given = {name: value for name, value in cfg.loss.items() if isinstance(value, float)}
     buffers = {name: value.item() for name, value in model.named_buffers() if name.startswith("loss_")}
     assert buffers == pytest.approx({f"loss_{name}": value for name, value in given.items()})
-    assert model.settings == {name: value for name, value in cfg.loss.items() if type(value) is int}
+    assert model.counts == {name: value for name, value in cfg.loss.items() if type(value) is int}
     assert not any(name.startswith("loss_") for name in model.state_dict())
     assert not any("loss_" in name for name in weights(tmp_path / "best.ckpt"))
     train = build.data(cfg).train

@@ -13,6 +13,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from recsweep.errors import UserError
+
 Artefact = dict[str, Tensor]
 DIGEST = hashlib.sha256().digest_size
 
@@ -42,7 +44,10 @@ class Cache:
         """The stage's tensors, from disk where they are there, else built and stored."""
         self.key.update(json.dumps([name, settings], sort_keys=True).encode())
         path = self.folder / f"{name}-{self.key.hexdigest()[:16]}.pt"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"paths.cache_dir={self.folder}: {error.strerror}; name a folder to write to") from None
         with FileLock(f"{path}.lock"):
             found = self._read(path)
             if found is not None:
@@ -52,17 +57,14 @@ class Cache:
             partial = path.with_suffix(".part")
             partial.write_bytes(_packed(made))
             os.replace(partial, path)
-        return made
+            return _unpacked(path.read_bytes())  # as a later run will find it
 
     def _read(self, path: Path) -> Artefact | None:
         """The entry; None where there is none, or none that can be read, which is then moved aside."""
         if not path.is_file():
             return None
-        content = path.read_bytes()
         try:
-            if _digest(content[:-DIGEST]) != content[-DIGEST:]:  # before anything in it is parsed
-                raise pickle.UnpicklingError("not what was written")
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return _unpacked(path.read_bytes())
         except pickle.UnpicklingError as error:
             aside = path.with_suffix(".corrupt")
             os.replace(path, aside)
@@ -85,6 +87,12 @@ def _packed(made: Artefact) -> bytes:
     content = io.BytesIO()
     torch.save(made, content)
     return content.getvalue() + _digest(content.getvalue())
+
+
+def _unpacked(content: bytes) -> Artefact:
+    if _digest(content[:-DIGEST]) != content[-DIGEST:]:  # before anything in it is parsed
+        raise pickle.UnpicklingError("not what was written")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _digest(content: bytes) -> bytes:

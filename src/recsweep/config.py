@@ -232,6 +232,8 @@ def _check_combination(cfg: DictConfig) -> None:
     rows = getattr(model, "rows", None)
     if rows and cfg.data.get("rows", rows) != rows:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
+    if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
+        raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
     if losses and get_object(cfg.loss._target_).__module__ != losses.__name__:
         fitting = _choices("loss", lambda target: target.__module__ == losses.__name__)
         raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")

@@ -7,7 +7,7 @@ import math
 from copy import deepcopy
 from functools import partial
 from inspect import signature
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, get_type_hints
 
 import torch
 from pydantic import Field
@@ -184,11 +184,12 @@ class Nominator(RecModule):
         self.net = NominatorNet(log, embedding_dim, feature_dim, dropout, generator(training.seed))
         loss = training.loss
         settings = loss.keywords if isinstance(loss, partial) else {}
-        self.settings = {name: value for name, value in settings.items() if not isinstance(value, float)}
-        self.numbers = [name for name in settings if name not in self.settings]
-        for name in self.numbers:
-            self.register_buffer(f"loss_{name}", torch.tensor(settings[name]), persistent=False)
         self.loss = loss.func if isinstance(loss, partial) else loss
+        hints = get_type_hints(self.loss)
+        self.counts = {name: value for name, value in settings.items() if hints[name] is int}
+        self.numbers = [name for name in settings if name not in self.counts]
+        for name in self.numbers:
+            self.register_buffer(f"loss_{name}", torch.tensor(float(settings[name])), persistent=False)
         self.wanted = set(signature(self.loss).parameters)
         if "ranker_logits" in self.wanted:
             if log.ranker is None:
@@ -219,7 +220,7 @@ class Nominator(RecModule):
         if "predicted_reward" in self.wanted:
             given["predicted_reward"] = self.reward_model(batch.user)
         numbers = {name: getattr(self, f"loss_{name}") for name in self.numbers}
-        return self.loss(**{name: given[name] for name in given.keys() & self.wanted}, **numbers, **self.settings)
+        return self.loss(**{name: given[name] for name in given.keys() & self.wanted}, **numbers, **self.counts)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.net(user, item)
