@@ -14,6 +14,9 @@ STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "oth
 GAP = 2
 """Characters between columns."""
 
+MAX_HEADER = 18
+"""Characters of a column's name in one line."""
+
 DISPENSABLE = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds": 24}
 """What is left out where a configuration would have fewer characters than its label needs, or than these."""
 
@@ -25,7 +28,7 @@ def show(console: Console, comparison: Comparison) -> None:
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     grid.add_column(table.columns[0], overflow="fold")
     for number in shown:
-        grid.add_column(Text(table.columns[number]), justify="right", no_wrap=True)
+        grid.add_column(Text(_header(table.columns[number])), justify="right", no_wrap=True)
     for row in table.rows:
         cells = [row.label, *(row.cells[number - 1] for number in shown)]
         grid.add_row(*map(Text, cells), style=STYLES[row.role])
@@ -44,10 +47,19 @@ def show_broken(console: Console, runs: Runs) -> None:
         console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"))
 
 
+def _header(name: str) -> str:
+    """A long name of a metric in two lines."""
+    return name if len(name) <= MAX_HEADER else "/\n".join(name.rsplit("/", 1))
+
+
+def _width(cell: str) -> int:
+    return max(map(len, cell.split("\n")))
+
+
 def _fitting(table: Table, width: int) -> list[int]:
     """The columns beside the configuration that leave room for it; a label longer than the room is folded."""
-    lines = [table.columns, *((row.label, *row.cells) for row in table.rows)]
-    label, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    rows = [("", *map(_header, table.columns[1:])), *((row.label, *row.cells) for row in table.rows)]
+    label, *others = (max(map(_width, column)) for column in zip(*rows, strict=True))
     needed = dict(zip(table.columns[1:], others, strict=True))
     for name, room in DISPENSABLE.items():
         if name in needed and min(label, room) + sum(needed.values()) + GAP * len(needed) > width:
