@@ -42,6 +42,8 @@ def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
     jobs = [saved(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
     assert [job["status"] for job in jobs] == ["completed"] * 3
     assert [job["oracle"]["test/two_stage/ndcg@10"] for job in jobs] == pytest.approx([1, 1, 1])
+    assert all(0.9 < job["oracle"]["test/off_policy/true"] <= 1 for job in jobs)
+    assert not any("ips" in name for job in jobs for name in job["oracle"])
     assert "What the log alone told of each policy" in (tmp_path / "sweep" / "report.html").read_text()
 
 

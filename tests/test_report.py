@@ -282,3 +282,15 @@ def test_test_metrics_are_grouped_and_ends_of_intervals_left_out(tmp_path: Path)
 def test_a_single_test_metric_needs_no_table_of_its_own(tmp_path: Path) -> None:
     (found,) = comparisons(collect(a_sweep(tmp_path)), None)
     assert metrics_tables(found) == {}
+
+
+def test_metrics_that_the_truth_knows_have_a_ceiling(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.75, 0.25)):
+        a_run(tmp_path / str(seed), f"seed={seed}", oracle={"test/rmse": value}, value=0.9)
+        saved = json.loads((tmp_path / str(seed) / "metrics.json").read_text())
+        saved["metrics"]["test/rmse"] = 0.95
+        (tmp_path / str(seed) / "metrics.json").write_text(json.dumps(saved))
+    (found,) = comparisons(collect(tmp_path), None)
+    ceiling, row = metrics_tables(found)["test"].rows
+    assert (ceiling.role, row.role) == ("oracle", "baseline")
+    assert dict(zip(("mse", "rmse"), ceiling.cells, strict=True)) == {"mse": "–", "rmse": "0.5000"}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recsweep import build
 from recsweep.callbacks import ResumePoint
 from recsweep.config import composed, conf_dir
-from recsweep.data.logged import BanditLog
+from recsweep.data.logged import BanditLog, Relevance
 from recsweep.data.schema import Features, IdMap, Interactions, Split
 from recsweep.data.truth import SyntheticTruth
 from recsweep.errors import UserError
@@ -679,3 +679,9 @@ def test_scores_without_a_time_are_those_at_the_mean_time(bandit: Bandit, log: B
     torch.testing.assert_close(model.score(user, item).view(60, 100), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(model.score_all(torch.arange(60)), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(model.score_at(user, item, mean[user]).view(60, 100), expected, rtol=0, atol=1e-5)
+
+
+def test_the_truth_as_a_policy_shows_what_is_relevant() -> None:
+    truth = Relevance(torch.tensor([[True, False, True], [False, False, False], [False, True, False]]))
+    expected = torch.tensor([[1 / 2, 0, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [0, 1, 0]])
+    torch.testing.assert_close(truth.log_policy(torch.arange(3)).exp(), expected)

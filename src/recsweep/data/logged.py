@@ -42,6 +42,12 @@ class Relevance:
         """Scores [B, n_items] of users [B]."""
         return self.known[user].float()
 
+    def log_policy(self, user: Tensor) -> Tensor:
+        """Log-probabilities [B, n_items]: any of what is relevant, or any item where nothing is."""
+        known = self.score_all(user)
+        chosen = known + (known.sum(1, keepdim=True) == 0)
+        return (chosen / chosen.sum(1, keepdim=True)).log()
+
 
 @dataclass(frozen=True, kw_only=True)
 class BanditLog(Interactions):

@@ -36,7 +36,7 @@ class Comparison:
         baseline: the label that the others are tested against.
         val, test: both metrics by label.
         tests: of the other labels against the baseline, on `metric`.
-        oracle: the best reachable value of `metric`; NaN where unknown.
+        ceiling: the oracle's value of `metric`; NaN where unknown.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Comparison:
     val: dict[str, stats.Spread]
     test: dict[str, stats.Spread]
     tests: dict[str, stats.Paired]
-    oracle: float
+    ceiling: float
 
     def of(self, label: str) -> pd.DataFrame:
         """The table's rows of one configuration."""
@@ -129,7 +129,7 @@ def _compare(goal: str, table: pd.DataFrame, started: dict[str, int], baseline: 
         val=val,
         test=test,
         tests=stats.against(table, metric, chosen),
-        oracle=float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan,
+        ceiling=oracle(table, metric),
     )
 
 
@@ -144,3 +144,8 @@ def _baseline(table: pd.DataFrame, wanted: str | None) -> str:
         if len(labels):
             return str(labels.iloc[0])
     return str(table["label"].iloc[0])
+
+
+def oracle(table: pd.DataFrame, metric: str) -> float:
+    """What the truth itself reaches; NaN where nobody knows it."""
+    return float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan

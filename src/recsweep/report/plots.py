@@ -41,7 +41,7 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
     narrow = width < 500
     with mpl.rc_context(STYLE):
         figure, axes = canvas(width, (42 if narrow else 28) * len(labels) + 70)
-        mark(axes, "oracle", c.oracle, ORACLE)
+        mark(axes, "oracle", c.ceiling, ORACLE)
         mark(axes, c.baseline, c.test[c.baseline].mean, MUTED)
         for place, label in enumerate(labels):
             colour = ACCENT if place == 0 else MUTED if label == c.baseline else SERIES[0]

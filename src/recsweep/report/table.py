@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from recsweep.report import stats
-from recsweep.report.comparisons import Comparison
+from recsweep.report.comparisons import Comparison, oracle
 
 DASH = "–"
+ORACLE = "oracle (ceiling)"
 SIGNIFICANT = 0.05
 FOOTNOTE = "† selected on test: its number is optimistic, and not comparable with the others."
 
@@ -36,8 +37,8 @@ def main_table(comparison: Comparison) -> Table:
     columns = (f"{c.repeat}s", c.selection, c.metric, "difference", "p", "d", "parameters", "time")
     val, test = _digits(c.val), _digits(c.test)
     rows = []
-    if np.isfinite(c.oracle):
-        rows.append(Row("oracle (ceiling)", (DASH, DASH, _number(c.oracle, test), *(DASH,) * 5), "oracle"))
+    if np.isfinite(c.ceiling):
+        rows.append(Row(ORACLE, (DASH, DASH, _number(c.ceiling, test), *(DASH,) * 5), "oracle"))
     for label in c.labels:
         runs = c.of(label)
         cells = (
@@ -81,6 +82,9 @@ def _metrics_table(comparison: Comparison, names: Sequence[str]) -> Table:
         )
         for label in comparison.labels
     ]
+    ceilings = [oracle(comparison.table, name) for name in names]
+    if np.isfinite(ceilings).any():
+        rows.insert(0, Row(ORACLE, tuple(map(_number, ceilings, digits)), "oracle"))
     return Table(("configuration", *(name.rpartition("/")[2] for name in names)), tuple(rows))
 
 
