@@ -15,8 +15,10 @@ N = 40
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
+def floats_as_in_training() -> None:
+    """One thread, subnormal numbers flushed."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 @pytest.fixture(scope="session")

@@ -93,9 +93,9 @@ def test_columns_may_have_the_names_that_interactions_use(tmp_path: Path) -> Non
     st.lists(
         st.tuples(
             st.sampled_from(["a", "b b", 'c"', "d,d"]),
-            st.floats(np.float32(1e-38).item(), 1.0, width=32, exclude_min=True),
-            st.floats(0, 1e6, width=32),
-            st.floats(-1e6, 1e6, width=32),
+            st.floats(np.finfo(np.float32).tiny.item(), 1.0, width=32, allow_subnormal=False, exclude_min=True),
+            st.floats(0, 1e6, width=32, allow_subnormal=False),
+            st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
         ),
         min_size=1,
     ).filter(lambda rows: any(reward > 0 for _, _, reward, _ in rows)),

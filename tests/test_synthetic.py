@@ -14,12 +14,12 @@ from recsweep.data.synthetic import Synthetic
 from recsweep.data.truth import SyntheticTruth, expected_rating
 from recsweep.errors import UserError
 
-CONF = Path(__file__).parents[1] / "conf" / "data" / "synthetic.yaml"
+CONF = Path(__file__).parents[1] / "conf" / "data" / "base" / "synthetic.yaml"
 
 
 @pytest.fixture(scope="module")
 def source() -> Synthetic:
-    values = yaml.safe_load(CONF.read_text())["data"]
+    values = yaml.safe_load(CONF.read_text())
     return Synthetic(**{name: value for name, value in values.items() if name != "_target_"})
 
 

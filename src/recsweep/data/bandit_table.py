@@ -93,9 +93,9 @@ class BanditTable:
 
 
 def _propensities(sheet: Sheet, column: str) -> Tensor:
-    """A column as float32 [N] in (0, 1]; what single precision rounds to 0 could not be divided by."""
+    """A column as float32 [N] in (0, 1]; what single precision takes for 0, if flushed, could not be divided by."""
     values = sheet.frame[column].to_numpy(dtype=np.float32)
-    wrong = ~((values > 0) & (values <= 1))
+    wrong = ~((values >= np.finfo(np.float32).tiny) & (values <= 1))
     if wrong.any():
         raise sheet.wrong(int(wrong.argmax()), column, "above 0 and at most 1, in single precision")
     return torch.from_numpy(values)
