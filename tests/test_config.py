@@ -35,7 +35,7 @@ NEEDS = {
     "evaluation=off_policy": ["model=nominator"],
     "evaluation=two_stage": ["model=nominator"],
     "loss=bce": ["model=simulator"],
-    "model=logged_policy": ["data.path=log.csv"],
+    "model=logged_policy": ["data.path=log.csv", "model.source=null"],
     **{f"loss={name}": ["model=nominator"] for name in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k")},
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],

@@ -40,7 +40,7 @@ BANDIT = (
     "data.logging_policy.n_pairs=400",
     "data.val_users=10",
 )
-LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]")
+LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]", "model.source=null")
 SHORT = ["trainer.max_epochs=3"]
 SLATE = [*SHORT, "evaluation.slate_size=20"]
 

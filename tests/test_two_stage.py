@@ -498,6 +498,14 @@ WRONG = {
     "model=nominator evaluation.ks=[10,31]": "evaluation.ks=[10, 31]: k=31 exceeds evaluation.slate_size=30",
     "model=nominator evaluation.objective=two_stage/precision@3": "evaluation.objective=two_stage/precision@3 is not "
     "computed: choose from one_stage/hit_rate@1,",
+    "model=nominator data.positive_above=5": "data.positive_above=5 makes all ratings of synthetic alike: they",
+    "model=nominator data.simulator=null": "data.simulator=None: it should hold keys of its own",
+    "model=nominator loss=top_k loss.k=101": "loss.k=101 exceeds the 100 items",
+    "model=nominator loss=ips_2 loss.slate_size=101": "loss.slate_size=101 exceeds the 100 items",
+    "model=nominator loss=ips_2 loss.n_slates=9999": "loss.n_slates=9999: it should be less than or equal to 4096",
+    "model=nominator loss=ips_1 loss.min_weight=20": "loss.min_weight=20 exceeds loss.max_weight=10.0",
+    "model=popularity data=bandit": "what synthetic_log showed is not what users like: use evaluation=two_stage or ",
+    "model=nominator evaluation=off_policy evaluation.max_weight=1e-300": "val/off_policy/snips is NaN, nothing to ",
     "model=nominator data.labels=guess": "data.labels=guess: it should be 'simulator' or 'truth'",
     "model=nominator data.simulator.epochs=0": "data.simulator.epochs=0: it should be greater than or equal to 1",
     "model=nominator data.simulator.more=0": "data.simulator.more: no such key; there are hidden, epochs, split",
@@ -681,7 +689,8 @@ def test_scores_without_a_time_are_those_at_the_mean_time(bandit: Bandit, log: B
     torch.testing.assert_close(model.score_at(user, item, mean[user]).view(60, 100), expected, rtol=0, atol=1e-5)
 
 
-def test_the_truth_as_a_policy_shows_what_is_relevant() -> None:
-    truth = Relevance(torch.tensor([[True, False, True], [False, False, False], [False, True, False]]))
+def test_the_truth_as_a_policy_shows_what_is_rewarded() -> None:
+    rewarded = torch.tensor([[True, False, True], [False, False, False], [False, True, False]])
+    truth = Relevance(~rewarded, rewarded)
     expected = torch.tensor([[1 / 2, 0, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [0, 1, 0]])
     torch.testing.assert_close(truth.log_policy(torch.arange(3)).exp(), expected)

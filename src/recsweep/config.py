@@ -205,13 +205,16 @@ def _bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         first = error.errors()[0]
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{key}: no such key; there are {', '.join(_beside(node, first['loc']))}") from None
+            raise UserError(
+                f"{key}: no such key; there are {', '.join(_beside(node, first['loc'])) or 'none'}"
+            ) from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
         if first["type"] == "dict_type":
-            raise UserError(
-                f"{key}={first['input']}: choose a group by {key.replace('.', '/')}={first['input']}"
-            ) from None
+            group = key.replace(".", "/")
+            is_group = (conf_dir() / group).is_dir()
+            hint = f"choose a group by {group}={first['input']}" if is_group else "it should hold keys of its own"
+            raise UserError(f"{key}={first['input']}: {hint}") from None
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
 
 

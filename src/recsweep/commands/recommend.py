@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recsweep import build, runs
 from recsweep.commands import compose
+from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Scorer
@@ -27,7 +28,8 @@ def run(words: list[str]) -> None:
         data = build.data(cfg)
         user = data.data.user_ids.encode(distinct)
         model = runs.final_model(cfg, data, folder)
-        items, scores = top_k(model, data.data, user.to(build.device(cfg)), int(k))
+        known = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
+        items, scores = top_k(model, known, user.to(build.device(cfg)), int(k))
         _show(data.data, distinct, items, scores)
 
     compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)

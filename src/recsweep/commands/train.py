@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,6 +95,8 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"
+    if math.isnan(metrics[selected]):
+        raise UserError(f"{selected} is NaN, nothing to select by: choose another evaluation.objective, or log more")
     return {
         "status": "completed",
         "objective": {"name": selected, "value": metrics[selected], "mode": build.evaluation(cfg).mode},

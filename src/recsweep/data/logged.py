@@ -30,22 +30,27 @@ class DotScorer(nn.Module):
 
 @dataclass(frozen=True)
 class Relevance:
-    """The truth as a scorer: 1 for what is relevant, 0 for the rest. `known` is [n_users, n_items] bool."""
+    """The truth as a scorer, 1 for what is relevant and 0 for the rest, and as a policy.
 
-    known: Tensor
+    Args:
+        relevant, reward: [n_users, n_items] bool, as in `BanditLog`.
+    """
+
+    relevant: Tensor
+    reward: Tensor
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores [B] of pairs."""
-        return self.known[user, item].float()
+        return self.relevant[user, item].float()
 
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of users [B]."""
-        return self.known[user].float()
+        return self.relevant[user].float()
 
     def log_policy(self, user: Tensor) -> Tensor:
-        """Log-probabilities [B, n_items]: any of what is relevant, or any item where nothing is."""
-        known = self.score_all(user)
-        chosen = known + (known.sum(1, keepdim=True) == 0)
+        """Log-probabilities [B, n_items]: any of what is rewarded, or any item where nothing is."""
+        rewarded = self.reward[user].float()
+        chosen = rewarded + (rewarded.sum(1, keepdim=True) == 0)
         return (chosen / chosen.sum(1, keepdim=True)).log()
 
 

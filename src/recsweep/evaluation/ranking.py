@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
+from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
 from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import ranking
@@ -63,6 +64,10 @@ class RankingEvaluation(Metric):
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """What `update` takes after the scorer; the same on every call, so a list of it serves every epoch."""
+        if isinstance(target.data, BanditLog):
+            raise UserError(
+                f"what {target.data.name} showed is not what users like: use evaluation=two_stage or off_policy"
+            )
         check_not_empty(target)
         n_items = target.data.n_items
         n_candidates = n_items if self.n_negatives is None else 1 + self.n_negatives

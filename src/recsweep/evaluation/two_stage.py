@@ -22,8 +22,9 @@ class TwoStageEvaluation(Metric):
     """Judges a nominator by its own order (`one_stage/`) and by the ranker's order of its best (`two_stage/`).
 
     One list a user: the catalogue without the items that the log shows the user liked. Relevant is what the simulator
-    says, those items left out. Metrics are means over the users who have something relevant; `value`, the share of
-    users whose first item earns a reward, is a mean over all users. Ties count against the model. Beyond the slate
+    says, those items left out (the paper's code keeps them in recall's denominator, and cuts a list at the number of
+    relevant items for NDCG). Metrics are means over the users who have something relevant; `value`, the share of users
+    whose first item is relevant, is a mean over all users. Ties count against the model. Beyond the slate
     nothing is found, so `mrr` is that of the slate. A model that is a policy is also judged by `OffPolicyEvaluation`.
 
     Args:

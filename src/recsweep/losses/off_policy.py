@@ -22,7 +22,7 @@ CACHED_NUMBERS = 2**18
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=4096)]
 
 
 def ce(logits: Tensor, action: Tensor) -> Tensor:

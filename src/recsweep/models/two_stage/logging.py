@@ -28,7 +28,7 @@ from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import Recipe
 from recsweep.seeding import Seed, generator
 
-MAX_PAIRS = 2**31  # users x items that are labelled one by one, a byte each
+MAX_PAIRS = 2**27  # users x items, all of which are labelled: some 30 bytes each, 4 GiB in all
 SHARES = [3.0, 1.0, 1.0]  # train : validation : test of the ratings
 CODE = (binary, batches, layers, nets, seeding, splits, stages, truth)  # what the stages are made by, beside this file
 
@@ -140,7 +140,13 @@ class Bandit:
         n_pairs, total = self.logging_policy["n_pairs"], base.n_users * base.n_items
         if total > MAX_PAIRS:
             raise UserError(
-                f"data=bandit labels every pair, but {base.n_users} users x {base.n_items} items are too many"
+                f"data=bandit labels every pair: {base.n_users} users x {base.n_items} items are more than {MAX_PAIRS}"
+            )
+        positive = base.rating > self.positive_above
+        if positive.all() or not positive.any():
+            raise UserError(
+                f"data.positive_above={self.positive_above} makes all ratings of {base.name} alike: they go from "
+                f"{base.rating.min():g} to {base.rating.max():g}"
             )
         if 3 * n_pairs > total:
             raise UserError(
@@ -216,7 +222,7 @@ class Bandit:
             user_features=ratings.user_features,
             item_features=ratings.item_features,
             item_titles=ratings.item_titles,
-            truth=Relevance(labels["relevant"]),
+            truth=Relevance(labels["relevant"], labels["reward"]),
             propensity=drawn["propensity"],
             recurring=True,
             reward=labels["reward"],
@@ -268,7 +274,9 @@ def _origin(ratings: Interactions) -> bytes:
     columns = [column for table in tables for column in table.columns.values()]
     files = [__file__, *(module.__file__ for module in CODE if module.__file__)]
     code = b"".join(Path(file).read_bytes() for file in files)
-    sizes = torch.tensor([ratings.n_users, ratings.n_items])
+    sizes = torch.tensor(
+        [ratings.n_users, ratings.n_items, *(len(names) for t in tables for names in t.labels.values())]
+    )
     rows = fingerprint(sizes, ratings.user, ratings.item, ratings.rating, ratings.timestamp, *columns)
     return rows + code + torch.__version__.encode()
 

@@ -7,7 +7,7 @@ import math
 from copy import deepcopy
 from functools import partial
 from inspect import signature
-from typing import Annotated, ClassVar, NamedTuple, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, get_type_hints
 
 import torch
 from pydantic import Field
@@ -110,7 +110,8 @@ class LoggingPolicy(RecModule):
 class Ranker(RecModule):
     """Predicts the reward of a logged item, at a given time.
 
-    Without a time, scores are those at the mean time of the user's training rows.
+    Without a time, scores are those at the mean time of the user's training rows; the stage of `data=bandit` takes that
+    of all the user's ratings.
 
     Args:
         embedding_dim, feature_dim: of ids and of each feature.
@@ -146,6 +147,15 @@ class Ranker(RecModule):
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.net.query(user, self.mean_time[user]) @ self.net.items.all().T
+
+
+def _check_settings(settings: dict[str, Any], n_items: int) -> None:
+    """`UserError` for numbers of a loss that do not go together, or not with the catalogue."""
+    for name in settings.keys() & {"k", "slate_size"}:
+        if settings[name] > n_items:
+            raise UserError(f"loss.{name}={settings[name]} exceeds the {n_items} items")
+    if settings.get("min_weight", 0) > settings.get("max_weight", math.inf):
+        raise UserError(f"loss.min_weight={settings['min_weight']} exceeds loss.max_weight={settings['max_weight']}")
 
 
 class Logged(NamedTuple):
@@ -185,10 +195,11 @@ class Nominator(RecModule):
         loss = training.loss
         settings = loss.keywords if isinstance(loss, partial) else {}
         self.loss = loss.func if isinstance(loss, partial) else loss
+        _check_settings(settings, log.n_items)
         hints = get_type_hints(self.loss)
         self.counts = {name: value for name, value in settings.items() if hints[name] is int}
         self.numbers = [name for name in settings if name not in self.counts]
-        for name in self.numbers:
+        for name in self.numbers:  # buffers, so that many configurations can train in one batched step
             self.register_buffer(f"loss_{name}", torch.tensor(float(settings[name])), persistent=False)
         self.wanted = set(signature(self.loss).parameters)
         if "ranker_logits" in self.wanted:

@@ -1,4 +1,4 @@
-"""The stages of a bandit log, one function each: tensors in, tensors out."""
+"""The stages of a bandit log, one function each: rows and nets in, tensors out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
