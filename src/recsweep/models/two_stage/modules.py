@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, get_type_hints
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
@@ -26,34 +26,19 @@ from recsweep.seeding import generator
 Dimension = Annotated[int, Field(ge=1, le=4096)]
 
 
-class Simulator(RecModule):
-    """Predicts whether a user would rate an item above the line, at a given time.
+class TimedModule(RecModule):
+    """A model whose net takes (user, item, seconds) to logits of a label.
 
     Without a time, scores are those at the mean time of the user's training rows.
-
-    Args:
-        embedding_dim, feature_dim: of ids and of each feature.
-        hidden: widths of the hidden layers.
     """
 
     losses: ClassVar = binary
-    evaluations: ClassVar = (BinaryEvaluation,)
-    rows: ClassVar = "ratings"
     sparse = False
     mean_time: Tensor
+    net: nn.Module
 
-    def __init__(
-        self,
-        data: Interactions,
-        training: Training,
-        *,
-        embedding_dim: Dimension,
-        feature_dim: Dimension,
-        hidden: Annotated[list[Dimension], Field(min_length=1)],
-    ) -> None:
+    def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__(data, training)
-        dropout = training.regularization.dropout
-        self.net = SimulatorNet(data, embedding_dim, feature_dim, hidden, dropout, generator(training.seed))
         self.register_buffer("mean_time", mean_times(data)[0].round().long(), persistent=False)
 
     def columns(self, data: Interactions) -> Timed:
@@ -69,6 +54,32 @@ class Simulator(RecModule):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.score_at(user, item, self.mean_time[user])
+
+
+class Simulator(TimedModule):
+    """Predicts whether a user would rate an item above the line, at a given time.
+
+    Args:
+        embedding_dim, feature_dim: of ids and of each feature.
+        hidden: widths of the hidden layers.
+    """
+
+    evaluations: ClassVar = (BinaryEvaluation,)
+    rows: ClassVar = "ratings"
+    net: SimulatorNet
+
+    def __init__(
+        self,
+        data: Interactions,
+        training: Training,
+        *,
+        embedding_dim: Dimension,
+        feature_dim: Dimension,
+        hidden: Annotated[list[Dimension], Field(min_length=1)],
+    ) -> None:
+        super().__init__(data, training)
+        dropout = training.regularization.dropout
+        self.net = SimulatorNet(data, embedding_dim, feature_dim, hidden, dropout, generator(training.seed))
 
     def score_all(self, user: Tensor) -> Tensor:
         parts = user.split(PAIRS_AT_ONCE // len(self.net.items.codes) + 1)
@@ -107,21 +118,18 @@ class LoggingPolicy(RecModule):
         return self.net.of_every_item(user)
 
 
-class Ranker(RecModule):
+class Ranker(TimedModule):
     """Predicts the reward of a logged item, at a given time.
 
-    Without a time, scores are those at the mean time of the user's training rows; the stage of `data=bandit` takes that
-    of all the user's ratings.
+    The stage of `data=bandit` takes for the mean time that of all the user's ratings.
 
     Args:
         embedding_dim, feature_dim: of ids and of each feature.
     """
 
-    losses: ClassVar = binary
     evaluations: ClassVar = (TwoStageEvaluation, BinaryEvaluation)
     rows: ClassVar = "log"
-    sparse = False
-    mean_time: Tensor
+    net: RankerNet
 
     def __init__(
         self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension
@@ -129,21 +137,6 @@ class Ranker(RecModule):
         super().__init__(data, training)
         dropout = training.regularization.dropout
         self.net = RankerNet(data, embedding_dim, feature_dim, dropout, generator(training.seed))
-        self.register_buffer("mean_time", mean_times(data)[0].round().long(), persistent=False)
-
-    def columns(self, data: Interactions) -> Timed:
-        return timed(data)
-
-    def training_loss(self, batch: Timed) -> Tensor:
-        logits = self.net(batch.user, batch.item, batch.seconds, self.generator)
-        return self.training_setup.loss(logits, batch.label)
-
-    def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
-        """Logits [B] of pairs at the given seconds [B]."""
-        return self.net(user, item, timestamp)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.score_at(user, item, self.mean_time[user])
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.net.query(user, self.mean_time[user]) @ self.net.items.all().T

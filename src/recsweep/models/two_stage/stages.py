@@ -1,6 +1,7 @@
 """The stages of a bandit log, one function each: rows and nets in, tensors out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -132,18 +133,13 @@ def sample_pairs(reward: Tensor, data: Interactions, n_pairs: int, seed: int) ->
     state = generator("pairs", seed).initial_seed()
     chosen = np.random.default_rng(state).choice(total, 2 * n_pairs + n_test, replace=False)
     pair = torch.from_numpy(chosen)
-    return Interactions(
+    return replace(
+        data,
         name=f"{data.name}_pairs",
         user=pair // data.n_items,
         item=pair % data.n_items,
         rating=reward.flatten()[pair].float(),
         timestamp=None,
-        user_ids=data.user_ids,
-        item_ids=data.item_ids,
-        rating_scale=(0.0, 1.0),
-        user_features=data.user_features,
-        item_features=data.item_features,
-        item_titles=data.item_titles,
     )
 
 
