@@ -296,7 +296,10 @@ def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
 def test_help_lists_the_choices(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", "--help")
     assert found.status == 0
-    assert "model: biased_mf, logged_policy, logging_policy, means, mlp, nominator, popularity" in found.out
+    assert (
+        "model: biased_mf, ease, item_knn, logged_policy, logging_policy, means, mlp, nominator, popularity"
+        in found.out
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,6 +50,8 @@ MODELS = {
     "mlp": Row(STEPS, sees_blocks=True),
     "means": Row([], sees_blocks=False),
     "popularity": Row([], sees_blocks=False),
+    "item_knn": Row([], sees_blocks=False),
+    "ease": Row([], sees_blocks=False),
     "simulator": Row([*SHORT, "split=random"], sees_blocks=False, data=BANDIT),
     "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
     "ranker": Row(SLATE, sees_blocks=False, data=BANDIT),

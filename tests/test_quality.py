@@ -27,11 +27,15 @@ def test_matrix_factorisation_beats_the_reference_on_u1(tmp_path: Path) -> None:
     assert metrics(tmp_path, "experiment=rating_ml_100k_biased_mf")["test/mse"] < 0.86
 
 
-def test_popularity_lands_on_its_published_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "hit_rate", "ndcg"),
+    [("popularity", 0.4533, 0.2542), ("item_knn", 0.6694, 0.3979), ("ease", 0.7192, 0.4494)],
+)
+def test_baselines_land_on_their_published_numbers(model: str, hit_rate: float, ndcg: float, tmp_path: Path) -> None:
     """NCF split of MovieLens 1M, 1 + 99: Ferrari Dacrema et al. (2021), appendix, table 55."""
-    found = metrics(tmp_path, "model=popularity", "data=ncf_ml_1m", "evaluation=sampled_99", "trainer.refit=true")
-    assert found["test/hit_rate@10"] == pytest.approx(0.4533, abs=0.005)
-    assert found["test/ndcg@10"] == pytest.approx(0.2542, abs=0.005)
+    found = metrics(tmp_path, f"model={model}", "data=ncf_ml_1m", "evaluation=sampled_99", "trainer.refit=true")
+    assert found["test/hit_rate@10"] == pytest.approx(hit_rate, abs=0.005)
+    assert found["test/ndcg@10"] == pytest.approx(ndcg, abs=0.005)
 
 
 def test_the_simulator_knows_movielens_as_well_as_the_reference(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Baselines that score an item by its weights to what the user has: Σ_{j in N(u)} w_ji. They are fitted in closed form.
+
+Every training row counts as one, whatever its rating.
+"""
+
+from abc import abstractmethod
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+from recsweep.evaluation import RankingEvaluation
+from recsweep.models.baselines import Baseline, Shrinkage
+from recsweep.sampling import group_items
+
+USERS_AT_ONCE = 4096
+MAX_ITEMS = 2**14  # whose weights take 1 GiB
+
+
+class ItemItem(Baseline):
+    """Scores x_u W, where x_u flags the user's items and W is [n_items, n_items] with a zero diagonal."""
+
+    evaluations = (RankingEvaluation,)
+
+    weights: Tensor
+    items: Tensor
+    start: Tensor
+
+    def __init__(self, data: Interactions) -> None:
+        super().__init__()
+        if data.n_items > MAX_ITEMS:
+            raise UserError(
+                f"this model weighs every pair of items, and {data.n_items} are more than {MAX_ITEMS} of them"
+            )
+        self.register_buffer("weights", torch.zeros(data.n_items, data.n_items))
+        self._remember(data)
+
+    def _remember(self, data: Interactions) -> None:
+        known = group_items(data.user, data.item, data.n_users, data.n_items)
+        self.register_buffer("items", known.item, persistent=False)
+        self.register_buffer("start", known.start, persistent=False)
+
+    def fit(self, data: Interactions) -> None:
+        self._remember(data)
+        together = torch.zeros(data.n_items, data.n_items, dtype=torch.float64)
+        for users in torch.arange(data.n_users).split(USERS_AT_ONCE):
+            flags = self.flags(users)
+            together += (flags.T @ flags).double()  # counts: exact in float32
+        self.weights = self.weights_of(together).float()
+
+    @abstractmethod
+    def weights_of(self, together: Tensor) -> Tensor:
+        """W from XᵀX, [n_items, n_items] float64: how many users have both items, on the diagonal how many have one."""
+
+    def flags(self, user: Tensor) -> Tensor:
+        """x_u [B, n_items] of users [B]: 1 for their items, 0 for the rest."""
+        count = self.start.diff()[user]
+        row = torch.arange(len(user), device=user.device).repeat_interleave(count)
+        first = (self.start[user] - (count.cumsum(0) - count)).repeat_interleave(count)
+        item = self.items[torch.arange(len(row), device=user.device) + first]
+        return torch.zeros(len(user), len(self.weights), device=user.device).index_put(
+            (row, item), self.weights.new_ones(())
+        )
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        distinct, place = torch.unique(user, return_inverse=True)
+        return self.score_all(distinct)[place, item]
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.flags(user) @ self.weights
+
+
+class EASE(ItemItem):
+    """Embarrassingly shallow autoencoder (Steck, WWW 2019, equation 8): ridge regression of each item on the others.
+
+    W = I - P / diag(P) by columns, P = (XᵀX + l2 · I)⁻¹.
+
+    Args:
+        l2: strength of the ridge, in users.
+    """
+
+    def __init__(self, data: Interactions, *, l2: Annotated[float, Field(gt=0)]) -> None:
+        super().__init__(data)
+        self.l2 = l2
+
+    def weights_of(self, together: Tensor) -> Tensor:
+        inverse = torch.linalg.inv(together + self.l2 * torch.eye(len(together), dtype=together.dtype))
+        return (-inverse / inverse.diagonal()).fill_diagonal_(0)
+
+
+class ItemKNN(ItemItem):
+    """Shrunk cosine to the nearest items (Deshpande and Karypis, TOIS 2004, section 4).
+
+    w_ji = n_ji / (√(n_j n_i) + shrinkage) where j is among the `neighbours` most similar of i, else 0.
+
+    Args:
+        neighbours: k; all where the catalogue is smaller.
+        shrinkage: in users; weakens similarities that few users speak for.
+    """
+
+    def __init__(self, data: Interactions, *, neighbours: Annotated[int, Field(ge=1)], shrinkage: Shrinkage) -> None:
+        super().__init__(data)
+        self.neighbours = neighbours
+        self.shrinkage = shrinkage
+
+    def weights_of(self, together: Tensor) -> Tensor:
+        count = together.diagonal()
+        norm = (count[:, None] * count).sqrt() + self.shrinkage
+        similarity = (together / norm.clamp(min=1e-9)).fill_diagonal_(0)
+        nearest = similarity.topk(min(self.neighbours, len(similarity)), dim=0)
+        return torch.zeros_like(similarity).scatter_(0, nearest.indices, nearest.values)
