@@ -11,7 +11,7 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.data.splits import Random
 from recsweep.data.synthetic import Synthetic
-from recsweep.data.truth import SyntheticTruth, expected_rating
+from recsweep.data.truth import Exposure, SyntheticTruth, expected_rating
 from recsweep.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf" / "data" / "base" / "synthetic.yaml"
@@ -228,3 +228,11 @@ def test_too_many_interactions_are_refused_with_what_is_allowed() -> None:
 def test_ships_no_split(source: Synthetic, data: Interactions) -> None:
     with pytest.raises(UserError, match="synthetic ships no split 'u1'"):
         source.parts("u1", data)
+
+
+def test_exposure_is_the_policy_up_to_a_constant_of_the_user(truth: SyntheticTruth) -> None:
+    users, n_items = torch.arange(20), len(truth.slots)
+    scores = Exposure(truth).score_all(users)
+    torch.testing.assert_close(scores.double().softmax(1), truth.propensity(users), rtol=1e-4, atol=1e-9)
+    pairs = Exposure(truth).score(users.repeat_interleave(n_items), torch.arange(n_items).repeat(20))
+    torch.testing.assert_close(pairs.view(20, n_items), scores)

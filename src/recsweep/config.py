@@ -296,7 +296,7 @@ def one_line(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
-        return f"{cause.full_key}: no such key; there are {', '.join(keys)}"
+        return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."
     if isinstance(error, InterpolationKeyError):

@@ -15,8 +15,9 @@ from torch import nn
 from recsweep import build
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
+from recsweep.data.truth import Exposure, SyntheticTruth
 from recsweep.errors import UserError
-from recsweep.evaluation import RatingEvaluation, TwoStageEvaluation, evaluate
+from recsweep.evaluation import RankingEvaluation, RatingEvaluation, Scorer, TwoStageEvaluation, evaluate
 from recsweep.models.base import RecModule, check_identity, identity
 from recsweep.models.baselines import Baseline
 
@@ -98,12 +99,15 @@ def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, flo
 def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     """Test metrics of the truth behind the data; empty where nobody knows it.
 
-    Empty for plain rankings too: the truth there is the expected rating, and what a user rates is not what he rates
-    best. In two stages the oracle nominates and ranks; its value as a policy is known, not estimated.
+    Of ratings, the truth is their expectation; of rankings, the policy that exposed users to items, for what a user
+    rates is not what he rates best. In two stages the oracle nominates and ranks; its value as a policy is known, not
+    estimated.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
-    truth = target.data.truth
-    if truth is None or not isinstance(protocol, RatingEvaluation | TwoStageEvaluation):
+    truth: Scorer | None = target.data.truth
+    if isinstance(protocol, RankingEvaluation):
+        truth = Exposure(truth) if isinstance(truth, SyntheticTruth) else None
+    if truth is None or not isinstance(protocol, RatingEvaluation | RankingEvaluation | TwoStageEvaluation):
         return {}
     if isinstance(target.data, BanditLog):
         target = target._replace(data=target.data.ideal())

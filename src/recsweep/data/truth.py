@@ -65,6 +65,21 @@ class SyntheticTruth:
         return weight / weight.sum(-1, keepdim=True)
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """The exposure policy as a scorer: who ranks by it expects best what a user turns to next."""
+
+    truth: SyntheticTruth
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Log-propensity [B] of pairs, up to a constant of the user."""
+        return self.truth.slots[item].log() + acceptance(self.truth.match(user, item)).log()
+
+    def score_all(self, user: Tensor) -> Tensor:
+        """Log-propensity [B, n_items] of users [B], up to a constant of the user."""
+        return self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
+
+
 def expected_rating(latent: Tensor, noise: float) -> Tensor:
     """Expectation of round-and-clip(latent + noise · ε) on 1..5, ε standard normal.
 
