@@ -186,3 +186,10 @@ def test_slates_of_a_diverged_policy_are_an_error():
     for bad in (torch.full((2, 4), torch.nan), torch.tensor([[1.0, 0.0], [torch.nan, 0.5]]), torch.zeros(1, 3)):
         with pytest.raises(UserError, match="did training diverge"):
             sample_slates(bad, 2, 3, seeded())
+
+
+def test_items_of_any_users() -> None:
+    """Users in any order, repeated, and one without items."""
+    items = group_items(torch.tensor([2, 0, 2, 2]), torch.tensor([4, 1, 3, 4]), n_users=3, n_items=5)
+    row, item = items.of(torch.tensor([2, 1, 0, 2]))
+    assert list(zip(row.tolist(), item.tolist(), strict=True)) == [(0, 3), (0, 4), (2, 1), (3, 3), (3, 4)]

@@ -16,7 +16,7 @@ from recsweep.evaluation import Evaluation
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import Baseline
 
-# Adagrad with weight decay shrinks unused rows until they are subnormal, which made a step ten times slower.
+# Adagrad with weight decay shrinks unused rows until they are subnormal, which made its step nine times slower.
 torch.set_flush_denormal(True)
 
 

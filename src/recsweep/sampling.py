@@ -23,6 +23,13 @@ class UserItems(NamedTuple):
     item: Tensor
     start: Tensor
 
+    def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of any users [B], repeated ones too: ([P] place in `user`, [P] item), ordered by place, then item."""
+        count = self.start.diff()[user]
+        row = torch.arange(len(user), device=user.device).repeat_interleave(count)
+        offset = (self.start[user] - (count.cumsum(0) - count)).repeat_interleave(count)
+        return row, self.item[torch.arange(len(row), device=user.device) + offset]
+
     def between(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Pairs of users `first` to `last - 1`: ([P] user - first, [P] item), ordered by user, then item."""
         start = self.start[first : last + 1]

@@ -108,6 +108,11 @@ class Interactions:
         return replace(self, user=self.user[rows], item=self.item[rows], rating=self.rating[rows], timestamp=times)
 
     @property
+    def seconds(self) -> Tensor:
+        """Timestamps [N]; 0 where the source has no times."""
+        return torch.zeros_like(self.user) if self.timestamp is None else self.timestamp
+
+    @property
     def n_users(self) -> int:
         return len(self.user_ids)
 

@@ -59,9 +59,8 @@ class BinaryEvaluation(Metric):
                 f"held-out labels of {data.name} must be 0 and 1, both present: they are {labels[:5]}; "
                 "move the line above which a rating or a chance is positive, or hold out more"
             )
-        times = torch.zeros_like(data.user) if data.timestamp is None else data.timestamp
         for row in torch.split(target.held_out, self.batch_size):
-            yield tuple(column[row].to(device) for column in (data.user, data.item, times, data.rating))
+            yield tuple(column[row].to(device) for column in (data.user, data.item, data.seconds, data.rating))
 
     def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` where a score is NaN."""

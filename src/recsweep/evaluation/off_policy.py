@@ -13,8 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 from recsweep.data.logged import BanditLog, DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
-from recsweep.evaluation.ranking import MAX_SCORES
+from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import off_policy
 
 ITEM_SHRINKAGE = 10.0  # rows at the overall mean that each item's mean reward starts with

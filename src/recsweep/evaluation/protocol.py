@@ -7,6 +7,8 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
+MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
+
 
 class Scorer(Protocol):
     """What every model family, baselines included, is to the evaluation. Higher is better."""

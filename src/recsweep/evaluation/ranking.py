@@ -10,12 +10,10 @@ from torchmetrics import Metric
 
 from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import ranking
 from recsweep.sampling import group_items, sample_negatives
 from recsweep.seeding import Seed
-
-MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
 
 
 class RankingEvaluation(Metric):

@@ -83,10 +83,7 @@ class TwoStageEvaluation(Metric):
                 f"evaluation.slate_size={self.slate_size}: a user has only {fewest} of the {log.n_items} items left"
             )
         for batch in self.off_policy.batches(target, torch.device("cpu")):
-            count = masked.start.diff()[batch.user]
-            row = torch.arange(len(batch.user)).repeat_interleave(count)
-            first = (masked.start[batch.user] - (count.cumsum(0) - count)).repeat_interleave(count)
-            item = masked.item[torch.arange(len(row)) + first]
+            row, item = masked.of(batch.user)
             relevant = log.relevant[batch.user].index_put((row, item), torch.tensor(False))
             columns = (*batch, row, item, relevant, without_nan(log.ranker.score_all(batch.user)))
             yield tuple(column.to(device) for column in columns)

@@ -14,7 +14,7 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation
 from recsweep.models.baselines import Baseline, Shrinkage
-from recsweep.sampling import group_items
+from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 4096
 MAX_ITEMS = 2**14  # whose weights take 1 GiB
@@ -57,13 +57,9 @@ class ItemItem(Baseline):
 
     def flags(self, user: Tensor) -> Tensor:
         """x_u [B, n_items] of users [B]: 1 for their items, 0 for the rest."""
-        count = self.start.diff()[user]
-        row = torch.arange(len(user), device=user.device).repeat_interleave(count)
-        first = (self.start[user] - (count.cumsum(0) - count)).repeat_interleave(count)
-        item = self.items[torch.arange(len(row), device=user.device) + first]
-        return torch.zeros(len(user), len(self.weights), device=user.device).index_put(
-            (row, item), self.weights.new_ones(())
-        )
+        row, item = UserItems(self.items, self.start).of(user)
+        flags = torch.zeros(len(user), len(self.weights), device=user.device)
+        return flags.index_put((row, item), flags.new_ones(()))
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         distinct, place = torch.unique(user, return_inverse=True)

@@ -24,7 +24,7 @@ from recsweep.data.truth import SyntheticTruth
 from recsweep.errors import UserError
 from recsweep.losses import binary
 from recsweep.models.two_stage import nets, stages
-from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
+from recsweep.models.two_stage.nets import Dimension, NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import Recipe
 from recsweep.seeding import Seed, generator
 
@@ -90,8 +90,8 @@ class Bandit:
     protocol: Literal["reference", "exact"]
     items_per_user: Count
     val_users: Count
-    embedding_dim: Annotated[int, Field(ge=1, le=4096)]
-    feature_dim: Annotated[int, Field(ge=1, le=4096)]
+    embedding_dim: Dimension
+    feature_dim: Dimension
     batch_size: Count
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]

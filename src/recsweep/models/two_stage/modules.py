@@ -19,11 +19,9 @@ from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageE
 from recsweep.evaluation.off_policy import RewardModel, bandit_log
 from recsweep.losses import binary, off_policy
 from recsweep.models.base import RecModule, Training
-from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
+from recsweep.models.two_stage.nets import Dimension, NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import PAIRS_AT_ONCE, Labelled, Timed, labelled, mean_times, timed
 from recsweep.seeding import generator
-
-Dimension = Annotated[int, Field(ge=1, le=4096)]
 
 
 class TimedModule(RecModule):

@@ -5,15 +5,18 @@ Users and items are described by an id and by whatever features the data has; ti
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import cast
+from typing import Annotated, cast
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, Interactions
 from recsweep.layers import Dropout, embedding, linear
+
+Dimension = Annotated[int, Field(ge=1, le=4096)]
 
 EMBEDDING_STD = 1.0  # of first values, as in the paper's code
 
@@ -93,7 +96,7 @@ class Clock(nn.Module):
 
     def __init__(self, data: Interactions) -> None:
         super().__init__()
-        seconds = torch.zeros(2, dtype=torch.int64) if data.timestamp is None else torch.stack(data.timestamp.aminmax())
+        seconds = torch.stack(data.seconds.aminmax())
         self.register_buffer("first", seconds[0])
         self.register_buffer("span", (seconds[1] - seconds[0]).clamp(min=1))
 

@@ -58,12 +58,7 @@ def labelled(data: Interactions) -> Labelled:
 
 def timed(data: Interactions) -> Timed:
     """Rows whose rating is a label; times are 0 where the data has none."""
-    return Timed(data.user, data.item, seconds(data), data.rating)
-
-
-def seconds(data: Interactions) -> Tensor:
-    """Timestamps [N]; 0 where the data has none."""
-    return torch.zeros_like(data.user) if data.timestamp is None else data.timestamp
+    return Timed(data.user, data.item, data.seconds, data.rating)
 
 
 def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
@@ -90,7 +85,7 @@ def progress(steps: Sequence[Step], name: str) -> Iterable[Step]:
 
 def mean_times(data: Interactions) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [n_users] of each user's seconds, float64; of all rows for a user without any."""
-    time = seconds(data).double()
+    time = data.seconds.double()
     count = torch.bincount(data.user, minlength=data.n_users)
     mean = torch.bincount(data.user, time, data.n_users) / count
     mean = torch.where(count > 0, mean, time.mean())
