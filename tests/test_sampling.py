@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from recsweep.errors import UserError
-from recsweep.sampling import group_items, sample_negatives, sample_slates
+from recsweep.sampling import group_items, sample_negatives, sample_slates, unseen
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -37,7 +37,7 @@ def grouped(excluded, n_items):
 def test_negatives_are_distinct_and_allowed(case, seed):
     n_items, excluded, user, n = case
     rows = torch.tensor(user, dtype=torch.int64)
-    drawn = sample_negatives(rows, n, grouped(excluded, n_items), n_items, seeded(seed))
+    drawn = sample_negatives(rows, n, unseen(grouped(excluded, n_items), n_items), seeded(seed))
     assert drawn.shape == (len(user), n)
     for row, items in zip(user, drawn.tolist(), strict=True):
         assert len(set(items)) == n
@@ -63,29 +63,29 @@ def test_every_set_of_allowed_items_is_equally_likely():
     # Items 0, 2, 3, 5, 6 are allowed: 10 pairs, 20,000 draws.
     draws = 20_000
     user = torch.zeros(draws, dtype=torch.int64)
-    drawn = sample_negatives(user, 2, grouped([{1, 4}], 7), 7, seeded()).sort(dim=1).values
+    drawn = sample_negatives(user, 2, unseen(grouped([{1, 4}], 7), 7), seeded()).sort(dim=1).values
     counts = [(drawn == torch.tensor(pair)).all(1).sum().item() for pair in combinations([0, 2, 3, 5, 6], 2)]
     assert sum(counts) == draws
     assert chisquare(counts).pvalue > 0.001
 
 
 def test_same_seed_same_negatives():
-    user, excluded = torch.arange(50), grouped([{1}] * 50, 100)
-    first, again, other = (sample_negatives(user, 5, excluded, 100, seeded(seed)) for seed in (3, 3, 4))
+    user, allowed = torch.arange(50), unseen(grouped([{1}] * 50, 100), 100)
+    first, again, other = (sample_negatives(user, 5, allowed, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_the_global_seed_is_left_alone():
     before = torch.get_rng_state()
-    sample_negatives(torch.arange(3), 2, grouped([set()] * 3, 9), 9, seeded())
+    sample_negatives(torch.arange(3), 2, unseen(grouped([set()] * 3, 9), 9), seeded())
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_catalogue_that_is_too_small_is_an_error():
     message = "cannot sample 4 distinct negatives: a user has only 3 of the catalogue's 5 items left"
     with pytest.raises(UserError, match=message):
-        sample_negatives(torch.tensor([0, 1]), 4, grouped([{0}, {2, 3}], 5), 5, seeded())
+        sample_negatives(torch.tensor([0, 1]), 4, unseen(grouped([{0}, {2, 3}], 5), 5), seeded())
 
 
 @st.composite

@@ -47,8 +47,32 @@ def group_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> UserI
     return UserItems(pair % n_items, torch.searchsorted(pair, torch.arange(n_users + 1) * n_items))
 
 
-def sample_negatives(user: Tensor, n: int, excluded: UserItems, n_items: int, generator: torch.Generator) -> Tensor:
-    """For each row, `n` distinct items drawn uniformly from those that its user does not exclude.
+class Unseen(NamedTuple):
+    """What each user does not have, in a form to draw from: made once, `sample_negatives` searches it.
+
+    Args:
+        key: [S] int64, user * n_items + e_i - i for the i-th excluded item e_i of a user, which has e_i - i allowed items
+            before it; ascending.
+        start: [n_users + 1] those of user `u` are `key[start[u]:start[u + 1]]`.
+        n_items: size of the catalogue.
+    """
+
+    key: Tensor
+    start: Tensor
+    n_items: int
+
+
+def unseen(excluded: UserItems, n_items: int) -> Unseen:
+    """The catalogue of `n_items` without what each user must not be given, such as all items known to be positive."""
+    count = excluded.start.diff()
+    place = torch.arange(len(excluded.item), device=excluded.item.device)
+    user = torch.arange(len(count), device=excluded.item.device).repeat_interleave(count)
+    allowed_before = excluded.item - (place - excluded.start[user])
+    return Unseen(user * n_items + allowed_before, excluded.start, n_items)
+
+
+def sample_negatives(user: Tensor, n: int, allowed: Unseen, generator: torch.Generator) -> Tensor:
+    """For each row, `n` distinct items drawn uniformly from those that its user does not have.
 
     The r-th allowed item of a user is found by binary search, so nothing is drawn in vain; that the n
     places r differ is Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), for all rows at once. Every
@@ -57,9 +81,8 @@ def sample_negatives(user: Tensor, n: int, excluded: UserItems, n_items: int, ge
     Args:
         user: [L] int64, a user may stand in several rows; each row draws anew.
         n: negatives a row, at least 1.
-        excluded: what each user must not be given, such as all items known to be positive.
-        n_items: size of the catalogue.
-        generator: on the CPU.
+        allowed: what each user may be given, from `unseen`.
+        generator: on the device of `user`.
 
     Returns:
         [L, n] int64 item ids.
@@ -67,39 +90,28 @@ def sample_negatives(user: Tensor, n: int, excluded: UserItems, n_items: int, ge
     Raises:
         UserError: where a user has fewer than `n` allowed items.
     """
-    allowed = n_items - excluded.start.diff()[user]
-    if len(user) and allowed.min() < n:
+    left = allowed.n_items - allowed.start.diff()[user]
+    if len(user) and left.min() < n:
         raise UserError(
-            f"cannot sample {n} distinct negatives: a user has only {int(allowed.min())} of the catalogue's "
-            f"{n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
+            f"cannot sample {n} distinct negatives: a user has only {int(left.min())} of the catalogue's "
+            f"{allowed.n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
         )
-    chunks = torch.split(allowed, CACHED_ROWS)
+    chunks = torch.split(left, CACHED_ROWS)
     place = torch.cat([_distinct_below(bound, n, generator) for bound in chunks])
-    return _allowed_item(user, place, excluded, n_items)
+    # The item at place r comes after all excluded items with e_i - i ≤ r, and is r + their number.
+    before = torch.searchsorted(allowed.key, user[:, None] * allowed.n_items + place, right=True)
+    return place + before - allowed.start[user][:, None]
 
 
 def _distinct_below(bound: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """[L, n] distinct integers of each row, uniform in [0, bound), bound [L] ≥ n."""
-    last = bound - n + torch.arange(n)[:, None]
-    draw = torch.randint(2**62, (n, len(bound)), generator=generator) % (last + 1)
+    last = bound - n + torch.arange(n, device=bound.device)[:, None]
+    draw = torch.randint(2**62, (n, len(bound)), generator=generator, device=bound.device) % (last + 1)
     chosen = torch.empty_like(draw)
     for i in range(n):
         taken = (chosen[:i] == draw[i]).any(0)
         chosen[i] = torch.where(taken, last[i], draw[i])
     return chosen.T
-
-
-def _allowed_item(user: Tensor, place: Tensor, excluded: UserItems, n_items: int) -> Tensor:
-    """The item at each `place` [L, n] among the ascending items that the row's user does not exclude.
-
-    The i-th excluded item e_i has e_i - i allowed items before it, so the item at place r comes after all
-    excluded items with e_i - i ≤ r, and is r + their number.
-    """
-    owner = torch.repeat_interleave(torch.arange(len(excluded.start) - 1), excluded.start.diff())
-    allowed_before = excluded.item - (torch.arange(len(excluded.item)) - excluded.start[owner])
-    keys = owner * n_items + allowed_before
-    before = torch.searchsorted(keys, user[:, None] * n_items + place, right=True)
-    return place + before - excluded.start[user][:, None]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
 from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import ranking
-from recsweep.sampling import group_items, sample_negatives
+from recsweep.sampling import group_items, sample_negatives, unseen
 from recsweep.seeding import Seed
 
 
@@ -150,7 +150,7 @@ def _sampled_batches(target: Target, batch_size: int, n_negatives: int, seed: in
         known_row, known_item = torch.cat([seen_row, row]), torch.cat([seen_item, item])
         known = group_items(known_row, known_item, len(users), data.n_items)
         generator = torch.Generator().manual_seed(seed)
-        negatives = sample_negatives(row, n_negatives, known, data.n_items, generator)
+        negatives = sample_negatives(row, n_negatives, unseen(known, data.n_items), generator)
     elif negatives.shape[1] != n_negatives:
         raise UserError(
             f"evaluation.n_negatives={n_negatives}, but {data.name} publishes {negatives.shape[1]} "
