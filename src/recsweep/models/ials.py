@@ -1,0 +1,131 @@
+"""Implicit ALS: a matrix factorisation of what users have, which counts all other pairs as weak zeros."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
+from recsweep.evaluation import RankingEvaluation
+from recsweep.models.baselines import Baseline
+from recsweep.sampling import UserItems, group_items
+from recsweep.seeding import Seed, generator
+
+CELLS = 2**20
+"""Numbers in the largest tensor of a chunk: 4 MiB, unless a single user has more items than fit."""
+
+
+class IALS(Baseline):
+    """iALS (Hu, Koren and Volinsky, ICDM 2008) as Rendle, Krichene, Zhang and Koren tune it (RecSys 2022, section 3).
+
+    With scores s_ui = <p_u, q_i> and S the pairs of the training rows, each of which counts as one whatever its rating,
+
+        Σ_{(u, i) in S} (1 - s_ui)² + unobserved_weight Σ_{u, i} s_ui² + Σ_u λ_u |p_u|² + Σ_i λ_i |q_i|²
+
+    is minimised exactly over the users' vectors, then over the items', in turn. λ_u = l2 · (|N(u)| +
+    unobserved_weight · n_items)^frequency_exponent, where N(u) are the user's items; λ_i likewise. Users and items
+    without rows score zero.
+
+    Args:
+        embedding_dim: d, of the vectors.
+        l2: strength of the regularisation.
+        unobserved_weight: of a pair without a row, beside 1 for one with a row.
+        frequency_exponent: 0 regularises all users alike, 1 in proportion to what they weigh in the first two sums.
+        epochs: solutions for the users, and as many for the items.
+        init_std: standard deviation of the items' first values.
+        seed: of these.
+    """
+
+    evaluations = (RankingEvaluation,)
+
+    user: Tensor
+    item: Tensor
+
+    def __init__(
+        self,
+        data: Interactions,
+        *,
+        embedding_dim: Annotated[int, Field(ge=1, le=4096)],
+        l2: Annotated[float, Field(gt=0)],
+        unobserved_weight: Annotated[float, Field(gt=0)],
+        frequency_exponent: Annotated[float, Field(ge=0, le=1)],
+        epochs: Annotated[int, Field(ge=1)],
+        init_std: Annotated[float, Field(gt=0, le=1)],
+        seed: Seed,
+    ) -> None:
+        super().__init__()
+        self.l2 = l2
+        self.unobserved_weight = unobserved_weight
+        self.frequency_exponent = frequency_exponent
+        self.epochs = epochs
+        self.init_std = init_std
+        self.seed = seed
+        self.register_buffer("user", torch.zeros(data.n_users, embedding_dim))
+        self.register_buffer("item", torch.zeros(data.n_items, embedding_dim))
+
+    def fit(self, data: Interactions) -> None:
+        users = group_items(data.user, data.item, data.n_users, data.n_items)
+        items = group_items(data.item, data.user, data.n_items, data.n_users)
+        self.item = torch.empty_like(self.item).normal_(0, self.init_std, generator=generator("ials", self.seed))
+        for _ in range(self.epochs):
+            self.user = self.solution(users, self.item)
+            self.item = self.solution(items, self.user)
+
+    def solution(self, known: UserItems, item: Tensor) -> Tensor:
+        """The users' best vectors [n_users, d], given `item` [n_items, d]; with the sides swapped, the items'.
+
+        p_u = (Σ_{i in N(u)} q_i q_iᵀ + unobserved_weight Σ_i q_i q_iᵀ + λ_u I)⁻¹ Σ_{i in N(u)} q_i
+
+        Raises:
+            UserError: where rounding errors outweigh λ_u.
+        """
+        count = known.start.diff()
+        weight = count + self.unobserved_weight * len(item)
+        l2 = self.l2 * weight**self.frequency_exponent
+        everything = self.unobserved_weight * item.T @ item
+        user = item.new_zeros(len(count), item.shape[1])
+        for chunk in _chunks(count, item.shape[1]):
+            theirs = _padded(known, chunk, item)
+            left = theirs.mT @ theirs + everything
+            left.diagonal(dim1=1, dim2=2).add_(l2[chunk, None])
+            factor, failed = torch.linalg.cholesky_ex(left)
+            if failed.any():
+                raise UserError(f"model.l2={self.l2} is too weak to solve the equations in float32: raise it")
+            user[chunk] = torch.cholesky_solve(theirs.sum(1)[..., None], factor)[..., 0]
+        return user
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """[B, d] of users [B]; with an item's vector, the dot product is the score."""
+        return self.user[user]
+
+    def item_vectors(self) -> Tensor:
+        """[n_items, d]."""
+        return self.item
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return (self.user[user] * self.item[item]).sum(1)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.user[user] @ self.item.T
+
+
+def _chunks(count: Tensor, dim: int) -> Iterator[Tensor]:
+    """The users who have items, the busiest first, so that those who are padded to one length need little of it."""
+    busy = count.nonzero().flatten()
+    busy = busy[count[busy].argsort(descending=True, stable=True)]
+    while len(busy):
+        longest = int(count[busy[0]])
+        n_users = max(1, CELLS // (dim * max(dim, longest)))
+        yield busy[:n_users]
+        busy = busy[n_users:]
+
+
+def _padded(known: UserItems, user: Tensor, item: Tensor) -> Tensor:
+    """Vectors [B, L, d] of each user's items, with zeros after those of users who have fewer than L."""
+    count = known.start.diff()[user]
+    is_item = torch.arange(int(count.max())) < count[:, None]
+    row = torch.full(is_item.shape, len(item)).masked_scatter(is_item, known.of(user)[1])
+    return torch.cat([item, torch.zeros_like(item[:1])])[row]
