@@ -297,7 +297,7 @@ def test_help_lists_the_choices(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", "--help")
     assert found.status == 0
     assert (
-        "model: biased_mf, ease, item_knn, logged_policy, logging_policy, means, mlp, nominator, popularity"
+        "model: biased_mf, ease, ials, item_knn, logged_policy, logging_policy, means, mlp, nominator, popularity"
         in found.out
     )
     assert list(tmp_path.iterdir()) == []

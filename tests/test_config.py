@@ -248,6 +248,17 @@ BAD = {
     "train model=mlp model.hidden=[]": "model.hidden=[]: List should have at least 1 item after validation, not 0",
     "train model=mlp model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
     "train model=means model.user_shrinkage=-1": "model.user_shrinkage=-1: it should be greater than or equal to 0",
+    "train model=ials model.l2=0": "model.l2=0: it should be greater than 0",
+    "train model=ials model.unobserved_weight=0": "model.unobserved_weight=0: it should be greater than 0",
+    "train model=ials model.frequency_exponent=1.5": (
+        "model.frequency_exponent=1.5: it should be less than or equal to 1"
+    ),
+    "train model=ials model.epochs=0": "model.epochs=0: it should be greater than or equal to 1",
+    "train model=ials model.init_std=0": "model.init_std=0: it should be greater than 0",
+    "train model=ials model.seed=-1": "model.seed=-1: it should be greater than or equal to 0",
+    "train model=ials evaluation=rating": (
+        "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+    ),
     "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",

@@ -129,6 +129,8 @@ def test_chunks_hold_everyone_once_and_no_more_than_fits(monkeypatch: pytest.Mon
     assert [chunk.tolist() for chunk in ials._chunks(count, 2)] == [[0, 3], [4, 2, 5, 6]]
     monkeypatch.setattr(ials, "CELLS", 8)
     assert [chunk.tolist() for chunk in ials._chunks(count, 2)] == [[0], [3], [4], [2, 5], [6]]
+    monkeypatch.setattr(ials, "CELLS", 50)  # two d x d matrices, for d = 5
+    assert [chunk.tolist() for chunk in ials._chunks(count[4:], 5)] == [[0, 1], [2]]
 
 
 def test_those_without_rows_score_zero(data: Interactions) -> None:
