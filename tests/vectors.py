@@ -1,0 +1,39 @@
+"""A model that is nothing but vectors."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsweep.data.schema import IdMap, Interactions
+
+
+class Vectors(NamedTuple):
+    """Random vectors of users and items."""
+
+    user: Tensor
+    item: Tensor
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        return self.user[user]
+
+    def item_vectors(self) -> Tensor:
+        return self.item
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.user[user] @ self.item.T
+
+
+def vectors(n_users: int, n_items: int, dim: int = 8, seed: int = 0) -> Vectors:
+    generator = torch.Generator().manual_seed(seed)
+    return Vectors(torch.randn(n_users, dim, generator=generator), torch.randn(n_items, dim, generator=generator))
+
+
+def catalogue(titles: tuple[str, ...] | None, rows: list[tuple[int, int]], n_users: int = 5) -> Interactions:
+    """(user, item) rows over the titles' items, or 4 where there are none; raw ids are u0, u1, … and 20, 21, …."""
+    n_items = 4 if titles is None else len(titles)
+    user, item = torch.tensor(rows).T
+    users = IdMap(np.array([f"u{n}" for n in range(n_users)], dtype=object), "user")
+    items = IdMap(np.arange(n_items) + 20, "item")
+    return Interactions("toy", user, item, torch.ones(len(rows)), None, users, items, (0.0, 1.0), item_titles=titles)
