@@ -9,11 +9,12 @@ import torch
 from shell import fitted, recsweep, same, saved, trained, weights
 
 from recsweep import build, runs
-from recsweep.commands.recommend import top_k
 from recsweep.config import composed, conf_dir
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import Scorer
+from recsweep.exact import top_k
 from recsweep.models.base import RecModule
+from recsweep.sampling import group_items
 
 
 class Row(NamedTuple):
@@ -136,7 +137,9 @@ def test_it_learns_the_blocks(ready: Trained) -> None:
     alike, unlike = user, (user + N // 2) % N
     assert (ready.model.score(user, alike) - 5).square().mean() < 0.1
     assert (ready.model.score(user, unlike) - 1).square().mean() < 0.1
-    assert top_k(ready.model, ready.data.data, user, k=1)[0][:, 0].tolist() == alike.tolist()
+    rows = ready.data.data
+    seen = group_items(rows.user, rows.item, N, N)
+    assert top_k(ready.model.score_all, user, seen, N, k=1)[0][:, 0].tolist() == alike.tolist()
 
 
 @torch.inference_mode()

@@ -1,64 +1,79 @@
 """`recsweep recommend`: the best unseen items of users, by a finished run's model."""
 
+from pathlib import Path
+
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from recsweep import build, runs
+from recsweep import ann, build, embeddings, runs
 from recsweep.commands import compose
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Scorer
+from recsweep.exact import top_k
+from recsweep.sampling import UserItems, group_items
+from recsweep.seeding import generator
+
+SAMPLE = 1000  # users, beside those who are asked for, that an index is compared with exact search on
 
 
 def run(words: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10`, with raw ids as the data set writes them."""
+    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as the data set writes them."""
     folder = compose.run_folder(words)
     users, k = compose.take(words, "user"), compose.take(words, "k") or "10"
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
+    factory = compose.take(words, "index")
     distinct = list(dict.fromkeys(users.split(",")))
 
     def task(cfg: DictConfig) -> None:
         data = build.data(cfg)
         user = data.data.user_ids.encode(distinct)
-        model = runs.final_model(cfg, data, folder)
         known = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
-        items, scores = top_k(model, known, user.to(build.device(cfg)), int(k))
+        seen = group_items(known.user, known.item, known.n_users, known.n_items)
+        if factory is None:
+            model = runs.final_model(cfg, data, folder)
+            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, known.n_items, int(k))
+        else:
+            items, scores = _by_index(factory, folder / "embeddings", data.data, user, seen, int(k))
         _show(data.data, distinct, items, scores)
 
     compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)
 
 
-@torch.inference_mode()
-def top_k(model: Scorer, data: Interactions, user: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Items [B, k] that each of distinct users [B] has no interaction with, best first, and their scores [B, k].
+def _by_index(
+    factory: str, folder: Path, data: Interactions, user: Tensor, seen: UserItems, k: int
+) -> tuple[Tensor, Tensor]:
+    """What an index over a run's exported vectors finds; says how far exact search agrees and how long both take."""
+    vectors = embeddings.load_for(data, folder)
+    index = ann.opened(folder, factory, vectors.item, _say)
+    asked = ann.compared(index, vectors, user, seen, k)
+    able = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
+    drawn = able[torch.randperm(len(able), generator=generator("recall"))[:SAMPLE]]
+    sample = ann.compared(index, vectors, drawn, seen, k)
+    _say(
+        f"{factory}: recall@{k} against exact search {asked.recall:.4f} for the users asked, {sample.recall:.4f} for "
+        f"{len(drawn)} drawn at random, where a user takes {1e3 * sample.seconds:.3f} ms, "
+        f"exactly {1e3 * sample.exact_seconds:.3f} ms"
+    )
+    return asked.items, asked.scores
 
-    Raises:
-        UserError: a user has fewer than k unseen items.
-    """
-    scores = model.score_all(user).float().clone()
-    place = torch.full((data.n_users,), -1, device=user.device)
-    place[user] = torch.arange(len(user), device=user.device)
-    row = place[data.user.to(user.device)]
-    scores[row[row >= 0], data.item.to(user.device)[row >= 0]] = -torch.inf
-    fewest = int((scores > -torch.inf).sum(1).min())
-    if k > fewest:
-        raise UserError(f"k={k}: a user has only {fewest} unseen items of {data.n_items}")
-    best = scores.topk(k)
-    return best.indices, best.values
+
+def _say(line: str) -> None:
+    Console(soft_wrap=True).print(line, markup=False, highlight=False)
 
 
 def _show(data: Interactions, users: list[str], items: Tensor, scores: Tensor) -> None:
-    for user, chosen, score in zip(users, items.cpu(), scores.tolist(), strict=True):
+    for user, chosen, score in zip(users, items.cpu(), scores.cpu(), strict=True):
         table = Table("", "item", "title", "score", title=f"user {user}")
-        titles = [data.item_titles[item] if data.item_titles else "" for item in chosen.tolist()]
-        rows = zip(data.item_ids.decode(chosen), titles, score, strict=True)
+        found = chosen[chosen >= 0]  # an index may find fewer than k
+        titles = [data.item_titles[item] if data.item_titles else "" for item in found.tolist()]
+        rows = zip(data.item_ids.decode(found), titles, score[: len(found)].tolist(), strict=True)
         for place, (item, title, value) in enumerate(rows, start=1):
             table.add_row(str(place), str(item), title, f"{value:.4f}")
         Console().print(table)
