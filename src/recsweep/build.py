@@ -52,7 +52,7 @@ def data(cfg: DictConfig) -> InteractionData:
         source(cfg),
         _built(cfg.split),
         batch_size=cfg.trainer.batch_size,
-        steps=cfg.trainer.steps_per_call,
+        steps=cfg.trainer.steps_per_call * cfg.trainer.accumulate,
         limit=cfg.trainer.limit_batches,
         seed=cfg.seed,
     )
@@ -83,5 +83,6 @@ def training(cfg: DictConfig) -> Training:
         scheduler=scheduler,
         evaluation=protocol,
         max_epochs=cfg.trainer.max_epochs,
+        accumulate=cfg.trainer.accumulate,
         seed=cfg.seed,
     )

@@ -38,6 +38,7 @@ class Trainer(BaseModel):
     model_config = STRICT
     max_epochs: Positive
     batch_size: Positive
+    accumulate: Positive
     accelerator: Literal["auto", "cpu", "cuda"]
     threads: Positive
     steps_per_call: Positive

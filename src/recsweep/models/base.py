@@ -53,6 +53,7 @@ class Training:
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects.
+        accumulate: batches whose mean gradient one optimizer step takes; the last step of an epoch takes those left over.
         seed: of initialisation, dropout and noise.
     """
 
@@ -62,6 +63,7 @@ class Training:
     scheduler: partial[Any]
     evaluation: Evaluation
     max_epochs: int
+    accumulate: int
     seed: int
 
     @property
@@ -126,26 +128,28 @@ class RecModule(LightningModule):
         setup = self.training_setup
         optimizer = setup.optimizer(self.parameters())
         if setup.schedule_by_step:
-            steps = setup.max_epochs * self.data.batches.n_batches
+            steps = setup.max_epochs * -(-self.data.batches.n_batches // setup.accumulate)
             return [optimizer], [setup.scheduler(optimizer, total_steps=steps)]
         return [optimizer], [setup.scheduler(optimizer)]
 
     def training_step(self, _: int, index: int) -> None:
-        """One optimizer step for each batch of the group `index`."""
+        """The optimizer steps of the group `index`, one for every `accumulate` batches."""
         if index == 0:
             self._start_epoch()
         wrapped, schedule = cast(LightningOptimizer, self.optimizers()), cast(Any, self.lr_schedulers())
         optimizer, parameters = wrapped.optimizer, list(self.parameters())
-        batches = self.data.batches.group(self.current_epoch, index)
-        for place, batch in enumerate(batches, start=1):
-            loss = self.training_loss(batch)
+        batches, accumulate = self.data.batches.group(self.current_epoch, index), self.training_setup.accumulate
+        for first in range(0, len(batches), accumulate):
+            together = batches[first : first + accumulate]
             for parameter in parameters:  # a quarter of the cost of optimizer.zero_grad()
                 parameter.grad = None
-            loss.backward()
-            (wrapped if place == len(batches) else optimizer).step()
+            for batch in together:
+                loss = self.training_loss(batch)
+                (loss / len(together)).backward()
+                self.epoch_losses.append(loss.detach())
+            (wrapped if first + accumulate >= len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
                 schedule.step()
-            self.epoch_losses.append(loss.detach())
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)

@@ -1,0 +1,48 @@
+"""Matrix factorisation for rankings: s_ui = <p_u, q_i> + b_i (Rendle et al., UAI 2009).
+
+With `loss=bpr` it is BPR-MF; with `loss=sampled_softmax` or `full_softmax` the tuned factorisation that many published
+models lose to (Rendle et al., RecSys 2020). Regularisers: dropout on the vectors, and weight decay.
+"""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import pad
+
+from recsweep.data.schema import Interactions
+from recsweep.layers import Dropout, PairTable
+from recsweep.models.base import Training
+from recsweep.models.retrieval import Retrieval
+from recsweep.seeding import generator
+
+
+class BPRMF(Retrieval):
+    """Vectors of users and items, and biases of items.
+
+    Args:
+        embedding_dim: d of p_u and q_i.
+        init_std: standard deviation of their first values; biases start at zero.
+    """
+
+    def __init__(
+        self,
+        data: Interactions,
+        training: Training,
+        *,
+        embedding_dim: Annotated[int, Field(ge=1, le=4096)],
+        init_std: Annotated[float, Field(gt=0, le=1)],
+    ) -> None:
+        super().__init__(data, training)
+        self.table = PairTable(data.n_users, data.n_items, embedding_dim, init_std, generator(training.seed), False)
+        self.dropout = Dropout(training.regularization.dropout)
+
+    def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
+        """p_u ⊕ 1, so that a dot product adds the item's bias."""
+        return pad(self.dropout(self.table.users()[0][user], self.generator), (0, 1), value=1.0)
+
+    def encode_items(self, item: Tensor) -> Tensor:
+        """q_i ⊕ b_i."""
+        vectors, biases = self.table.items()
+        return torch.cat([self.dropout(vectors[item], self.generator), biases[item, None]], 1)

@@ -1,0 +1,145 @@
+"""What retrieval models share: users and items become vectors, a pair's score is their dot product."""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from recsweep.data.schema import Interactions
+from recsweep.evaluation import RankingEvaluation
+from recsweep.histories import events
+from recsweep.losses import ranking
+from recsweep.models.base import RecModule, Training
+from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
+
+NO_COMPETITOR = torch.finfo(torch.float32).min
+ITEMS_AT_ONCE = 2**14
+DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
+
+
+class Positives(NamedTuple):
+    """Training rows: user [B] had item [B] after the items `first` to `end - 1` [B] of the events."""
+
+    user: Tensor
+    item: Tensor
+    first: Tensor
+    end: Tensor
+
+
+class Retrieval(RecModule):
+    """A model of vectors, trained by letting every positive compete with other items.
+
+    A subclass gives `encode_users` and `encode_items`. Every distinct item of a step is encoded once.
+    """
+
+    losses: ClassVar = ranking
+    evaluations: ClassVar = (RankingEvaluation,)
+    sparse = False
+
+    events: Tensor
+    start: Tensor
+    seen: Tensor
+    seen_start: Tensor
+    frequency: Tensor
+
+    def __init__(self, data: Interactions, training: Training) -> None:
+        super().__init__(data, training)
+        self.n_items = data.n_items
+        sequences = events(data)
+        allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
+        frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
+        known = {
+            "events": sequences.item,
+            "start": sequences.start,
+            "seen": allowed.key,
+            "seen_start": allowed.start,
+            "frequency": frequency,
+        }
+        for name, values in known.items():
+            self.register_buffer(name, values, persistent=False)
+        self._catalogue: Tensor | None = None
+
+    @abstractmethod
+    def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
+        """[B, d] of users [B] who have had the events `first` to `end - 1`."""
+
+    @abstractmethod
+    def encode_items(self, item: Tensor) -> Tensor:
+        """[C, d] of items [C]."""
+
+    def columns(self, data: Interactions) -> Positives:
+        sequences = events(data)
+        place = torch.arange(len(data))
+        return Positives(sequences.user, sequences.item, sequences.start[sequences.user], place)
+
+    def training_loss(self, batch: Positives) -> Tensor:
+        user = self.encode_users(batch.user, batch.first, batch.end)
+        match self.training_setup.loss:
+            case ranking.Sampled(n_negatives=n):
+                logits = self._against_own(user, batch, n)
+            case ranking.InBatch(n_shared=n, log_q=log_q):
+                logits = self._against_batch(user, batch, n, log_q)
+            case _:
+                logits = self._against_all(user, batch)
+        return self.training_setup.loss(*logits)
+
+    def _against_own(self, user: Tensor, batch: Positives, n: int) -> tuple[Tensor, Tensor]:
+        allowed = Unseen(self.seen, self.seen_start, self.n_items)
+        negative = sample_negatives(batch.user, n, allowed, self.generator)
+        distinct, place = torch.cat([batch.item[:, None], negative], 1).unique(return_inverse=True)
+        logits = _products(user, self.encode_items(distinct), place)
+        return logits[:, 0], logits[:, 1:]
+
+    def _against_batch(self, user: Tensor, batch: Positives, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
+        n_rows = len(user)
+        shared = torch.randint(self.n_items, (n_shared,), generator=self.generator, device=user.device)
+        item = torch.cat([batch.item, shared])
+        distinct, place = item.unique(return_inverse=True)
+        logits = user @ self.encode_items(distinct)[place].T
+        if log_q:
+            q = (n_rows * self.frequency[item] + n_shared / self.n_items) / (n_rows + n_shared)
+            logits = logits - q.log()
+        same = item == batch.item[:, None]
+        return logits.diagonal(), logits.masked_fill(same, NO_COMPETITOR)
+
+    def _against_all(self, user: Tensor, batch: Positives) -> tuple[Tensor, Tensor]:
+        logits = user @ self.encode_items(torch.arange(self.n_items, device=user.device)).T
+        own = batch.item[:, None]
+        return logits.gather(1, own)[:, 0], logits.scatter(1, own, NO_COMPETITOR)
+
+    def train(self, mode: bool = True) -> Self:
+        self._catalogue = None  # what was encoded before is no longer true
+        return super().train(mode)
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """[B, d] of users [B], after all their training rows."""
+        return self.encode_users(user, self.start[user], self.start[user + 1])
+
+    def item_vectors(self) -> Tensor:
+        """[n_items, d]; encoded once while the model is in eval mode."""
+        if self.training or self._catalogue is None:
+            every = torch.arange(self.n_items, device=self.start.device)
+            self._catalogue = torch.cat([self.encode_items(some) for some in every.split(ITEMS_AT_ONCE)])
+        return self._catalogue
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        distinct, place = user.unique(return_inverse=True)
+        return (self.user_vectors(distinct)[place] * self.item_vectors()[item]).sum(-1)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.user_vectors(user) @ self.item_vectors().T
+
+    @torch.no_grad()
+    def histograms(self) -> dict[str, Tensor]:
+        users = torch.arange(min(len(self.start) - 1, ITEMS_AT_ONCE), device=self.start.device)
+        self.eval()
+        return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
+
+
+def _products(user: Tensor, item: Tensor, place: Tensor) -> Tensor:
+    """[B, C] dot products of user vectors [B, d] with the item vectors [m, d] at `place` [B, C], by the cheaper way."""
+    if len(item) < DENSE * place.shape[1]:
+        return (user @ item.T).gather(1, place)
+    return (embedding(place, item) @ user[:, :, None])[..., 0]
