@@ -51,8 +51,8 @@ class Unseen(NamedTuple):
     """What each user does not have, in a form to draw from: made once, `sample_negatives` searches it.
 
     Args:
-        key: [S] int64, user * n_items + e_i - i for the i-th excluded item e_i of a user, which has e_i - i allowed items
-            before it; ascending.
+        key: [S] int64, ascending: user * n_items + e_i - i for the i-th excluded item e_i of a user, which has e_i - i
+            allowed items before it.
         start: [n_users + 1] those of user `u` are `key[start[u]:start[u + 1]]`.
         n_items: size of the catalogue.
     """

@@ -53,7 +53,7 @@ class Training:
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects.
-        accumulate: batches whose mean gradient one optimizer step takes; the last step of an epoch takes those left over.
+        accumulate: batches whose mean gradient one optimizer step takes; an epoch's last step takes those left over.
         seed: of initialisation, dropout and noise.
     """
 

@@ -26,6 +26,8 @@ class BPRMF(Retrieval):
         init_std: standard deviation of their first values; biases start at zero.
     """
 
+    sparse = True
+
     def __init__(
         self,
         data: Interactions,
@@ -35,14 +37,16 @@ class BPRMF(Retrieval):
         init_std: Annotated[float, Field(gt=0, le=1)],
     ) -> None:
         super().__init__(data, training)
-        self.table = PairTable(data.n_users, data.n_items, embedding_dim, init_std, generator(training.seed), False)
+        draws = generator(training.seed)
+        self.table = PairTable(data.n_users, data.n_items, embedding_dim, init_std, draws, training.sparse)
         self.dropout = Dropout(training.regularization.dropout)
 
     def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
         """p_u ⊕ 1, so that a dot product adds the item's bias."""
-        return pad(self.dropout(self.table.users()[0][user], self.generator), (0, 1), value=1.0)
+        vectors = self.table.rows(user)[:, :-1]
+        return pad(self.dropout(vectors, self.generator), (0, 1), value=1.0)
 
     def encode_items(self, item: Tensor) -> Tensor:
         """q_i ⊕ b_i."""
-        vectors, biases = self.table.items()
-        return torch.cat([self.dropout(vectors[item], self.generator), biases[item, None]], 1)
+        rows = self.table.rows(item + self.table.n_users)
+        return torch.cat([self.dropout(rows[:, :-1], self.generator), rows[:, -1:]], 1)

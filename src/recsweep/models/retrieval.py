@@ -36,7 +36,6 @@ class Retrieval(RecModule):
 
     losses: ClassVar = ranking
     evaluations: ClassVar = (RankingEvaluation,)
-    sparse = False
 
     events: Tensor
     start: Tensor

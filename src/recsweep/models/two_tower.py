@@ -1,8 +1,8 @@
 """Two-tower retrieval: a user tower and an item tower, whose score is the cosine of what they give.
 
-A tower is an embedding and blocks of Linear, LayerNorm, ReLU and Dropout. The user tower knows the user's id, or what the
-user turned to before, or both; the item tower the item's id and optionally its features. Regularisers: dropout, in the
-towers and on histories, and weight decay.
+A tower is an embedding and blocks of Linear, LayerNorm, ReLU and Dropout. The user tower knows the user's id, or what
+the user turned to before, or both; the item tower the item's id and optionally its features. Regularisers: dropout, in
+the towers and on histories, and weight decay.
 """
 
 from itertools import pairwise
@@ -47,17 +47,19 @@ class TwoTower(Retrieval):
         embedding_dim: of users and items.
         hidden: widths of the blocks of either tower; [] compares the embeddings themselves.
         user_ids: whether a user has an embedding of his own.
-        history: what is added for what the user turned to before: nothing (none), or the pooled embeddings of those items
-            by mean, attention or gru, see `histories`.
+        history: what is added for what the user turned to before: nothing (none), or the embeddings of those items,
+            pooled by mean, attention or gru; see `histories`.
         max_history: latest items of a history that are looked at.
-        item_features: names of categorical columns of the data, whose vectors are added to the items'; an item without a
-            training row is then known by its features alone. [] for none.
+        item_features: names of categorical columns of the data, whose vectors are added to the items'; an item without
+            a training row is then known by its features alone. [] for none.
         scale: of the cosine; 1 / temperature.
         learn_scale: whether the scale is learned, as the exponential of a parameter.
         init_std: standard deviation of the embeddings' first values.
     """
 
-    scale: Tensor
+    sparse = False
+
+    log_scale: Tensor
     known: Tensor
 
     def __init__(
