@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from recsweep.data.assemble import assemble, not_shipped, rows_of
 from recsweep.data.files import INT, TEXT, Sheet, read_text
 from recsweep.data.movielens import RATING_TYPES, TAB
 from recsweep.data.schema import Interactions, Split
+from recsweep.data.splits import last_rows
 from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 
@@ -60,8 +60,10 @@ class NCFMovieLens1M:
         test = rows_of(test_sheet, data)
         rest = torch.ones(len(data), dtype=torch.bool)
         rest[test] = False
-        val, train = _last_of_each_user(rest.nonzero().flatten(), data)
-        return Split(train, val, test, self._negatives(test_sheet, data))
+        rows = rest.nonzero().flatten()
+        rated = torch.bincount(data.user[rows], minlength=data.n_users)
+        train, val, _, _ = last_rows(data.take(rows), n_val=(rated >= 2).long(), n_test=torch.zeros_like(rated))
+        return Split(rows[train], rows[val], test, self._negatives(test_sheet, data))
 
     def _ratings(self, part: str) -> Sheet:
         return read_text(self._path(f"{part}.rating"), TAB, RATING_TYPES)
@@ -82,15 +84,3 @@ class NCFMovieLens1M:
 
     def _path(self, part: str) -> Path:
         return Path(self.folder) / f"ml-1m.{part}"
-
-
-def _last_of_each_user(rows: Tensor, data: Interactions) -> tuple[Tensor, Tensor]:
-    """The last of `rows` by time of each user who has two or more, and the others, both in file order."""
-    assert data.timestamp is not None, "the files have times"
-    user, timestamp = data.user[rows].numpy(), data.timestamp[rows].numpy()
-    order = np.lexsort((timestamp, user))  # stable, so equal times stay in file order
-    ordered = user[order]
-    last = np.append(ordered[1:] != ordered[:-1], True) & np.append(False, ordered[1:] == ordered[:-1])
-    held_out = torch.zeros(len(rows), dtype=torch.bool)
-    held_out[order[last]] = True
-    return rows[held_out], rows[~held_out]

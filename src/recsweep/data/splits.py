@@ -94,7 +94,7 @@ class LeaveLastOut:
         if short:
             log.info("leave_last_out: %d users with fewer than three rows keep all of them in train", short)
         held_out = (count >= 3).long()
-        return _checked(_last_rows(data, held_out, held_out), data, "error")
+        return _checked(last_rows(data, held_out, held_out), data, "error")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Temporal:
         count = torch.bincount(data.user, minlength=data.n_users).double()
         # The tiny term: 0.29 * 100 is 28.999999999999996 in floating point, and 29 rows are meant.
         n_val, n_test = ((count * part + 1e-9).long() for part in (self.val_fraction, self.test_fraction))
-        return _checked(_last_rows(data, n_val, n_test), data, "error")
+        return _checked(last_rows(data, n_val, n_test), data, "error")
 
 
 def place_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
@@ -139,8 +139,11 @@ def place_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
     return place
 
 
-def _last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
-    """Each user's last `n_test` [n_users] rows in time as test, the `n_val` before them as validation."""
+def last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
+    """Each user's last `n_test` [n_users] rows in time as test, the `n_val` before them as validation, the rest as train.
+
+    Rows of the same second keep their file order. `UserError` where the data have no timestamps.
+    """
     if data.timestamp is None:
         raise UserError(f"{data.name} has no timestamps, which this split needs: use split=random or rows")
     by_time = data.timestamp.argsort(stable=True)
