@@ -17,6 +17,7 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   report DIR [baseline=NAME]      runs as a table with intervals and paired tests, plots, one HTML file
   data list                       the data sets there are, and which are on disk
   data prepare data=NAME          fetches, verifies and summarises one
+                                  (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
 choices (`recsweep train --help` lists them all): data, split, model, loss, regularization, optimizer, scheduler,
 evaluation, trainer, callbacks, logger, experiment

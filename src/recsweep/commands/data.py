@@ -1,5 +1,9 @@
 """`recsweep data`: what data sets there are, and fetching one."""
 
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -8,16 +12,25 @@ from recsweep import build
 from recsweep.commands import compose
 from recsweep.config import conf_dir, with_hydra
 from recsweep.data.schema import Features
+from recsweep.data.sequence_files import write_sequences
 from recsweep.errors import UserError
 
 
+class Sequences(NamedTuple):
+    """Where sequences are to be written, and the longest history to keep."""
+
+    folder: Path
+    max_history: int
+
+
 def run(words: list[str]) -> None:
-    """`data list`, or `data prepare data=NAME [overrides]`."""
+    """`data list`, or `data prepare data=NAME [overrides] [sequences=DIR [max_history=50]]`."""
     verb, *rest = words or ["list"]
     if verb == "list" and not rest:
         _list()
     elif verb == "prepare":
-        compose.launch([*rest, *compose.LEAVES_NOTHING], _prepare)
+        task = partial(_prepare, sequences=_take_sequences(rest))
+        compose.launch([*rest, *compose.LEAVES_NOTHING], task)
     else:
         raise UserError(f"data {' '.join(words)}: there are `data list` and `data prepare data=NAME`")
 
@@ -42,8 +55,23 @@ def _headline(yaml: str) -> str:
     return said.split(": ")[0].split(". ")[0]
 
 
-def _prepare(cfg: DictConfig) -> None:
-    data = build.source(cfg).read()
+def _take_sequences(words: list[str]) -> Sequences | None:
+    folder = compose.take(words, "sequences")
+    if folder is None:
+        return None
+    max_history = compose.take(words, "max_history") or "50"
+    if not max_history.isdecimal() or int(max_history) < 1:
+        raise UserError(f"max_history={max_history}: a whole number from 1 on")
+    return Sequences(Path(folder), int(max_history))
+
+
+def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
+    if sequences is None:
+        data = build.source(cfg).read()
+    else:
+        whole = build.data(cfg)
+        data = whole.data
+        write_sequences(data, whole.split, *sequences)
     table = Table(title=data.name, show_header=False)
     table.add_row("users", f"{data.n_users:,}")
     table.add_row("items", f"{data.n_items:,}")
@@ -52,6 +80,8 @@ def _prepare(cfg: DictConfig) -> None:
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
     table.add_row("user features", _names(data.user_features))
     table.add_row("item features", _names(data.item_features))
+    if sequences is not None:
+        table.add_row("sequences", f"data=sequences data.folder={sequences.folder}")
     Console().print(table)
 
 
