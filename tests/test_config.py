@@ -54,7 +54,8 @@ def node(group: str, name: str) -> DictConfig:
     assert isinstance(content, DictConfig)
     defaults = content.pop("defaults", [])
     others = [other.partition("@")[0] for other in defaults if isinstance(other, str) and other != "_self_"]
-    merged = OmegaConf.merge(*(node(group, other) for other in others), content.get(group, {}) or content)
+    own = content.get(group) or OmegaConf.masked_copy(content, [key for key in content if key not in BUILT])
+    merged = OmegaConf.merge(*(node(group, other) for other in others), own)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -133,7 +134,10 @@ def test_models_and_optimizers(model: str, optimizer: str, regularization: str, 
     assert found == expected
 
 
-SHIPPED = {"bandit": ["given"], "ml_100k": ["u1", "u2", "u3", "u4", "u5", "ua", "ub"], "ncf_ml_1m": ["given"]}
+SHIPPED = {
+    **{name: ["given"] for name in ("bandit", "ncf_ml_1m", "sequences")},
+    "ml_100k": ["u1", "u2", "u3", "u4", "u5", "ua", "ub"],
+}
 MADE = ["leave_last_out", "random", "rows", "temporal"]
 
 
