@@ -140,7 +140,7 @@ def place_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
 
 
 def last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
-    """Each user's last `n_test` [n_users] rows in time as test, the `n_val` before them as validation, the rest as train.
+    """Each user's last `n_test` [n_users] rows in time as test, the `n_val` before them as validation, the rest train.
 
     Rows of the same second keep their file order. `UserError` where the data have no timestamps.
     """
