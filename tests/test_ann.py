@@ -72,6 +72,15 @@ def test_an_index_finds_unseen_items_only(factory: str, least: float, seen: User
     assert missing.any() == factory.startswith("IVF")
 
 
+def test_all_that_an_index_finds_may_be_seen() -> None:
+    """Items 0 to 2 lie in one cell, 3 to 5 in the other; user 0 is led to the first and has seen it, user 1 has not."""
+    item = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.1], [0.0, 1.0], [0.1, 0.9], [0.1, 0.8]])
+    seen = group_items(torch.zeros(3, dtype=torch.int64), torch.arange(3), 2, 6)
+    items, scores = ann.search(ann.build("IVF2,Flat", item), item[[0, 0]], torch.arange(2), seen, k=2)
+    assert items.tolist() == [[-1, -1], [0, 1]]
+    assert scores[0].tolist() == [-torch.inf] * 2
+
+
 def test_recall_by_hand() -> None:
     """Of user 0's three both 7 and 9 are found, of user 1's none: item 7 is another user's. 2 of 6."""
     found, exact = torch.tensor([[9, 4, 7], [7, -1, -1]]), torch.tensor([[7, 9, 0], [8, 9, 0]])
@@ -174,6 +183,14 @@ def test_recommend_by_an_index(run: Path) -> None:
     shown = [(row[1].strip(), row[3].strip()) for row in rows]
     expected = zip(data.item_ids.decode(items.flatten()), scores.flatten().tolist(), strict=True)
     assert shown == [(str(item), f"{score:.4f}") for item, score in expected]
+
+
+def test_an_index_that_finds_fewer_than_k(run: Path) -> None:
+    """Two of 16 cells hold far fewer than 30 of the 100 items; what is not found is not shown."""
+    found = recsweep(run.parent, "recommend", f"run={run}", "user=3", "k=30", "index=IVF16,Flat")
+    assert found.status == 0
+    rows = [line for line in found.out.splitlines() if line.startswith("│")]
+    assert 0 < len(rows) < 30 and not any("inf" in row for row in rows)
 
 
 @pytest.mark.parametrize(

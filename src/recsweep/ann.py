@@ -111,12 +111,12 @@ def search(index: Index, query: Tensor, user: Tensor, seen: UserItems, k: int) -
         query: [B, d] float32 vectors of the users.
         user: [B] int64.
         seen: of every user, the items that are left out.
-        k: at most the number of items.
+        k: at most the number of items that any of the users has not seen.
 
     Returns:
         Item -1 with score -inf stands where the index finds fewer than k.
     """
-    wanted = (k + seen.start.diff()[user]).clamp(max=index.ntotal)
+    wanted = k + seen.start.diff()[user]
     items, scores = torch.full((len(user), k), -1), torch.full((len(user), k), -torch.inf)
     for rows in wanted.argsort().split(USERS_AT_ONCE):  # by length, since a call gives all its users the same
         score, item = _nearest(index, query[rows], int(wanted[rows[-1]]))
