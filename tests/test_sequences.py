@@ -368,6 +368,7 @@ def test_ml_100k_as_sequences(tmp_path: Path) -> None:
     """Every user has 20 ratings or more, so each holds out one for validation and one for the test."""
     prepared = recsweep(tmp_path, "data", "prepare", "data=ml_100k", "split=leave_last_out", "sequences=seq")
     assert prepared.status == 0
+    assert pd.read_parquet(tmp_path / "seq/sequences_train.parquet").history_idx.str.split().str.len().max() == 50
     source, direct = Sequences(str(tmp_path / "seq"), max_history=50), ML100K(f"{DATA}/ml-100k", "error")
     data, rated = source.read(), direct.read()
     parts, rated_parts = source.parts("given", data), LeaveLastOut()(rated, direct)
