@@ -69,10 +69,10 @@ class Attention(nn.Module):
     """What the last item calls to mind of the history: one place of one transformer layer.
 
     With x_j the vector of the j-th item from the end, head h gives it the weight a_hj = softmax_j((A_h x_1)ᵀ x_j / √d +
-    r_hj), where r depends on j alone. The layer gives y + W₂ relu(W₁ norm(y)) with y = x_1 + Σ_h V_h Σ_j a_hj x_j, as at the
-    last place of SASRec (Kang and McAuley, ICDM 2018). A_h stands for the product of a query's and a key's matrix, so
-    that no matrix is applied to the whole history; places enter by r alone, as in T5 (Raffel et al., JMLR 2020), for
-    the same reason.
+    r_hj), where r depends on j alone. The layer gives y + W₂ relu(W₁ norm(y)) with y = x_1 + Σ_h V_h Σ_j a_hj x_j, as
+    at the last place of SASRec (Kang and McAuley, ICDM 2018). A_h stands for the product of a query's and a key's
+    matrix, so that no matrix is applied to the whole history; places enter by r alone, as in T5 (Raffel et al., JMLR
+    2020), for the same reason.
 
     Args:
         dim: d.
@@ -108,7 +108,7 @@ class GRU(nn.Module):
 
     def __init__(self, dim: int, generator: Generator) -> None:
         super().__init__()
-        self.cell = nn.GRU(dim, dim, batch_first=True)
+        self.cell = nn.GRU(dim, dim, batch_first=True, device="meta").to_empty(device="cpu")  # draws nothing
         for parameter in self.cell.parameters():
             nn.init.uniform_(parameter, -(dim**-0.5), dim**-0.5, generator=generator)
 
