@@ -78,19 +78,18 @@ def save(index: Index, path: Path) -> None:
 
 def load(path: Path, item: Tensor) -> Index:
     """A saved index; `UserError` where it is none, or not of the vectors `item` [n_items, d]."""
+    again = "delete it, and it will be built again"
     try:
         index = _faiss().read_index(str(path))
-    except RuntimeError:
-        raise UserError(f"{path}: not an index of faiss: delete it, and it will be built again") from None
-    if (index.ntotal, index.d) != item.shape:
-        raise UserError(
-            f"{path}: an index of {index.ntotal} vectors of {index.d} numbers, but item_embeddings.npy holds "
-            f"{len(item)} of {item.shape[1]}: delete it, and it will be built again"
-        )
-    if not _holds(index, item):
-        raise UserError(
-            f"{path}: an index of other vectors than item_embeddings.npy: delete it, and it will be built again"
-        )
+        if (index.ntotal, index.d) != item.shape:
+            raise UserError(
+                f"{path}: an index of {index.ntotal} vectors of {index.d} numbers, but item_embeddings.npy holds "
+                f"{len(item)} of {item.shape[1]}: {again}"
+            )
+        if not _holds(index, item):
+            raise UserError(f"{path}: an index of other vectors than item_embeddings.npy: {again}")
+    except (RuntimeError, MemoryError, IndexError):  # what damaged bytes lead to, in reading or at the first search
+        raise UserError(f"{path}: not an index of faiss: {again}") from None
     return index
 
 
