@@ -24,8 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import is_protocol
 
+from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
 from recsweep.models.base import Regularization
+from recsweep.models.baselines import Baseline
 from recsweep.seeding import Seed
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -63,6 +65,8 @@ class Callbacks(BaseModel):
     early_stopping: EarlyStopping
     checkpoint: Checkpoint
     progress: bool
+    embeddings: bool
+    compare_with: list[str]
 
 
 class Logger(BaseModel):
@@ -249,10 +253,25 @@ def _check_combination(cfg: DictConfig) -> None:
         )
     if losses:
         _check_optimizer(cfg, model)
+    _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
     for group in ("data", "split", "evaluation"):
         _construct(group, cfg[group])
+
+
+def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
+    if cfg.callbacks.embeddings and not issubclass(model, Embedded):
+        raise UserError(f"callbacks.embeddings=true: model {model.__name__} does not rank by vectors; set it to false")
+    for name in cfg.callbacks.compare_with:
+        fitting = _choices("model", lambda target: issubclass(target, Baseline) and evaluation in target.evaluations)
+        if name not in fitting.split("|"):
+            raise UserError(f"callbacks.compare_with: {name} is no baseline for this evaluation; there are {fitting}")
+
+
+def model_node(name: str) -> DictConfig:
+    """The node `model` as the file of that name in `conf/model` sets it up."""
+    return cast(DictConfig, OmegaConf.load(conf_dir() / "model" / f"{name}.yaml")).model
 
 
 def _check_optimizer(cfg: DictConfig, model: Any) -> None:
@@ -286,7 +305,8 @@ def _choices(group: str, fits: Callable[[Any], bool]) -> str:
     """Names of the YAML files of a group whose target fits, joined by |."""
     names = []
     for path in sorted((conf_dir() / group).glob("*.yaml")):
-        target = cast(DictConfig, OmegaConf.load(path)).get("_target_")
+        node = cast(DictConfig, OmegaConf.load(path))
+        target = node.get(group, node).get("_target_")  # a model's file also sets other groups
         if target and fits(get_object(target)):
             names.append(path.stem)
     return "|".join(names)

@@ -16,10 +16,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from recsweep import build, runs
+from recsweep import build, exports, runs
 from recsweep.commands import compose, report
 from recsweep.errors import UserError
 from recsweep.fit import fit
+from recsweep.models.base import RecModule
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     fitted = time.perf_counter()
     truth = runs.oracle(cfg, data)
     metrics = runs.judge(cfg, data, folder)
+    if cfg.callbacks.embeddings:
+        exports.vectors(cfg, data, folder, logger)
+    if cfg.callbacks.compare_with and isinstance(model, RecModule):
+        exports.baselines(cfg, data, model, metrics, folder)
     end = time.perf_counter()
     if logger:
         final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}

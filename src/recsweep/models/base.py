@@ -107,6 +107,7 @@ class RecModule(LightningModule):
         self.evaluation = training.evaluation
         self.trained_on = identity(data)
         self.generator = torch.Generator()
+        self.train_losses: list[float] = []
         self.objectives: list[float] = []
 
     @abstractmethod
@@ -162,6 +163,7 @@ class RecModule(LightningModule):
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
+        self.train_losses.append(loss)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log("train/loss", loss)
         self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
@@ -190,10 +192,15 @@ class RecModule(LightningModule):
         return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recsweep"] = {"trained_on": self.trained_on, "objectives": self.objectives}
+        checkpoint["recsweep"] = {
+            "trained_on": self.trained_on,
+            "train_losses": self.train_losses,
+            "objectives": self.objectives,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_identity(checkpoint["recsweep"]["trained_on"], self.trained_on)
+        self.train_losses = checkpoint["recsweep"]["train_losses"]
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 

@@ -84,11 +84,11 @@ class BiasedMF(RecModule):
         """
         return vectors, vectors.unbind()
 
-    def user_vectors(self, user: Tensor) -> Tensor:
+    def user_factors(self, user: Tensor) -> Tensor:
         """What stands for users [B] when scoring: [B, d]."""
         return self.table.users()[0][user]
 
-    def item_vectors(self) -> Tensor:
+    def item_factors(self) -> Tensor:
         """What stands for every item when scoring: [n_items, d]."""
         return self.table.items()[0]
 
@@ -128,11 +128,11 @@ class BiasedMF(RecModule):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         biases = self.table.users()[1][user] + self.table.items()[1][item]
-        return self.mean + biases + self.interaction(self.user_vectors(user), self.item_vectors()[item])
+        return self.mean + biases + self.interaction(self.user_factors(user), self.item_factors()[item])
 
     def score_all(self, user: Tensor) -> Tensor:
         biases = self.table.users()[1][user, None] + self.table.items()[1]
-        return self.mean + biases + self.user_vectors(user) @ self.item_vectors().T
+        return self.mean + biases + self.user_factors(user) @ self.item_factors().T
 
 
 class SVDpp(BiasedMF):
@@ -185,11 +185,11 @@ class SVDpp(BiasedMF):
         z_u = self.raters.vectors(user)
         return torch.stack([p, q + self.raters(item, rated, z_u)]), (p_u, q_i, y_i, z_u)
 
-    def user_vectors(self, user: Tensor) -> Tensor:
-        return self._with_features(super().user_vectors(user) + self.rated_items(user), self.user_features, user)
+    def user_factors(self, user: Tensor) -> Tensor:
+        return self._with_features(super().user_factors(user) + self.rated_items(user), self.user_features, user)
 
-    def item_vectors(self) -> Tensor:
-        vectors = super().item_vectors()
+    def item_factors(self) -> Tensor:
+        vectors = super().item_factors()
         every = torch.arange(len(vectors), device=vectors.device)
         vectors = self._with_features(vectors, self.item_features, every)
         return vectors if self.raters is None else vectors + self.raters(every)
@@ -224,7 +224,7 @@ class MLP(BiasedMF):
         return self.perceptron(torch.cat([p, q, p * q], dim=-1))[:, 0]
 
     def score_all(self, user: Tensor) -> Tensor:
-        n_items = len(self.item_vectors())
+        n_items = len(self.item_factors())
         items = torch.arange(n_items, device=user.device)
         pairs_at_once = 1 << 18
         chunks = torch.split(user, max(1, pairs_at_once // n_items))
