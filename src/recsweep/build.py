@@ -55,6 +55,7 @@ def data(cfg: DictConfig) -> InteractionData:
         steps=cfg.trainer.steps_per_call * cfg.trainer.accumulate,
         limit=cfg.trainer.limit_batches,
         seed=cfg.seed,
+        shuffle=cfg.trainer.shuffle,
     )
 
 

@@ -41,6 +41,7 @@ class Trainer(BaseModel):
     max_epochs: Positive
     batch_size: Positive
     accumulate: Positive
+    shuffle: Literal["rows", "users"]
     accelerator: Literal["auto", "cpu", "cuda"]
     threads: Positive
     steps_per_call: Positive

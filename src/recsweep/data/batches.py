@@ -34,10 +34,20 @@ class Batches:
         steps: batches a group.
         seed: of the order.
         limit: batches an epoch at most; None for all.
+        together: [N] int64, shuffles these groups instead of single rows; rows of one group follow each other.
     """
 
-    def __init__(self, columns: Columns, batch_size: int, steps: int, seed: int, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        limit: int | None = None,
+        together: Tensor | None = None,
+    ) -> None:
         self.columns = columns
+        self.together = together
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
@@ -54,10 +64,15 @@ class Batches:
     def order(self, epoch: int) -> Tensor:
         """Row numbers [n_rows] in the order in which `epoch` visits them."""
         if self._order is None or self._order[0] != epoch:
-            first = self.columns[0]
-            permutation = torch.randperm(len(first), generator=generator("order", self.seed, epoch)).to(first.device)
-            self._order = (epoch, permutation[: self.n_rows])
+            self._order = (epoch, self._shuffled(generator("order", self.seed, epoch))[: self.n_rows])
         return self._order[1]
+
+    def _shuffled(self, draws: torch.Generator) -> Tensor:
+        first = self.columns[0]
+        if self.together is None:
+            return torch.randperm(len(first), generator=draws).to(first.device)
+        place = torch.randperm(int(self.together.max()) + 1, generator=draws).to(first.device)
+        return place[self.together].argsort(stable=True)
 
     def group(self, epoch: int, index: int) -> list[Columns]:
         """Batches `index * steps` up to `(index + 1) * steps` of an epoch, each a NamedTuple like `columns`."""

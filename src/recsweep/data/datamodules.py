@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningDataModule
@@ -23,6 +23,7 @@ class InteractionData(LightningDataModule):
         source: reads the data set.
         split: rows by part.
         batch_size, steps, limit, seed: see `Batches`.
+        shuffle: rows, or whole users.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class InteractionData(LightningDataModule):
         steps: int,
         limit: int | None,
         seed: int,
+        shuffle: Literal["rows", "users"],
     ) -> None:
         super().__init__()
         self.batching = (batch_size, steps, seed, limit)
+        self.shuffle = shuffle
         self.data = source.read()
         self.split = split(self.data, source)
         self.train = self.data.take(self.split.train)
@@ -53,7 +56,8 @@ class InteractionData(LightningDataModule):
         trainer = cast(Any, self.trainer)
         columns: Columns = trainer.lightning_module.columns(self.train)
         like, device = cast(Any, type(columns)), trainer.strategy.root_device
-        self.batches = Batches(like(*(column.to(device) for column in columns)), *self.batching)
+        there = like(*(column.to(device) for column in columns))
+        self.batches = Batches(there, *self.batching, together=there.user if self.shuffle == "users" else None)
 
     def train_dataloader(self) -> range:
         return range(len(self.batches))

@@ -1,6 +1,6 @@
 """Losses of rankings: a positive's logit against those of the items that it competes with.
 
-The losses are pure functions `bpr` and `softmax`. Which items compete is a choice of its own, which the model carries
+The losses are pure functions: `bpr`, `softmax`, `full_softmax`. Which items compete is a choice of its own, which the model carries
 out; the classes below name the choices, and each is a loss together with its competition.
 """
 
@@ -40,6 +40,23 @@ def softmax(positive: Tensor, negative: Tensor) -> Tensor:
     tensor(3.)
     """
     return softplus(negative.logsumexp(1) - positive).mean()
+
+
+def full_softmax(logits: Tensor, row: Tensor, item: Tensor) -> Tensor:
+    """Cross entropy of positives among the whole catalogue: mean of logsumexp(logits of the row) - logit of the item.
+
+    Positives of the same user share their logits.
+
+    Args:
+        logits: [U, n_items].
+        row: [B] place of each positive's user among the U.
+        item: [B].
+
+    >>> import torch
+    >>> full_softmax(torch.zeros(2, 3), torch.tensor([0, 0]), torch.tensor([1, 2])).exp()  # one of three: -log ⅓
+    tensor(3.)
+    """
+    return (logits.logsumexp(1)[row] - logits[row, item]).mean()
 
 
 @dataclass(frozen=True)
@@ -82,5 +99,5 @@ class InBatch:
 class Full:
     """Every row competes with the whole catalogue."""
 
-    def __call__(self, positive: Tensor, negative: Tensor) -> Tensor:
-        return softmax(positive, negative)
+    def __call__(self, logits: Tensor, row: Tensor, item: Tensor) -> Tensor:
+        return full_softmax(logits, row, item)

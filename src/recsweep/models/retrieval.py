@@ -15,7 +15,7 @@ from recsweep.models.base import RecModule, Training
 from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min
-ITEMS_AT_ONCE = 2**14
+ITEMS_AT_ONCE = 2**14  # and users, to encode
 DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
 
 
@@ -31,11 +31,14 @@ class Positives(NamedTuple):
 class Retrieval(RecModule):
     """A model of vectors, trained by letting every positive compete with other items.
 
-    A subclass gives `encode_users` and `encode_items`. Every distinct item of a step is encoded once.
+    A subclass gives `encode_users` and `encode_items`. Every distinct user and item of a step is encoded once.
     """
 
     losses: ClassVar = ranking
     evaluations: ClassVar = (RankingEvaluation,)
+
+    knows_histories = False
+    """Whether a user's vector depends on what the user had before the row, and not on the user alone."""
 
     events: Tensor
     start: Tensor
@@ -74,15 +77,22 @@ class Retrieval(RecModule):
         return Positives(sequences.user, sequences.item, sequences.start[sequences.user], place)
 
     def training_loss(self, batch: Positives) -> Tensor:
-        user = self.encode_users(batch.user, batch.first, batch.end)
+        user, row = self._encode_batch(batch)
         match self.training_setup.loss:
-            case ranking.Sampled(n_negatives=n):
-                logits = self._against_own(user, batch, n)
-            case ranking.InBatch(n_shared=n, log_q=log_q):
-                logits = self._against_batch(user, batch, n, log_q)
-            case _:
-                logits = self._against_all(user, batch)
-        return self.training_setup.loss(*logits)
+            case ranking.Sampled(n_negatives=n) as loss:
+                return loss(*self._against_own(user[row], batch, n))
+            case ranking.InBatch(n_shared=n, log_q=log_q) as loss:
+                return loss(*self._against_batch(user[row], batch, n, log_q))
+            case loss:
+                catalogue = self.encode_items(torch.arange(self.n_items, device=user.device))
+                return loss(user @ catalogue.T, row, batch.item)
+
+    def _encode_batch(self, batch: Positives) -> tuple[Tensor, Tensor]:
+        """Vectors [U, d] of what is to be encoded, once each, and which of them each row has [B]."""
+        if self.knows_histories:
+            return self.encode_users(*batch[:1], *batch[2:]), torch.arange(len(batch.user), device=batch.user.device)
+        distinct, row = batch.user.unique(return_inverse=True)
+        return self.user_vectors(distinct), row
 
     def _against_own(self, user: Tensor, batch: Positives, n: int) -> tuple[Tensor, Tensor]:
         allowed = Unseen(self.seen, self.seen_start, self.n_items)
@@ -102,11 +112,6 @@ class Retrieval(RecModule):
             logits = logits - q.log()
         same = item == batch.item[:, None]
         return logits.diagonal(), logits.masked_fill(same, NO_COMPETITOR)
-
-    def _against_all(self, user: Tensor, batch: Positives) -> tuple[Tensor, Tensor]:
-        logits = user @ self.encode_items(torch.arange(self.n_items, device=user.device)).T
-        own = batch.item[:, None]
-        return logits.gather(1, own)[:, 0], logits.scatter(1, own, NO_COMPETITOR)
 
     def train(self, mode: bool = True) -> Self:
         self._catalogue = None  # what was encoded before is no longer true

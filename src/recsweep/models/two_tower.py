@@ -89,6 +89,7 @@ class TwoTower(Retrieval):
         self.user_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.item_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.max_history = max_history
+        self.knows_histories = history != "none"
         self.pooling = self._pooling(history, embedding_dim, dropout, draws)
         log_scale = torch.tensor(scale).log()
         if learn_scale:
