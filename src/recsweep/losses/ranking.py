@@ -1,7 +1,7 @@
 """Losses of rankings: a positive's logit against those of the items that it competes with.
 
-The losses are pure functions: `bpr`, `softmax`, `full_softmax`. Which items compete is a choice of its own, which the model carries
-out; the classes below name the choices, and each is a loss together with its competition.
+The losses are pure functions: `bpr`, `softmax`, `full_softmax`. Which items compete is a choice of its own, which the
+model carries out; the classes below name the choices, and each is a loss together with its competition.
 """
 
 from dataclasses import dataclass
