@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from recsweep.losses.ranking import Full, InBatch, Sampled, bpr, softmax
+from recsweep.losses.ranking import Full, InBatch, Sampled, bpr, full_softmax, softmax
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 LOW = torch.finfo(torch.float32).min
@@ -45,6 +45,27 @@ def test_softmax_is_cross_entropy_with_the_positive_first() -> None:
     torch.testing.assert_close(found, expected)
     for mine, theirs in zip(*(torch.autograd.grad(x, (positive, negative)) for x in (found, expected)), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+LOGITS = torch.tensor([[0.0, log(2), log(3)], [log(5), 0.0, 0.0]], dtype=torch.float64)
+ROW, ITEM = torch.tensor([0, 1, 0, 0]), torch.tensor([1, 0, 2, 1])
+
+
+@pytest.mark.parametrize("loss", [full_softmax, Full()])
+def test_full_softmax_by_hand(loss: Callable[..., Tensor]) -> None:
+    """2/6, 5/7, 3/6 and 2/6 once more: their product is 5/126."""
+    found = loss(LOGITS, ROW, ITEM)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(log(126 / 5) / 4, abs=1e-15)
+
+
+def test_full_softmax_is_cross_entropy_and_softmax_of_all_others() -> None:
+    logits, row, item = drawn(3, 6), torch.tensor([2, 0, 2, 2]), torch.tensor([5, 0, 1, 5])
+    found, expected = full_softmax(logits, row, item), cross_entropy(logits[row], item)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (found, expected)))
+    others = torch.stack([logits[r, torch.arange(6) != i] for r, i in zip(row, item, strict=True)])
+    torch.testing.assert_close(found, softmax(logits[row, item], others))
 
 
 def test_softmax_of_one_negative_is_bpr() -> None:
@@ -87,10 +108,9 @@ def test_a_masked_competitor_does_not_compete() -> None:
         (Sampled(function="softmax", n_negatives=3), softmax),
         (Sampled(function="bpr", n_negatives=3), bpr),
         (InBatch(n_shared=2, log_q=True), softmax),
-        (Full(), softmax),
     ],
 )
-def test_every_choice_of_competitors_has_its_loss(made: Sampled | InBatch | Full, function: Loss) -> None:
+def test_every_choice_of_competitors_has_its_loss(made: Sampled | InBatch, function: Loss) -> None:
     assert torch.equal(made(POSITIVE, NEGATIVE), function(POSITIVE, NEGATIVE))
 
 
@@ -98,4 +118,5 @@ def test_arguments_stay_as_they_are() -> None:
     positive, negative = torch.tensor([1.0]), torch.tensor([[2.0, 3.0]])
     bpr(positive, negative)
     softmax(positive, negative)
+    full_softmax(negative, torch.tensor([0]), torch.tensor([1]))
     assert (positive.tolist(), negative.tolist()) == ([1.0], [[2.0, 3.0]])
