@@ -80,7 +80,7 @@ class Retrieval(RecModule):
         user, row = self._encode_batch(batch)
         match self.training_setup.loss:
             case ranking.Sampled(n_negatives=n) as loss:
-                return loss(*self._against_own(user[row], batch, n))
+                return loss(*self._against_own(user, row, batch, n))
             case ranking.InBatch(n_shared=n, log_q=log_q) as loss:
                 return loss(*self._against_batch(user[row], batch, n, log_q))
             case loss:
@@ -94,19 +94,26 @@ class Retrieval(RecModule):
         distinct, row = batch.user.unique(return_inverse=True)
         return self.user_vectors(distinct), row
 
-    def _against_own(self, user: Tensor, batch: Positives, n: int) -> tuple[Tensor, Tensor]:
+    def _against_own(self, user: Tensor, row: Tensor, batch: Positives, n: int) -> tuple[Tensor, Tensor]:
         allowed = Unseen(self.seen, self.seen_start, self.n_items)
         negative = sample_negatives(batch.user, n, allowed, self.generator)
-        distinct, place = torch.cat([batch.item[:, None], negative], 1).unique(return_inverse=True)
-        logits = _products(user, self.encode_items(distinct), place)
+        item, place = self._encode_distinct(torch.cat([batch.item[:, None], negative], 1))
+        logits = _products(user, row, item, place)
         return logits[:, 0], logits[:, 1:]
+
+    def _encode_distinct(self, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [m, d] and which of them each item has, in the shape of `item`; the whole catalogue where many are."""
+        if item.numel() > self.n_items:
+            return self.encode_items(torch.arange(self.n_items, device=item.device)), item
+        distinct, place = item.unique(return_inverse=True)
+        return self.encode_items(distinct), place
 
     def _against_batch(self, user: Tensor, batch: Positives, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
         n_rows = len(user)
         shared = torch.randint(self.n_items, (n_shared,), generator=self.generator, device=user.device)
         item = torch.cat([batch.item, shared])
-        distinct, place = item.unique(return_inverse=True)
-        logits = user @ self.encode_items(distinct)[place].T
+        encoded, place = self._encode_distinct(item)
+        logits = user @ encoded[place].T
         if log_q:
             q = (n_rows * self.frequency[item] + n_shared / self.n_items) / (n_rows + n_shared)
             logits = logits - q.log()
@@ -142,8 +149,9 @@ class Retrieval(RecModule):
         return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
 
 
-def _products(user: Tensor, item: Tensor, place: Tensor) -> Tensor:
-    """[B, C] dot products of user vectors [B, d] with the item vectors [m, d] at `place` [B, C], by the cheaper way."""
-    if len(item) < DENSE * place.shape[1]:
-        return (user @ item.T).gather(1, place)
-    return (embedding(place, item) @ user[:, :, None])[..., 0]
+def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
+    """[B, C] dot products of `user` [U, d] at `row` [B] with `item` [m, d] at `place` [B, C], by the cheaper way."""
+    if len(user) * len(item) < DENSE * place.numel():
+        cell = row[:, None] * len(item) + place
+        return (user @ item.T).flatten().gather(0, cell.flatten()).view_as(place)
+    return (embedding(place, item) @ user[row][:, :, None])[..., 0]
