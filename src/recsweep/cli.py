@@ -14,6 +14,7 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   train run=DIR resume=true       goes on with a run that was interrupted
   evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under the same or another protocol
   recommend run=DIR user=ID k=10  the best unseen items of a user
+  recommend … index=HNSW32        the same by an approximate index over embeddings/ (Flat, HNSW32, IVF64,Flat)
   report DIR [baseline=NAME]      runs as a table with intervals and paired tests, plots, one HTML file
   data list                       the data sets there are, and which are on disk
   data prepare data=NAME          fetches, verifies and summarises one
