@@ -360,6 +360,26 @@ def test_the_catalogue_is_encoded_in_parts_and_once(monkeypatch: pytest.MonkeyPa
     assert parts == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
 
+@pytest.mark.parametrize("history", ["none", "mean"])
+def test_a_step_encodes_what_is_the_same_once(history: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's rows differ where the user has a history; items never do, and all are encoded where most would be."""
+    encoded: dict[str, list[list[int]]] = {"encode_users": [], "encode_items": []}
+    for name, noted in encoded.items():
+        encode = getattr(TwoTower, name)
+
+        def noting(self: TwoTower, ids: Tensor, *rest: Tensor, noted: Any = noted, encode: Any = encode) -> Tensor:
+            noted.append(ids.tolist())
+            return encode(self, ids, *rest)
+
+        monkeypatch.setattr(TwoTower, name, noting)
+    model = two_tower("loss=in_batch", history=history)
+    batch = batch_of(model)
+    model.training_loss(batch)
+    model.training_loss(Positives(*(column[1:9] for column in batch)))
+    users = [[0, 1, 2, 4], [0, 1, 2, 4]] if history == "none" else [batch.user.tolist(), batch.user[1:9].tolist()]
+    assert encoded == {"encode_users": users, "encode_items": [list(range(N_ITEMS)), [0, 2, 3, 4, 5]]}
+
+
 # ---- users and items without a row
 
 
