@@ -102,7 +102,7 @@ class Retrieval(RecModule):
         return logits[:, 0], logits[:, 1:]
 
     def _encode_distinct(self, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors [m, d] and which of them each item has, in the shape of `item`; the whole catalogue where many are."""
+        """Vectors [m, d] and which of them each item has, in the shape of `item`; all of the catalogue for many."""
         if item.numel() > self.n_items:
             return self.encode_items(torch.arange(self.n_items, device=item.device)), item
         distinct, place = item.unique(return_inverse=True)
