@@ -65,7 +65,7 @@ def twin(scorer: DotProduct, target: Target, n_users: int) -> dict[str, float]:
     totals = dict.fromkeys([f"{name}@{k}" for k in KS for name in ("ndcg", "recall")], 0.0)
     for user in range(n_users):
         scores = scorer.score_all(torch.tensor([user]))[0].tolist()
-        candidates = [item for item in range(N_ITEMS) if item not in seen[user]]
+        candidates = [item for item in range(target.data.n_items) if item not in seen[user]]
         candidates.sort(key=lambda item: (-scores[item], item in relevant[user]))
         for k in KS:
             gains = [1 / math.log2(place + 2) for place in range(k) if candidates[place] in relevant[user]]

@@ -1,0 +1,196 @@
+"""Memory, milliseconds a step, and the share of the negatives' sampling, on an invented catalogue of any size.
+
+    python benchmarks/bench_large_catalogue.py                        100,000 users and items, a million rows
+    python benchmarks/bench_large_catalogue.py --users 1000000 --items 1000000 --rows 10000000 [--folder DIR]
+
+Every configuration runs in a process of its own: it reads the data, trains `--batches` steps of an epoch, and ranks
+every user's held-out item among 99 others. Peaks are of the whole process. Sparse Adam updates the rows of a batch;
+AdamW (of `two_tower`, which has no sparse gradients) every parameter at every step, whatever the batch.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from recsweep import build
+from recsweep.config import composed
+from recsweep.data.batches import Batches
+from recsweep.data.datamodules import InteractionData
+from recsweep.data.schema import IdMap, Interactions, Split
+from recsweep.data.splits import LeaveLastOut
+from recsweep.data.synthetic import Synthetic
+from recsweep.evaluation import evaluate
+from recsweep.models import retrieval
+from recsweep.models.base import RecModule
+
+SPARSE = ["optimizer=sparse_adam", "regularization=none", "model.embedding_dim=64"]
+TOWERS = ["model=two_tower", "regularization=none", "model.embedding_dim=64", "model.hidden=[64,64]"]
+CONFIGURATIONS = {
+    "bpr_mf, bpr, sparse_adam": ["model=bpr_mf", *SPARSE],
+    "bpr_mf, sampled_softmax, sparse_adam": ["model=bpr_mf", "loss=sampled_softmax", *SPARSE],
+    "two_tower, sampled_softmax, adamw": [*TOWERS, "loss=sampled_softmax"],
+    "two_tower, in_batch, adamw": [*TOWERS, "loss=in_batch"],
+}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The rows of a synthetic data set that lie in a file."""
+
+    path: Path
+    n_users: int
+    n_items: int
+    name = "synthetic"
+    ships = ()
+
+    def ready(self) -> bool:
+        return True
+
+    def read(self) -> Interactions:
+        columns: dict[str, Tensor] = torch.load(self.path, weights_only=True)
+        ids = {"user_ids": IdMap(np.arange(self.n_users), "user"), "item_ids": IdMap(np.arange(self.n_items), "item")}
+        return Interactions(name=self.name, rating_scale=(1.0, 5.0), **columns, **ids)
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        raise NotImplementedError
+
+
+def invent(path: Path, users: int, items: int, rows: int) -> None:
+    data = Synthetic(users, items, rows, 0.88, 0).read()
+    columns = {"user": data.user, "item": data.item, "rating": data.rating, "timestamp": data.timestamp}
+    torch.save(columns, path)
+
+
+def timed_sampling() -> list[float]:
+    """The seconds of each call of `sample_negatives` that the model makes from now on."""
+    found: list[float] = []
+    untimed = retrieval.sample_negatives
+
+    def sample(*arguments: Any) -> Tensor:
+        start = time.perf_counter()
+        negative = untimed(*arguments)
+        found.append(time.perf_counter() - start)
+        return negative
+
+    retrieval.sample_negatives = sample
+    return found
+
+
+def measured(saved: Saved, overrides: list[str], batch_size: int, n_batches: int) -> dict[str, float]:
+    """What one configuration needs."""
+    torch.set_num_threads(1)
+    cfg = composed(["evaluation=sampled_99", f"trainer.batch_size={batch_size}", *overrides])
+    shape = {"batch_size": batch_size, "steps": 1, "limit": n_batches, "seed": 0, "shuffle": "rows"}
+    data = InteractionData(saved, LeaveLastOut(), **shape)
+    model = build.model(cfg, data)
+    assert isinstance(model, RecModule)
+    sampling = timed_sampling()
+    steps = trained(model, Batches(model.columns(data.train), batch_size, 1, 0, n_batches))
+    found = {"trained GiB": peak()}
+    start = time.perf_counter()
+    evaluate(model.eval(), build.evaluation(cfg), data.target("val"))
+    return found | {
+        "evaluated GiB": peak(),
+        "evaluation": time.perf_counter() - start,
+        "step": statistics.median(steps),
+        "sampling": statistics.median(sampling or [0.0]),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": -(-len(data.train) // batch_size),
+        "lists": len(data.split.val),
+    }
+
+
+def trained(model: RecModule, batches: Batches) -> list[float]:
+    """Seconds of each step, after the first."""
+    optimizer = model.training_setup.optimizer(model.parameters())
+    seconds = []
+    for index in range(len(batches)):
+        start = time.perf_counter()
+        (batch,) = batches.group(0, index)
+        optimizer.zero_grad()
+        model.training_loss(batch).backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def peak() -> float:
+    """GiB of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def report(found: dict[str, dict[str, float]], title: str) -> None:
+    columns = (
+        "GiB, epoch",
+        "GiB, + ranking",
+        "ms a step",
+        "sampling",
+        "share",
+        "min an epoch",
+        "s a ranking",
+        "M params",
+    )
+    table = Table("", *columns, title=title)
+    for name, of in found.items():
+        share = of["sampling"] / of["step"]
+        memory = [f"{of[when]:.2f}" for when in ("trained GiB", "evaluated GiB")]
+        speed = [f"{1000 * of['step']:.1f}", f"{1000 * of['sampling']:.2f}", f"{share:.1%}"]
+        rest = [f"{of['step'] * of['steps'] / 60:.1f}", f"{of['evaluation']:.1f}", f"{of['parameters'] / 1e6:.1f}"]
+        table.add_row(name, *memory, *speed, *rest)
+    Console(width=140).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option, default in {
+        "users": 100_000,
+        "items": 100_000,
+        "rows": 1_000_000,
+        "batch": 2048,
+        "batches": 30,
+    }.items():
+        parser.add_argument(f"--{option}", type=int, default=default)
+    parser.add_argument("--folder", type=Path, help="where the data are kept for another time")
+    parser.add_argument("--only", help=argparse.SUPPRESS)  # one configuration, or the data: in a process of its own
+    options = parser.parse_args()
+    size = (options.users, options.items)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        path = folder / f"synthetic_{options.users}_{options.items}_{options.rows}.pt"
+        if options.only == "data":
+            invent(path, *size, options.rows)
+        elif options.only:
+            overrides = CONFIGURATIONS[options.only]
+            print(json.dumps(measured(Saved(path, *size), overrides, options.batch, options.batches)))
+        else:
+            run_all(path, options)
+
+
+def run_all(path: Path, options: argparse.Namespace) -> None:
+    def apart(only: str) -> str:
+        again = [sys.executable, __file__, *sys.argv[1:], "--folder", path.parent, "--only", only]
+        return subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    if not path.is_file():
+        apart("data")
+    found = {name: json.loads(apart(name).splitlines()[-1]) for name in CONFIGURATIONS}
+    title = f"{options.users:,} users, {options.items:,} items, {options.rows:,} rows, batch {options.batch}"
+    report(found, title)
+
+
+if __name__ == "__main__":
+    main()
