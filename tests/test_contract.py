@@ -43,6 +43,7 @@ BANDIT = (
 )
 LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]", "model.source=null")
 SHORT = ["trainer.max_epochs=3"]
+TOWERS = ["model.embedding_dim=8", "model.hidden=[8]"]
 SLATE = [*SHORT, "evaluation.slate_size=20"]
 
 MODELS = {
@@ -54,6 +55,8 @@ MODELS = {
     "item_knn": Row([], sees_blocks=False),
     "ease": Row([], sees_blocks=False),
     "ials": Row(["model.embedding_dim=4"], sees_blocks=False),
+    "bpr_mf": Row([*SHORT, "loss.n_negatives=2"], sees_blocks=False),
+    "two_tower": Row([*SHORT, *TOWERS, "loss=mixed", "model.history=attention"], sees_blocks=False),
     "simulator": Row([*SHORT, "split=random"], sees_blocks=False, data=BANDIT),
     "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
     "ranker": Row(SLATE, sees_blocks=False, data=BANDIT),

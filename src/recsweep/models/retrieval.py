@@ -1,7 +1,7 @@
 """What retrieval models share: users and items become vectors, a pair's score is their dot product."""
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -123,6 +123,10 @@ class Retrieval(RecModule):
     def train(self, mode: bool = True) -> Self:
         self._catalogue = None  # what was encoded before is no longer true
         return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        self._catalogue = None
+        return super().load_state_dict(*args, **kwargs)
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """[B, d] of users [B], after all their training rows."""
