@@ -56,7 +56,22 @@ def test_the_order_depends_on_seed_and_epoch_alone(n: int, size: int, steps: int
     assert all(torch.equal(batch.user, twin.user) for batch, twin in zip(found, expected, strict=True))
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 3), st.integers(0, 3))
+def test_users_are_shuffled_with_their_rows_together(user: list[int], epoch: int, seed: int) -> None:
+    """User after user, each with all rows in the order that they have in the table."""
+    batches = Batches(columns(len(user)), 7, 2, seed, together=torch.tensor(user))
+    order = batches.order(epoch).tolist()
+    users = list(dict.fromkeys(user[row] for row in order))
+    assert sorted(users) == sorted(set(user))
+    assert order == [row for one in users for row in range(len(user)) if user[row] == one]
+
+
 def test_epochs_and_seeds_differ() -> None:
+    together = torch.arange(50) // 2
+    pairs = [
+        Batches(columns(50), 50, 1, seed, together=together).order(epoch) for seed in range(3) for epoch in range(3)
+    ]
+    assert len({tuple(order.tolist()) for order in pairs}) == 9
     orders = [Batches(columns(50), 50, 1, seed).order(epoch).tolist() for seed in range(3) for epoch in range(3)]
     assert len({tuple(order) for order in orders}) == 9
 

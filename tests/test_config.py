@@ -18,8 +18,8 @@ AT_LEAST = {
     "data": 12,
     "evaluation": 6,
     "logger": 2,
-    "loss": 8,
-    "model": 10,
+    "loss": 13,
+    "model": 15,
     "optimizer": 4,
     "regularization": 2,
     "scheduler": 5,
@@ -37,6 +37,7 @@ NEEDS = {
     "loss=bce": ["model=simulator"],
     "model=logged_policy": ["data.path=log.csv", "model.source=null"],
     **{f"loss={name}": ["model=nominator"] for name in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k")},
+    **{f"loss={name}": ["model=bpr_mf"] for name in ("bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax")},
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],
     **{f"split={name}": ["data=ml_100k"] for name in ("u1", "u2", "u3", "u4", "u5", "ua", "ub")},
@@ -104,9 +105,27 @@ MODELS = {
     "mlp": "MLP",
     "means": "Means",
     "popularity": "Popularity",
+    "bpr_mf": "BPRMF",
+    "two_tower": "TwoTower",
 }
-RANKS_ONLY = {"popularity"}
-STEPPED_DENSE = {"svdpp", "mlp"}
+RETRIEVAL = {"bpr_mf", "two_tower"}
+RANKS_ONLY = {"popularity", *RETRIEVAL}
+STEPPED_DENSE = {"svdpp", "mlp", "two_tower"}
+
+
+def loss_of(model: str) -> str:
+    return "bpr" if model in RETRIEVAL else "mse"
+
+
+@pytest.mark.parametrize("loss", choices("loss"))
+@pytest.mark.parametrize("model", ["biased_mf", *RETRIEVAL])
+def test_models_and_losses(model: str, loss: str, default: DictConfig) -> None:
+    fitting = ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] if model in RETRIEVAL else ["mse"]
+    target = node("loss", loss)._target_
+    expected = f"model {MODELS[model]} cannot be trained with {target}: loss={'|'.join(fitting)}"
+    evaluation = "full_ranking" if model in RANKS_ONLY else "rating"
+    found = message(default, model=model, loss=loss, evaluation=evaluation)
+    assert found == (None if loss in fitting else expected)
 
 
 @pytest.mark.parametrize("evaluation", ["rating", "full_ranking", "sampled_99"])
@@ -114,9 +133,9 @@ STEPPED_DENSE = {"svdpp", "mlp"}
 def test_models_and_evaluations(model: str, evaluation: str, default: DictConfig) -> None:
     expected = None
     if model in RANKS_ONLY and evaluation == "rating":
-        fitting = "full_ranking|sampled_99|two_stage"
+        fitting = "full_ranking|sampled_99" + ("" if model in RETRIEVAL else "|two_stage")
         expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation={fitting}"
-    assert message(default, model=model, evaluation=evaluation) == expected
+    assert message(default, model=model, evaluation=evaluation, loss=loss_of(model)) == expected
 
 
 @pytest.mark.parametrize("regularization", ["default", "none"])
@@ -130,8 +149,8 @@ def test_models_and_optimizers(model: str, optimizer: str, regularization: str, 
         elif model in STEPPED_DENSE:
             expected = f"model {MODELS[model]} has dense layers, which SparseAdam cannot train: take adamw"
     evaluation = "full_ranking" if model in RANKS_ONLY else "rating"
-    found = message(default, model=model, optimizer=optimizer, regularization=regularization, evaluation=evaluation)
-    assert found == expected
+    chosen = {"optimizer": optimizer, "regularization": regularization, "evaluation": evaluation}
+    assert message(default, model=model, loss=loss_of(model), **chosen) == expected
 
 
 SHIPPED = {
@@ -263,6 +282,20 @@ BAD = {
     "train model=ials evaluation=rating": (
         "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
     ),
+    "train trainer.accumulate=0": "trainer.accumulate=0: it should be greater than or equal to 1",
+    "train trainer.shuffle=items": "trainer.shuffle=items: it should be 'rows' or 'users'",
+    "train model=bpr_mf loss.n_negatives=0": "loss.n_negatives=0: it should be greater than or equal to 1",
+    "train model=bpr_mf loss.function=hinge": "loss.function=hinge: it should be 'softmax' or 'bpr'",
+    "train model=bpr_mf loss=in_batch loss.n_shared=-1": "loss.n_shared=-1: it should be greater than or equal to 0",
+    "train model=bpr_mf loss=in_batch loss.log_q=1": "loss.log_q=1: it should be a valid boolean",
+    "train model=bpr_mf loss=full_softmax +loss.n_negatives=5": "loss.n_negatives: no such key; there are none",
+    "train model=two_tower model.history=lstm": (
+        "model.history=lstm: it should be 'none', 'mean', 'attention' or 'gru'"
+    ),
+    "train model=two_tower model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
+    "train model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
+    "train model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
+    "train model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
     "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",

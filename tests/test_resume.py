@@ -43,6 +43,8 @@ VARIANTS = {
     ],
     "svdpp": ["model=svdpp", *DISTURBED],
     "mlp": ["model=mlp", *DISTURBED],
+    "accumulated": ["trainer.accumulate=4", "scheduler=one_cycle", *DISTURBED],
+    "two_tower": ["model=two_tower", "model.embedding_dim=8", "model.hidden=[8]", "model.history=attention"],
 }
 
 
