@@ -262,6 +262,26 @@ def test_bpr_mf_by_hand() -> None:
         assert_equal(model.score_all(torch.tensor([user]))[0], torch.tensor(scores))
 
 
+def test_l2_of_bpr_mf_counts_a_vector_in_each_of_its_rows() -> None:
+    """0.5 · mean over rows of |p_u|² + |q_i|²; biases go free."""
+    plain, penalised = bpr_mf("loss=full_softmax"), bpr_mf("loss=full_softmax", "regularization.l2=0.5")
+    batch, vectors = batch_of(plain), plain.table.rows.weight[:, :3].detach()
+    expected = sum(
+        vectors[user].square().sum() + vectors[N_USERS + item].square().sum()
+        for user, item in zip(batch.user, batch.item, strict=True)
+    )
+    assert_equal(penalised.training_loss(batch) - plain.training_loss(batch), 0.5 * expected / N_ROWS)
+
+
+def test_sparse_gradients_are_the_dense_ones() -> None:
+    dense, sparse = bpr_mf("loss=in_batch"), bpr_mf("loss=in_batch", "optimizer=sparse_adam", "regularization=none")
+    for model in (dense, sparse):
+        model.training_loss(batch_of(model)).backward()
+    found = sparse.table.rows.weight.grad
+    assert found.is_sparse
+    assert_equal(found.to_dense(), dense.table.rows.weight.grad)
+
+
 def tower(x: Tensor, layers: Any) -> Tensor:
     """Linear, LayerNorm, ReLU, one after another."""
     for linear, norm in zip(layers.linear, layers.norm, strict=True):
