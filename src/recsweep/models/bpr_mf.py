@@ -1,8 +1,8 @@
 """Matrix factorisation for rankings: s_ui = <p_u, q_i> + b_i (Rendle et al., UAI 2009).
 
 With `loss=bpr` it is BPR-MF; with `loss=sampled_softmax` or `full_softmax` the tuned factorisation that many published
-models lose to (Rendle et al., RecSys 2020). Regularisers: dropout on the vectors, weight decay, and L2 on the vectors of a
-batch's positives, which so weighs on a user or an item as often as it occurs.
+models lose to (Rendle et al., RecSys 2020). Regularisers: dropout on the vectors, weight decay, and L2 on the vectors
+of a batch's positives, which so weighs on a user or an item as often as it occurs.
 """
 
 from typing import Annotated
