@@ -176,15 +176,16 @@ def test_full_softmax_competes_with_the_catalogue(name: str) -> None:
 @pytest.mark.usefixtures("competing")
 @pytest.mark.parametrize("log_q", [True, False])
 def test_in_batch_competes_with_the_positives_of_the_others(log_q: bool, name: str) -> None:
-    """Item 3 stands three times in the batch and 5 twice: the same item is no competitor, whoever brought it."""
+    """Item 3 stands three times in the batch and 5 twice: the same item is no competitor, nor is one of the same user."""
     model = MODELS[name]("loss=in_batch", f"loss.log_q={log_q}")
     batch = batch_of(model)
     positive, negative = logits(model, batch)
-    scores, items = scores_of_rows(model, batch), batch.item.tolist()
+    scores, items, users = scores_of_rows(model, batch), batch.item.tolist(), batch.user.tolist()
     for row, own in enumerate(items):
         expected = [scores[row, item] - (np.log(FREQUENCY[item] / N_ROWS) if log_q else 0) for item in items]
         assert_equal(positive[row], expected[row])
-        masked = [NO_COMPETITOR if item == own else value for item, value in zip(items, expected, strict=True)]
+        rivals = [item != own and user != users[row] for item, user in zip(items, users, strict=True)]
+        masked = [value if rival else NO_COMPETITOR for rival, value in zip(rivals, expected, strict=True)]
         assert_equal(negative[row], torch.tensor(masked))
 
 
@@ -200,7 +201,8 @@ def test_mixed_adds_items_that_all_rows_share(log_q: bool, name: str) -> None:
     every = torch.arange(N_ROWS)
     assert_equal(positive, expected[every, batch.item])
     expected[every, batch.item] = NO_COMPETITOR
-    assert_equal(negative[:, :N_ROWS], expected[:, batch.item])
+    same_user = batch.user == batch.user[:, None]
+    assert_equal(negative[:, :N_ROWS], expected[:, batch.item].masked_fill(same_user, NO_COMPETITOR))
     # A shared column is the catalogue's column of one item, and every item is drawn 300 / 9 times or so.
     gap = (negative[:, N_ROWS:, None] - expected[:, None]).abs().amax(0)
     drawn = torch.bincount(gap.argmin(1), minlength=N_ITEMS)

@@ -77,7 +77,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class InBatch:
-    """Every row competes with the positives of the others in its batch, and with items that all of them share.
+    """Every row competes with the positives of other users in its batch, and with items that all of them share.
 
     Items stand in a batch as often as they are popular. With `log_q`, log q(item) is subtracted from every logit, where
     q is the probability of a place in the competition to hold the item (Yi et al., RecSys 2019, equation 3; with shared

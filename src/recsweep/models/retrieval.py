@@ -117,8 +117,9 @@ class Retrieval(RecModule):
         if log_q:
             q = (n_rows * self.frequency[item] + n_shared / self.n_items) / (n_rows + n_shared)
             logits = logits - q.log()
-        same = item == batch.item[:, None]
-        return logits.diagonal(), logits.masked_fill(same, NO_COMPETITOR)
+        positive = logits.diagonal()
+        own = torch.cat([batch.user == batch.user[:, None], user.new_zeros(n_rows, n_shared, dtype=torch.bool)], 1)
+        return positive, logits.masked_fill(own | (item == batch.item[:, None]), NO_COMPETITOR)
 
     def train(self, mode: bool = True) -> Self:
         self._catalogue = None  # what was encoded before is no longer true
