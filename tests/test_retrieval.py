@@ -211,12 +211,13 @@ def test_mixed_adds_items_that_all_rows_share(log_q: bool, name: str) -> None:
 
 
 @pytest.mark.usefixtures("competing")
-@pytest.mark.parametrize("dense", [0, 1000])
+@pytest.mark.parametrize(("dense", "few"), [(1000, 8), (0, 8), (0, 0)])
 def test_sampled_competitors_are_what_the_user_does_not_have(
-    dense: int, name: str, monkeypatch: pytest.MonkeyPatch
+    dense: int, few: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the positive nor any other training item, earlier or later; four distinct ones a row."""
     monkeypatch.setattr(retrieval, "DENSE", dense)
+    monkeypatch.setattr(retrieval, "FEW", few)
     model = MODELS[name]("loss=sampled_softmax", "loss.n_negatives=4")
     batch = batch_of(model)
     scores, chosen = scores_of_rows(model, batch), torch.zeros(N_ROWS, N_ITEMS, dtype=torch.int64)

@@ -16,6 +16,7 @@ from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min
 ITEMS_AT_ONCE = 2**14  # and users, to encode
+FEW = 8  # items a row: a batched matrix product is slower than a sum for fewer
 DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
 
 
@@ -159,4 +160,7 @@ def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
     if len(user) * len(item) < DENSE * place.numel():
         cell = row[:, None] * len(item) + place
         return (user @ item.T).flatten().gather(0, cell.flatten()).view_as(place)
-    return (embedding(place, item) @ user[row][:, :, None])[..., 0]
+    own, others = embedding(row, user), embedding(place, item)
+    if place.shape[1] < FEW:
+        return (own[:, None] * others).sum(-1)
+    return (others @ own[:, :, None])[..., 0]
