@@ -136,7 +136,7 @@ def _nearest(index: Index, query: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(score), torch.from_numpy(item)
 
 
-class Comparison(NamedTuple):
+class Agreement(NamedTuple):
     """What `search` found, [B, k] each, the share of the exact best in it, and seconds a user of either search."""
 
     items: Tensor
@@ -146,14 +146,14 @@ class Comparison(NamedTuple):
     exact_seconds: float
 
 
-def compared(index: Index, vectors: Embeddings, user: Tensor, seen: UserItems, k: int) -> Comparison:
+def agreement(index: Index, vectors: Embeddings, user: Tensor, seen: UserItems, k: int) -> Agreement:
     """`search` for users [B] beside exact search; `UserError` where one has fewer than k unseen items."""
     start = time.perf_counter()
     exact, _ = top_k(vectors.score_all, user, seen, len(vectors.item), k)
     middle = time.perf_counter()
     items, scores = search(index, vectors.user[user], user, seen, k)
     end = time.perf_counter()
-    return Comparison(items, scores, recall(items, exact), (end - middle) / len(user), (middle - start) / len(user))
+    return Agreement(items, scores, recall(items, exact), (end - middle) / len(user), (middle - start) / len(user))
 
 
 def recall(found: Tensor, exact: Tensor) -> float:

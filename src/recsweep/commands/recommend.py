@@ -52,10 +52,10 @@ def _by_index(
     """What an index over a run's exported vectors finds; says how far exact search agrees and how long both take."""
     vectors = embeddings.load_for(data, folder)
     index = ann.opened(folder, factory, vectors.item, _say)
-    asked = ann.compared(index, vectors, user, seen, k)
+    asked = ann.agreement(index, vectors, user, seen, k)
     able = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
     drawn = able[torch.randperm(len(able), generator=generator("recall"))[:SAMPLE]]
-    sample = ann.compared(index, vectors, drawn, seen, k)
+    sample = ann.agreement(index, vectors, drawn, seen, k)
     _say(
         f"{factory}: recall@{k} against exact search {asked.recall:.4f} for the users asked, {sample.recall:.4f} for "
         f"{len(drawn)} drawn at random, where a user takes {1e3 * sample.seconds:.3f} ms, "
