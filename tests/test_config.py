@@ -292,7 +292,7 @@ BAD = {
     "train model=two_tower model.history=lstm": (
         "model.history=lstm: it should be 'none', 'mean', 'attention' or 'gru'"
     ),
-    "train model=two_tower model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
+    "train model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
     "train model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
     "train model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
     "train model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",

@@ -5,13 +5,17 @@ configurations can later train in one batched step.
 """
 
 from itertools import pairwise
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from recsweep.data.schema import Features
 from recsweep.errors import UserError
+
+Dimension = Annotated[int, Field(ge=1, le=4096)]
+Std = Annotated[float, Field(gt=0, le=1)]
 
 
 class Dropout(nn.Module):

@@ -19,14 +19,11 @@ from torch import Tensor
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
-from recsweep.layers import Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, mlp
+from recsweep.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
 from recsweep.losses import rating as rating_losses
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import shrunk_means
 from recsweep.seeding import generator
-
-Dimension = Annotated[int, Field(ge=1, le=4096)]
-Std = Annotated[float, Field(gt=0, le=1)]
 
 
 class BiasedMF(RecModule):

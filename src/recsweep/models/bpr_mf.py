@@ -5,15 +5,12 @@ models lose to (Rendle et al., RecSys 2020). Regularisers: dropout on the vector
 of a batch's positives, which so weighs on a user or an item as often as it occurs.
 """
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
 from recsweep.data.schema import Interactions
-from recsweep.layers import Dropout, PairTable
+from recsweep.layers import Dimension, Dropout, PairTable, Std
 from recsweep.losses.rating import l2
 from recsweep.models.base import Training
 from recsweep.models.retrieval import Positives, Retrieval
@@ -37,8 +34,8 @@ class BPRMF(Retrieval):
         data: Interactions,
         training: Training,
         *,
-        embedding_dim: Annotated[int, Field(ge=1, le=4096)],
-        init_std: Annotated[float, Field(gt=0, le=1)],
+        embedding_dim: Dimension,
+        init_std: Std,
     ) -> None:
         super().__init__(data, training)
         draws = generator(training.seed)

@@ -10,6 +10,7 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation
+from recsweep.layers import Dimension, Std
 from recsweep.models.baselines import Baseline
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import Seed, generator
@@ -48,12 +49,12 @@ class IALS(Baseline):
         self,
         data: Interactions,
         *,
-        embedding_dim: Annotated[int, Field(ge=1, le=4096)],
+        embedding_dim: Dimension,
         l2: Annotated[float, Field(gt=0)],
         unobserved_weight: Annotated[float, Field(gt=0)],
         frequency_exponent: Annotated[float, Field(ge=0, le=1)],
         epochs: Annotated[int, Field(ge=1)],
-        init_std: Annotated[float, Field(gt=0, le=1)],
+        init_std: Std,
         seed: Seed,
     ) -> None:
         super().__init__()

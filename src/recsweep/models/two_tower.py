@@ -16,12 +16,14 @@ from torch.nn.functional import normalize
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.histories import GRU, Attention, Mean, Pooling, windows
-from recsweep.layers import Dropout, FeatureSum, embedding, linear
+from recsweep.layers import Dimension, Dropout, FeatureSum, Std, embedding, linear
 from recsweep.models.base import Training
 from recsweep.models.retrieval import Retrieval
 from recsweep.seeding import generator
 
-Width = Annotated[int, Field(ge=1, le=4096)]
+Width = Annotated[int, Field(ge=2, le=4096)]
+"""Of a block: of one number, LayerNorm would leave zero."""
+
 HEADS = 2
 
 
@@ -67,7 +69,7 @@ class TwoTower(Retrieval):
         data: Interactions,
         training: Training,
         *,
-        embedding_dim: Width,
+        embedding_dim: Dimension,
         hidden: list[Width],
         user_ids: bool,
         history: Literal["none", "mean", "attention", "gru"],
@@ -75,7 +77,7 @@ class TwoTower(Retrieval):
         item_features: list[str],
         scale: Annotated[float, Field(gt=0, le=1000)],
         learn_scale: bool,
-        init_std: Annotated[float, Field(gt=0, le=1)],
+        init_std: Std,
     ) -> None:
         if not user_ids and history == "none":
             raise UserError("model.user_ids=false and model.history=none leave nothing that describes a user")

@@ -22,9 +22,10 @@ from recsweep.data.schema import Interactions, Source, Split
 from recsweep.data.splits import Random, Rows
 from recsweep.data.truth import SyntheticTruth
 from recsweep.errors import UserError
+from recsweep.layers import Dimension
 from recsweep.losses import binary
 from recsweep.models.two_stage import nets, stages
-from recsweep.models.two_stage.nets import Dimension, NominatorNet, RankerNet, SimulatorNet
+from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import Recipe
 from recsweep.seeding import Seed, generator
 

@@ -5,18 +5,15 @@ Users and items are described by an id and by whatever features the data has; ti
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, cast
+from typing import cast
 
 import torch
-from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, Interactions
 from recsweep.layers import Dropout, embedding, linear
-
-Dimension = Annotated[int, Field(ge=1, le=4096)]
 
 EMBEDDING_STD = 1.0  # of first values, as in the paper's code
 
