@@ -321,6 +321,24 @@ def test_writing_replaces_only_its_own_files(tmp_path: Path) -> None:
     assert of(Sequences(str(tmp_path), 3).read()) == [(0, 1), (0, 2), (0, 3)]
 
 
+def test_writing_that_fails_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full at the third of five files: the first two are not replaced either."""
+    saved_as(tmp_path, sequences_test=TEST)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    written: list[Path] = []
+
+    def full(path: Path, tables: object) -> None:
+        path.write_bytes(b"half")
+        written.append(path)
+        if len(written) == 3:
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr("recsweep.data.sequence_files._write", full)
+    with pytest.raises(OSError, match="no space"):
+        write_sequences(interactions([(0, 1, 5), (0, 2, 6), (0, 3, 7)]), split_by([0, 1, 2]), tmp_path, 3)
+    assert len(written) == 3 and {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_data_without_times_are_refused(tmp_path: Path) -> None:
     data = replace(interactions([(0, 1, 5), (0, 2, 6), (0, 3, 7)]), timestamp=None)
     with pytest.raises(UserError, match="toy has no timestamps, which sequences need"):

@@ -4,7 +4,6 @@ Departures from faiss's defaults, which would find far less: an IVF index search
 one, and an HNSW index goes on until it has as many candidates as are asked for, at least `BREADTH`, rather than 16.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from recsweep.atomic import replaced
 from recsweep.embeddings import Embeddings
 from recsweep.errors import UserError
 from recsweep.exact import top_k
@@ -71,9 +71,8 @@ def build(factory: str, item: Tensor) -> Index:
 
 def save(index: Index, path: Path) -> None:
     """Writes the file whole or not at all."""
-    partial = path.with_suffix(".part")
-    _faiss().write_index(index, str(partial))
-    os.replace(partial, path)
+    with replaced(path) as partial:
+        _faiss().write_index(index, str(partial))
 
 
 def load(path: Path, item: Tensor) -> Index:

@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from recsweep.atomic import replaced
 from recsweep.errors import UserError
 
 Artefact = dict[str, Tensor]
@@ -54,9 +55,8 @@ class Cache:
                 self.reused.append(name)
                 return found
             made = build()
-            partial = path.with_suffix(".part")
-            partial.write_bytes(_packed(made))
-            os.replace(partial, path)
+            with replaced(path) as partial:
+                partial.write_bytes(_packed(made))
             return _unpacked(path.read_bytes())  # as a later run will find it
 
     def _read(self, path: Path) -> Artefact | None:

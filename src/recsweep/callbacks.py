@@ -1,6 +1,5 @@
 """Lightning callbacks: selection, resumable checkpoints, progress."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, Mod
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from recsweep.atomic import replaced
 from recsweep.models.base import RecModule
 
 
@@ -52,9 +52,8 @@ class ResumePoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        partial = self.path.with_suffix(".part")
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self.path)
+        with replaced(self.path) as partial:
+            trainer.save_checkpoint(partial)
         self.saved_at = time.monotonic()
 
 

@@ -1,6 +1,5 @@
 """The vectors of a trained model as plain files, with the ids they belong to, and in TensorBoard's projector."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from recsweep.atomic import replaced
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
 
@@ -118,10 +118,8 @@ def _plain(values: np.ndarray | Sequence[str]) -> np.ndarray:
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
+    with replaced(path) as partial, partial.open("wb") as file:
         np.save(file, values, allow_pickle=False)
-    os.replace(partial, path)
 
 
 def _read(path: Path) -> np.ndarray:

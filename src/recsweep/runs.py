@@ -1,7 +1,6 @@
 """A run's folder: what is written there, and how a model comes back from it."""
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from recsweep import build
+from recsweep.atomic import replaced
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
 from recsweep.data.truth import Exposure, SyntheticTruth
@@ -28,17 +28,15 @@ REFIT = "refit.ckpt"  # weights after training again on train + validation
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all."""
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     """A checkpoint of a model that Lightning does not train: a baseline, or the outcome of a refit."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
-    os.replace(partial, path)
+    with replaced(path) as partial:
+        torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:

@@ -1,7 +1,7 @@
 """Writes any data set with times, split into parts, as the files that `sequences.Sequences` reads."""
 
-import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pa_parquet
 from torch import Tensor
 
+from recsweep.atomic import replaced
 from recsweep.data.files import INT, TEXT
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.sequences import ITEMS, USERS
@@ -47,10 +48,9 @@ def write_sequences(data: Interactions, split: Split, folder: Path, max_history:
         ITEMS: iter([_item_map(data)]),
         USERS: iter([_map("user_idx", "customer_id", data.user_ids.raw)]),
     }
-    for file, tables in files.items():
-        _write(folder / f"{file}.part", tables)
-    for file in files:
-        os.replace(folder / f"{file}.part", folder / f"{file}.parquet")
+    with ExitStack() as all_written:
+        for file, tables in files.items():
+            _write(all_written.enter_context(replaced(folder / f"{file}.parquet")), tables)
 
 
 def _by_user_and_time(data: Interactions, rows: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from recsweep.atomic import replaced
 from recsweep.report import lines, off_policy, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, command
@@ -49,9 +50,8 @@ class Section:
 def write(path: Path, runs: Runs, found: Sequence[Comparison]) -> None:
     """Write the report to `path`, in one step: never half a file."""
     page = render(runs, found, path.parent)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    with replaced(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def render(runs: Runs, found: Sequence[Comparison], folder: Path) -> str:

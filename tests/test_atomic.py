@@ -1,0 +1,36 @@
+"""A file is replaced as a whole, or stays what it was."""
+
+from pathlib import Path
+
+import pytest
+
+from recsweep.atomic import replaced
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_the_file_appears_at_the_end(before: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    if before is not None:
+        path.write_text(before)
+    with replaced(path) as partial:
+        partial.write_text("new")
+        assert partial == tmp_path / "metrics.part"
+        assert (path.read_text() if path.exists() else None) == before
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"metrics.json": "new"}
+
+
+def broken_off(path: Path, written: str | None, cause: BaseException) -> None:
+    with replaced(path) as partial:
+        if written is not None:
+            partial.write_text(written)
+        raise cause
+
+
+@pytest.mark.parametrize("cause", [OSError("no space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("written", [None, "half"])
+def test_after_an_exception_all_is_as_it_was(written: str | None, cause: BaseException, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    with pytest.raises(type(cause)):
+        broken_off(path, written, cause)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"metrics.json": "old"}
