@@ -15,8 +15,11 @@ from recsweep.atomic import replaced
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
 
-USERS_AT_ONCE = 4096
+USERS_AT_ONCE = 1024  # 52 MB where each has a history of 50 vectors of 256 numbers
 MAX_SHOWN = 10_000  # points that the projector still turns smoothly
+
+DAMAGED = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, OverflowError)
+"""What NumPy raises on a damaged file; all but the first come from its header."""
 
 AGAIN = "export them again by training with callbacks.embeddings=true"
 
@@ -40,14 +43,12 @@ class Embeddings:
         user: [n_users, d] float32.
         item: [n_items, d] float32.
         user_ids, item_ids: raw ids by row.
-        titles: [n_items] titles, None where the data has none.
     """
 
     user: Tensor
     item: Tensor
     user_ids: IdMap
     item_ids: IdMap
-    titles: tuple[str, ...] | None
 
     def score_all(self, user: Tensor) -> Tensor:
         """Dot products [B, n_items] of users [B] with the catalogue."""
@@ -82,11 +83,8 @@ def load(folder: Path) -> Embeddings:
         )
     user_ids = _labels(folder, "user_ids.npy", "user_embeddings.npy", len(user))
     item_ids = _labels(folder, "item_ids.npy", "item_embeddings.npy", len(item))
-    titles = None
-    if (folder / "item_titles.npy").exists():
-        titles = tuple(_labels(folder, "item_titles.npy", "item_embeddings.npy", len(item)).astype(str).tolist())
     vectors = torch.from_numpy(user), torch.from_numpy(item)
-    return Embeddings(*vectors, IdMap(user_ids, "user"), IdMap(item_ids, "item"), titles)
+    return Embeddings(*vectors, IdMap(user_ids, "user"), IdMap(item_ids, "item"))
 
 
 def load_for(data: Interactions, folder: Path) -> Embeddings:
@@ -108,7 +106,8 @@ def project(writer: SummaryWriter, model: Embedded, data: Interactions) -> None:
         # A line each, for the projector drops empty ones, and shifts those behind.
         titles = [" ".join(data.item_titles[item].split()) for item in shown.tolist()]
         names = [title or str(name) for title, name in zip(titles, names, strict=True)]
-    writer.add_embedding(model.item_vectors()[shown.to(model.item_vectors().device)].float(), names, tag="items")
+    item = model.item_vectors()
+    writer.add_embedding(item[shown.to(item.device)].float(), names, tag="items")
 
 
 def _plain(values: np.ndarray | Sequence[str]) -> np.ndarray:
@@ -128,8 +127,8 @@ def _read(path: Path) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: {AGAIN}") from None
-    except (ValueError, SyntaxError, TokenError) as error:  # the last two are how NumPy reads a damaged header
-        reason = str(error).splitlines()[0]
+    except DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a .npy file of plain values ({reason}): {AGAIN}") from None
 
 
