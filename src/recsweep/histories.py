@@ -72,7 +72,7 @@ class Attention(nn.Module):
     r_hj), where r depends on j alone. The layer gives y + W₂ relu(W₁ norm(y)) with y = x_1 + Σ_h V_h Σ_j a_hj x_j, as
     at the last place of SASRec (Kang and McAuley, ICDM 2018). A_h stands for the product of a query's and a key's
     matrix, so that no matrix is applied to the whole history; places enter by r alone, as in T5 (Raffel et al., JMLR
-    2020), for the same reason.
+    2020), for the same reason. The maps A_h, V_h, W₁ and W₂ have biases, left out here.
 
     Args:
         dim: d.

@@ -50,7 +50,7 @@ class TwoTower(Retrieval):
         hidden: widths of the blocks of either tower; [] compares the embeddings themselves.
         user_ids: whether a user has an embedding of his own.
         history: what is added for what the user turned to before: nothing (none), or the embeddings of those items,
-            pooled by mean, attention or gru; see `histories`.
+            pooled by mean (their sum over √n), attention or gru; see `histories`.
         max_history: latest items of a history that are looked at.
         item_features: names of categorical columns of the data, whose vectors are added to the items'; an item without
             a training row is then known by its features alone. [] for none.
