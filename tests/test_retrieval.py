@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn.functional import cross_entropy, layer_norm
 
 from recsweep import build
 from recsweep.data.schema import Features, IdMap, Interactions
+from recsweep.errors import UserError
 from recsweep.losses.ranking import InBatch, Sampled
 from recsweep.models import retrieval
 from recsweep.models.base import Training
@@ -46,7 +48,9 @@ ROWS = rows()
 
 @cache
 def training(*words: str) -> Training:
-    return build.training(tiny(*words))
+    """Where no loss is chosen, one that needs no more items than the few here."""
+    loss = [] if any(word.startswith("loss=") for word in words) else ["loss=full_softmax"]
+    return build.training(tiny(*words, *loss))
 
 
 def bpr_mf(*words: str, data: Interactions = ROWS) -> BPRMF:
@@ -383,6 +387,16 @@ def test_the_catalogue_is_encoded_in_parts_and_once(monkeypatch: pytest.MonkeyPa
     assert parts == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
 
+def test_an_encoded_catalogue_serves_neither_gradients_nor_another_type() -> None:
+    users, model = torch.arange(N_USERS), two_tower().eval()
+    with torch.inference_mode():
+        model.score_all(users)
+    model.score_all(users).sum().backward()
+    assert model.items.weight.grad is not None and model.items.weight.grad.any()
+    with torch.inference_mode():
+        assert model.double().score_all(users).dtype == torch.float64
+
+
 @pytest.mark.parametrize("history", ["none", "mean"])
 def test_a_step_encodes_what_is_the_same_once(history: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's rows differ where the user has a history; items never do, and all are encoded where most would be."""
@@ -449,17 +463,30 @@ def test_features_describe_items_without_a_row() -> None:
             "model.item_features=colour: no such categorical feature; the data has year, genres",
         ),
         (
+            ["model=two_tower", "loss=in_batch", "trainer.shuffle=users"],
+            "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows",
+        ),
+        (
             ["model=bpr_mf", "loss.n_negatives=100"],
-            "cannot sample 100 distinct negatives: a user has only {left} of the catalogue's 100 items left without an "
-            "interaction; sample fewer, or rank the whole catalogue",
+            "loss.n_negatives=100: user {busiest} has only {left} of the 100 items left without an interaction; lower it, "
+            "or take loss=full_softmax",
         ),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path) -> None:
     train = build.data(tiny()).train
-    left = 100 - int(torch.bincount(train.user).max())
+    count = torch.bincount(train.user)
+    busiest, left = train.user_ids.raw[int(count.argmax())], 100 - int(count.max())
     found = recsweep(tmp_path, "train", *TINY, "trainer.batch_size=2000", *words)
-    assert found == (2, "", f"recsweep: {message.format(left=left)}\n")
+    assert found == (2, "", f"recsweep: {message.format(busiest=busiest, left=left)}\n")
+
+
+@pytest.mark.parametrize("history", ["attention", "gru"])
+def test_what_follows_the_order_of_a_history_needs_one(history: str) -> None:
+    timeless = replace(ROWS, timestamp=None)
+    two_tower(data=timeless, history="mean")
+    with pytest.raises(UserError, match=f"model.history={history} needs an order, and toy has no timestamps"):
+        two_tower(data=timeless, history=history)
 
 
 # ---- learning
@@ -472,15 +499,18 @@ def halves() -> Interactions:
     shown = (user % 2 == item % 2) & (item != (user + 2) % 20)
     ids = IdMap(np.arange(20), "user"), IdMap(np.arange(20), "item")
     user, item = user[shown], item[shown]
-    return Interactions("halves", user, item, torch.ones(len(user)), None, *ids, (0.0, 1.0))
+    return Interactions("halves", user, item, torch.ones(len(user)), torch.arange(len(user)), *ids, (0.0, 1.0))
 
 
 HISTORY_ALONE = {"user_ids": False, "max_history": 10, "init_std": 0.1}
 LEARNERS = [
     *((bpr_mf, [f"loss={loss}"], {}) for loss in ("in_batch", "mixed", "full_softmax")),
     *((bpr_mf, [f"loss={loss}", "loss.n_negatives=4"], {}) for loss in ("bpr", "sampled_softmax")),
-    (two_tower, ["loss.n_negatives=4"], {"init_std": 0.1}),
-    *((two_tower, ["loss.n_negatives=4"], HISTORY_ALONE | {"history": history}) for history in HISTORIES),
+    (two_tower, ["loss=sampled_softmax", "loss.n_negatives=4"], {"init_std": 0.1}),
+    *(
+        (two_tower, ["loss=sampled_softmax", "loss.n_negatives=4"], HISTORY_ALONE | {"history": history})
+        for history in HISTORIES
+    ),
 ]
 
 

@@ -26,6 +26,7 @@ from typing_extensions import is_protocol
 
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
+from recsweep.losses.ranking import InBatch
 from recsweep.models.base import Regularization
 from recsweep.models.baselines import Baseline
 from recsweep.seeding import Seed
@@ -67,7 +68,7 @@ class Callbacks(BaseModel):
     checkpoint: Checkpoint
     progress: bool
     embeddings: bool
-    compare_with: list[str]
+    compare_with: list[dict[str, Any]]
 
 
 class Logger(BaseModel):
@@ -246,6 +247,10 @@ def _check_combination(cfg: DictConfig) -> None:
     if losses and get_object(cfg.loss._target_).__module__ != losses.__name__:
         fitting = _choices("loss", lambda target: target.__module__ == losses.__name__)
         raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
+    if losses and get_object(cfg.loss._target_) is InBatch and cfg.trainer.shuffle == "users":
+        raise UserError(
+            "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
+        )
     shipped = get_object(cfg.data._target_).ships
     if "name" in cfg.split and cfg.split.name not in shipped:
         fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
@@ -264,15 +269,24 @@ def _check_combination(cfg: DictConfig) -> None:
 def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
     if cfg.callbacks.embeddings and not issubclass(model, Embedded):
         raise UserError(f"callbacks.embeddings=true: model {model.__name__} does not rank by vectors; set it to false")
-    for name in cfg.callbacks.compare_with:
+    for place, rival in enumerate(cfg.callbacks.compare_with):
         fitting = _choices("model", lambda target: issubclass(target, Baseline) and evaluation in target.evaluations)
+        name = rival.get("model")
         if name not in fitting.split("|"):
-            raise UserError(f"callbacks.compare_with: {name} is no baseline for this evaluation; there are {fitting}")
+            raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
+        other = cfg.copy()
+        other.model = rival_node(rival)
+        node = cast(dict[str, Any], OmegaConf.to_container(other.model, resolve=True))
+        _check_node(f"callbacks.compare_with[{place}]", node)
 
 
-def model_node(name: str) -> DictConfig:
-    """The node `model` as the file of that name in `conf/model` sets it up."""
-    return cast(DictConfig, OmegaConf.load(conf_dir() / "model" / f"{name}.yaml")).model
+def rival_node(rival: DictConfig) -> DictConfig:
+    """The node `model` that an entry of `callbacks.compare_with` means: the model's own file with settings changed."""
+    asked = OmegaConf.to_container(rival)
+    assert isinstance(asked, dict)
+    name = asked.pop("model")
+    node = cast(DictConfig, OmegaConf.load(conf_dir() / "model" / f"{name}.yaml")).model
+    return cast(DictConfig, OmegaConf.merge(node, asked))
 
 
 def _check_optimizer(cfg: DictConfig, model: Any) -> None:

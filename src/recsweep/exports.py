@@ -8,9 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsweep import build, embeddings, runs
 from recsweep.comparison import Curve, comparison
-from recsweep.config import model_node
+from recsweep.config import rival_node
 from recsweep.data.datamodules import InteractionData
-from recsweep.evaluation import evaluate
+from recsweep.errors import UserError
+from recsweep.evaluation import Target, evaluate
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 
@@ -25,24 +26,33 @@ def vectors(cfg: DictConfig, data: InteractionData, folder: Path, logger: Tensor
 
 
 def baselines(
-    cfg: DictConfig, data: InteractionData, model: RecModule, metrics: dict[str, float], folder: Path
+    cfg: DictConfig, data: InteractionData, model: RecModule | Baseline, metrics: dict[str, float], folder: Path
 ) -> None:
-    """Writes `comparison.json`: the trained model's settings, curve and objective beside those of baselines."""
+    """Writes `comparison.json`: a model's settings, curve and objective beside those of baselines on the same rows."""
     name = build.evaluation(cfg).objective
-    rivals = {rival: _tested(cfg, data, rival) for rival in cfg.callbacks.compare_with}
-    curve = Curve(model.train_losses, model.objectives)
-    settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    asked = {group: settings[group] for group in ("model", "loss", "regularization", "optimizer", "trainer", "seed")}
-    runs.write_json(folder / "comparison.json", comparison(asked, curve, metrics, rivals, name))
-
-
-def _tested(cfg: DictConfig, data: InteractionData, name: str) -> dict[str, float]:
-    """Test metrics of the baseline `name` as its own file sets it up, fitted on what the run's final model knows."""
-    rival = cfg.copy()
-    rival.model = model_node(name)
     known = data.whole() if cfg.trainer.refit else data
-    model = cast(Baseline, build.model(rival, known))
+    on_test = {asked.model: _tested(cfg, asked, known, data.target("test")) for asked in cfg.callbacks.compare_with}
+    curve = Curve(model.train_losses, model.objectives) if isinstance(model, RecModule) else Curve([], [])
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    shown = {group: settings[group] for group in ("model", "loss", "regularization", "optimizer", "trainer", "seed")}
+    shown["compare_with"] = settings["callbacks"]["compare_with"]
+    runs.write_json(folder / "comparison.json", comparison(shown, curve, metrics, on_test, name))
+
+
+def rival(cfg: DictConfig, asked: DictConfig, known: InteractionData) -> Baseline:
+    """The baseline of an entry of `callbacks.compare_with`, not yet fitted; `UserError` where data rule it out."""
+    other = cfg.copy()
+    other.model = rival_node(asked)
+    try:
+        return cast(Baseline, build.model(other, known))
+    except UserError as error:
+        raise UserError(f"callbacks.compare_with, model={asked.model}: {error}") from None
+
+
+def _tested(cfg: DictConfig, asked: DictConfig, known: InteractionData, target: Target) -> dict[str, float]:
+    """Test metrics of a baseline, fitted on what the run's final model knows."""
+    model = rival(cfg, asked, known)
     model.fit(known.train)
     protocol = build.evaluation(cfg).to(build.device(cfg))
-    found = evaluate(model.eval().to(build.device(cfg)), protocol, data.target("test"))
+    found = evaluate(model.eval().to(build.device(cfg)), protocol, target)
     return {f"test/{metric}": value for metric, value in found.items()}

@@ -13,6 +13,7 @@ from recsweep.commands import compose
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
+from recsweep.evaluation import Scorer
 from recsweep.exact import top_k
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
@@ -38,12 +39,21 @@ def run(words: list[str]) -> None:
         seen = group_items(known.user, known.item, known.n_users, known.n_items)
         if factory is None:
             model = runs.final_model(cfg, data, folder)
+            _check_known(model, distinct, user.to(build.device(cfg)))
             items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, known.n_items, int(k))
         else:
             items, scores = _by_index(factory, folder / "embeddings", data.data, user, seen, int(k))
         _show(data.data, distinct, items, scores)
 
     compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)
+
+
+@torch.inference_mode()
+def _check_known(model: Scorer, names: list[str], user: Tensor) -> None:
+    scores = model.score_all(user)
+    for name, same in zip(names, scores.amax(1) == scores.amin(1), strict=True):
+        if same:
+            raise UserError(f"user={name}: the model scores every item alike, for it knows nothing of this user")
 
 
 def _by_index(

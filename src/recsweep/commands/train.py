@@ -20,7 +20,6 @@ from recsweep import build, exports, runs
 from recsweep.commands import compose, report
 from recsweep.errors import UserError
 from recsweep.fit import fit
-from recsweep.models.base import RecModule
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +81,8 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build.data(cfg)
     model = build.model(cfg, data)
     runs.check_size(model, data, cfg.callbacks.checkpoint.max_mb)
+    for asked in cfg.callbacks.compare_with:
+        exports.rival(cfg, asked, data)  # whatever is wrong with it is said before training
     known = runs.facts(cfg, data, model)
     read = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
@@ -91,7 +92,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = runs.judge(cfg, data, folder)
     if cfg.callbacks.embeddings:
         exports.vectors(cfg, data, folder, logger)
-    if cfg.callbacks.compare_with and isinstance(model, RecModule):
+    if cfg.callbacks.compare_with:
         exports.baselines(cfg, data, model, metrics, folder)
     end = time.perf_counter()
     if logger:

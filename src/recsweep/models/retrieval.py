@@ -1,13 +1,14 @@
 """What retrieval models share: users and items become vectors, a pair's score is their dot product."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
 from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation
 from recsweep.histories import events
 from recsweep.losses import ranking
@@ -15,7 +16,8 @@ from recsweep.models.base import RecModule, Training
 from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min
-ITEMS_AT_ONCE = 2**14  # and users, to encode
+ITEMS_AT_ONCE = 2**14  # to encode
+USERS_SHOWN = 1024  # in histograms
 FEW = 8  # items a row: a batched matrix product is slower than a sum for fewer
 DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
 
@@ -32,7 +34,8 @@ class Positives(NamedTuple):
 class Retrieval(RecModule):
     """A model of vectors, trained by letting every positive compete with other items.
 
-    A subclass gives `encode_users` and `encode_items`. Every distinct user and item of a step is encoded once.
+    A subclass gives `encode_users` and `encode_items`. In a step, every distinct item is encoded once, and so is every
+    distinct user unless his histories differ; dropout is therefore the same wherever one stands.
     """
 
     losses: ClassVar = ranking
@@ -52,6 +55,8 @@ class Retrieval(RecModule):
         self.n_items = data.n_items
         sequences = events(data)
         allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
+        if isinstance(training.loss, ranking.Sampled):
+            _check_negatives(training.loss.n_negatives, allowed, data)
         frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
         known = {
             "events": sequences.item,
@@ -79,19 +84,21 @@ class Retrieval(RecModule):
 
     def training_loss(self, batch: Positives) -> Tensor:
         user, row = self._encode_batch(batch)
-        match self.training_setup.loss:
-            case ranking.Sampled(n_negatives=n) as loss:
-                return loss(*self._against_own(user, row, batch, n))
-            case ranking.InBatch(n_shared=n, log_q=log_q) as loss:
-                return loss(*self._against_batch(user[row], batch, n, log_q))
-            case loss:
-                catalogue = self.encode_items(torch.arange(self.n_items, device=user.device))
-                return loss(user @ catalogue.T, row, batch.item)
+        loss = self.training_setup.loss
+        if isinstance(loss, ranking.Sampled):
+            return loss(*self._against_own(user, row, batch, loss.n_negatives))
+        if isinstance(loss, ranking.InBatch):
+            return loss(*self._against_batch(user[row], batch, loss.n_shared, loss.log_q))
+        assert isinstance(loss, ranking.Full)
+        catalogue = self.encode_items(torch.arange(self.n_items, device=user.device))
+        return loss(user @ catalogue.T, row, batch.item)
 
     def _encode_batch(self, batch: Positives) -> tuple[Tensor, Tensor]:
         """Vectors [U, d] of what is to be encoded, once each, and which of them each row has [B]."""
         if self.knows_histories:
-            return self.encode_users(*batch[:1], *batch[2:]), torch.arange(len(batch.user), device=batch.user.device)
+            return self.encode_users(batch.user, batch.first, batch.end), torch.arange(
+                len(batch.user), device=batch.user.device
+            )
         distinct, row = batch.user.unique(return_inverse=True)
         return self.user_vectors(distinct), row
 
@@ -130,16 +137,23 @@ class Retrieval(RecModule):
         self._catalogue = None
         return super().load_state_dict(*args, **kwargs)
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self._catalogue = None  # it would stay on the device, or of the type, that the model leaves
+        return cast(Any, super())._apply(*args, **kwargs)
+
     def user_vectors(self, user: Tensor) -> Tensor:
         """[B, d] of users [B], after all their training rows."""
         return self.encode_users(user, self.start[user], self.start[user + 1])
 
     def item_vectors(self) -> Tensor:
-        """[n_items, d]; encoded once while the model is in eval mode."""
-        if self.training or self._catalogue is None:
-            every = torch.arange(self.n_items, device=self.start.device)
-            self._catalogue = torch.cat([self.encode_items(some) for some in every.split(ITEMS_AT_ONCE)])
-        return self._catalogue
+        """[n_items, d]; encoded once while the model is in eval mode and nothing asks for gradients."""
+        if self._catalogue is not None and not torch.is_grad_enabled():
+            return self._catalogue
+        every = torch.arange(self.n_items, device=self.start.device)
+        encoded = torch.cat([self.encode_items(some) for some in every.split(ITEMS_AT_ONCE)])
+        if not self.training and not torch.is_grad_enabled():
+            self._catalogue = encoded
+        return encoded
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         distinct, place = user.unique(return_inverse=True)
@@ -150,9 +164,20 @@ class Retrieval(RecModule):
 
     @torch.no_grad()
     def histograms(self) -> dict[str, Tensor]:
-        users = torch.arange(min(len(self.start) - 1, ITEMS_AT_ONCE), device=self.start.device)
+        users = torch.arange(min(len(self.start) - 1, USERS_SHOWN), device=self.start.device)
         self.eval()
         return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
+
+
+def _check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
+    count = allowed.start.diff()
+    busiest = int(count.argmax())
+    left = data.n_items - int(count[busiest])
+    if left < n:
+        raise UserError(
+            f"loss.n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
+            "without an interaction; lower it, or take loss=full_softmax"
+        )
 
 
 def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class TwoTower(Retrieval):
         item_features: names of categorical columns of the data, whose vectors are added to the items'; an item without
             a training row is then known by its features alone. [] for none.
         scale: of the cosine; 1 / temperature.
-        learn_scale: whether the scale is learned, as the exponential of a parameter.
+        learn_scale: whether the scale is learned, as the exponential of a parameter; weight decay pulls it towards 1.
         init_std: standard deviation of the embeddings' first values.
     """
 
@@ -81,6 +81,10 @@ class TwoTower(Retrieval):
     ) -> None:
         if not user_ids and history == "none":
             raise UserError("model.user_ids=false and model.history=none leave nothing that describes a user")
+        if history in ("attention", "gru") and data.timestamp is None:
+            raise UserError(
+                f"model.history={history} needs an order, and {data.name} has no timestamps: take mean or none"
+            )
         super().__init__(data, training)
         draws, dropout = generator(training.seed), training.regularization.dropout
         size = (embedding_dim, init_std, draws)
