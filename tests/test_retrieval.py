@@ -180,7 +180,7 @@ def test_full_softmax_competes_with_the_catalogue(name: str) -> None:
 @pytest.mark.usefixtures("competing")
 @pytest.mark.parametrize("log_q", [True, False])
 def test_in_batch_competes_with_the_positives_of_the_others(log_q: bool, name: str) -> None:
-    """Item 3 stands three times in the batch and 5 twice: the same item is no competitor, nor is one of the same user."""
+    """Item 3 stands three times in the batch and 5 twice: the same item is no competitor, nor one of the same user."""
     model = MODELS[name]("loss=in_batch", f"loss.log_q={log_q}")
     batch = batch_of(model)
     positive, negative = logits(model, batch)
@@ -468,8 +468,8 @@ def test_features_describe_items_without_a_row() -> None:
         ),
         (
             ["model=bpr_mf", "loss.n_negatives=100"],
-            "loss.n_negatives=100: user {busiest} has only {left} of the 100 items left without an interaction; lower it, "
-            "or take loss=full_softmax",
+            "loss.n_negatives=100: user {busiest} has only {left} of the 100 items left without an interaction; "
+            "lower it, or take loss=full_softmax",
         ),
     ],
 )

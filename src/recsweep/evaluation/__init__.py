@@ -4,6 +4,9 @@ A module's validation, the final test and the `evaluate` verb walk the same `bat
 `update`, so they give the same numbers to the last digit.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 
 from recsweep.evaluation.binary import BinaryEvaluation
@@ -23,6 +26,7 @@ __all__ = [
     "Target",
     "TwoStageEvaluation",
     "evaluate",
+    "walk",
 ]
 
 Evaluation = RatingEvaluation | RankingEvaluation | BinaryEvaluation | OffPolicyEvaluation | TwoStageEvaluation
@@ -38,7 +42,13 @@ def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str
         UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too
             few items to sample negatives from.
     """
+    return walk(scorer, evaluation, evaluation.batches(target, evaluation.device))
+
+
+@torch.inference_mode()
+def walk(scorer: Scorer, evaluation: Evaluation, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
+    """`evaluate` on batches that `evaluation.batches` has made before."""
     evaluation.reset()
-    for batch in evaluation.batches(target, evaluation.device):
+    for batch in batches:
         evaluation.update(scorer, *batch)
     return {name: value.item() for name, value in evaluation.compute().items()}

@@ -6,7 +6,7 @@ validation part; `lr`, the learning rate of the epoch; histograms where a family
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -25,7 +25,7 @@ from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, evaluate
+from recsweep.evaluation import Evaluation, RankingEvaluation, walk
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
@@ -109,6 +109,7 @@ class RecModule(LightningModule):
         self.generator = torch.Generator()
         self.train_losses: list[float] = []
         self.objectives: list[float] = []
+        self.val_batches: list[tuple[Tensor, ...]] | None = None
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -169,11 +170,21 @@ class RecModule(LightningModule):
         self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
         if len(self.data.split.val):
             self.eval()
-            metrics = evaluate(self, self.evaluation, self.data.target("val"))
+            metrics = walk(self, self.evaluation, self._val_batches())
             self.train()
             self.log_dict({f"val/{name}": value for name, value in metrics.items()})
             self.objectives.append(metrics[self.evaluation.objective])
         self._step_schedule()
+
+    def _val_batches(self) -> Iterable[tuple[Any, ...]]:
+        """What validation walks through; of rankings, whose batches are ids alone, made once for all epochs."""
+        if self.val_batches is not None:
+            return self.val_batches
+        batches = self.evaluation.batches(self.data.target("val"), self.evaluation.device)
+        if isinstance(self.evaluation, RankingEvaluation):
+            self.val_batches = list(batches)
+            return self.val_batches
+        return batches
 
     def _step_schedule(self) -> None:
         schedule = cast(Any, self.lr_schedulers())

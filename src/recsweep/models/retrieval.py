@@ -111,7 +111,7 @@ class Retrieval(RecModule):
 
     def _encode_distinct(self, item: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [m, d] and which of them each item has, in the shape of `item`; all of the catalogue for many."""
-        if item.numel() > self.n_items:
+        if item.numel() > self.n_items and not self.training_setup.sparse:
             return self.encode_items(torch.arange(self.n_items, device=item.device)), item
         distinct, place = item.unique(return_inverse=True)
         return self.encode_items(distinct), place
