@@ -15,6 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 run: install
 	$(BIN)/recsweep train -m experiment=rating_synthetic
 	$(BIN)/recsweep train -m experiment=two_stage_synthetic
+	$(BIN)/recsweep train -m 'experiment=glob(two_tower_synthetic*)'
 
 test: lint
 	$(BIN)/pytest

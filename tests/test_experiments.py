@@ -1,5 +1,6 @@
 """Every frozen experiment runs; two steps each."""
 
+import json
 import os
 from pathlib import Path
 
@@ -14,7 +15,12 @@ SMALL = [word.replace("data.", "data.base.") for word in SYNTHETIC] + [
     "data.val_users=20",
 ]
 SHORT = ["trainer.max_epochs=2", "trainer.limit_batches=1", "logger=none"]
-REAL = sorted(path.stem for path in (conf_dir() / "experiment").glob("rating_ml_*.yaml"))
+REAL = sorted(
+    path.stem
+    for pattern in ("rating_ml_*.yaml", "two_tower_ml_*.yaml", "ncf_*_bpr_mf.yaml", "ncf_*_two_tower.yaml")
+    for path in (conf_dir() / "experiment").glob(pattern)
+)
+"""The other ncf_* are run by test_quality."""
 
 
 def asked(job: Path) -> tuple[str, int]:
@@ -47,8 +53,20 @@ def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
     assert "What the log alone told of each policy" in (tmp_path / "sweep" / "report.html").read_text()
 
 
+def test_retrieval_on_the_embedded_data(tmp_path: Path) -> None:
+    """Three files, each with seeds of its own; the report knows the oracle and the baselines."""
+    sizes = [*SYNTHETIC, *SHORT, "evaluation.batch_size=16", "hydra.sweep.dir=sweep"]
+    found = recsweep(tmp_path, "train", "-m", "experiment=glob(two_tower_synthetic*)", "seed=4", *sizes)
+    assert (found.status, found.err) == (0, "")
+    jobs = [path.parent for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    assert [saved(job)["status"] for job in jobs] == ["completed"] * 3
+    assert len({saved(job)["oracle"]["test/recall@10"] for job in jobs}) == 1
+    (comparison,) = (tmp_path / "sweep").glob("*/comparison.json")
+    assert set(json.loads(comparison.read_text())["baselines"]) == {"popularity", "ease"}
+
+
 def test_the_search_finds_the_experiments() -> None:
-    assert len(REAL) >= 3
+    assert len(REAL) >= 3 * 3
 
 
 @pytest.mark.real
