@@ -108,7 +108,7 @@ MODELS = {
     "bpr_mf": "BPRMF",
     "two_tower": "TwoTower",
 }
-RETRIEVAL = {"bpr_mf", "two_tower"}
+RETRIEVAL = ("bpr_mf", "two_tower")
 RANKS_ONLY = {"popularity", *RETRIEVAL}
 STEPPED_DENSE = {"svdpp", "mlp", "two_tower"}
 
