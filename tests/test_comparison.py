@@ -14,7 +14,7 @@ EASE = {"val/recall@10": 0.1, "test/recall@10": 0.5, "test/ndcg@10": 0.25}
 
 def test_every_name_of_the_document() -> None:
     """The best epoch reached 0.5 on validation; on test the model loses to EASE by 0.5 - 0.375 = 1/8."""
-    found = comparison({"dim": 8}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "recall@10")
+    found = comparison({"dim": 8}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "recall@10", "max")
     assert found == {
         "objective": "recall@10",
         "model_config": {"dim": 8},
@@ -34,7 +34,7 @@ def test_every_name_of_the_document() -> None:
 
 def test_another_objective_gives_other_names() -> None:
     """By ndcg@10 popularity is the better baseline."""
-    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "ndcg@10")
+    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "ndcg@10", "max")
     assert found["training"]["val_ndcgs"] == [0.25, 0.5, 0.375]
     assert (found["best_ndcg"], found["final_ndcg"]) == (0.25, 0.125)
     assert (found["baseline_best"], found["baseline_best_ndcg"]) == ("popularity", 0.5)
@@ -43,5 +43,12 @@ def test_another_objective_gives_other_names() -> None:
 
 
 def test_a_model_that_wins() -> None:
-    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY}, "recall@10")
+    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY}, "recall@10", "max")
     assert found["margin"] == 0.375 - 0.25
+
+
+def test_an_error_is_better_where_it_is_lower() -> None:
+    """The means are off by 0.25 less than the others, and by 0.25 more than the model."""
+    rivals = {"means": {"test/mse": 1.0}, "guess": {"test/mse": 1.25}}
+    found = comparison({}, CURVE, {"val/mse": 0.5, "test/mse": 0.75}, rivals, "mse", "min")
+    assert (found["baseline_best"], found["baseline_best_mse"], found["margin"]) == ("means", 1.0, 0.25)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from shell import TINY, recsweep, saved, trained
 
 from recsweep import build, runs
 from recsweep.commands.compose import saved_overrides
 from recsweep.config import composed
+from recsweep.errors import UserError
 
 TWO_TOWER = (
     *TINY,
@@ -49,7 +51,7 @@ def test_vectors_are_those_of_the_final_model(run: Path) -> None:
     data = build.data(cfg)
     final = runs.final_model(cfg, data, run)
     user, item = (np.load(run / "embeddings" / f"{kind}_embeddings.npy") for kind in ("user", "item"))
-    scores = final.score_all(build.torch.arange(data.data.n_users)).detach().numpy()
+    scores = final.score_all(torch.arange(data.data.n_users)).detach().numpy()
     np.testing.assert_allclose(user @ item.T, scores, rtol=1e-5, atol=1e-5)
     assert np.load(run / "embeddings" / "item_ids.npy").tolist() == data.data.item_ids.raw.tolist()
 
@@ -70,6 +72,29 @@ def test_a_rival_that_cannot_be_is_known_before_training(tmp_path: Path) -> None
     start = "recsweep: callbacks.compare_with, model=ease: this model weighs every pair of items, and 16385 are more"
     assert found.err.startswith(start)
     assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("rivals", "message"),
+    [
+        (
+            "[{model:means},{model:bpr_mf}]",
+            "callbacks.compare_with: model=bpr_mf is no baseline for this evaluation; take ",
+        ),
+        ("[{model:ease},{model:ease,l2:3}]", "callbacks.compare_with: model=ease stands there twice"),
+        ("[{model:ease,l2:0}]", "callbacks.compare_with[0].l2=0: it should be greater than 0"),
+        ("[{l2:3}]", "callbacks.compare_with: model=None is no baseline"),
+    ],
+)
+def test_rivals_are_checked_before_anything_is_read(rivals: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        composed(["model=two_tower", f"callbacks.compare_with={rivals}"])
+    assert str(error.value).startswith(message)
+
+
+def test_vectors_of_a_model_that_has_none() -> None:
+    with pytest.raises(UserError, match="callbacks.embeddings=true: model BiasedMF does not rank by vectors"):
+        composed(["model=biased_mf", "callbacks.embeddings=true"])
 
 
 def test_a_user_of_whom_the_model_knows_nothing(tmp_path: Path) -> None:

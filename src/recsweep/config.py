@@ -272,6 +272,8 @@ def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
     for place, rival in enumerate(cfg.callbacks.compare_with):
         fitting = _choices("model", lambda target: issubclass(target, Baseline) and evaluation in target.evaluations)
         name = rival.get("model")
+        if name in [other.get("model") for other in cfg.callbacks.compare_with[:place]]:
+            raise UserError(f"callbacks.compare_with: model={name} stands there twice; take another run for it")
         if name not in fitting.split("|"):
             raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
         other = cfg.copy()

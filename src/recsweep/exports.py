@@ -29,14 +29,16 @@ def baselines(
     cfg: DictConfig, data: InteractionData, model: RecModule | Baseline, metrics: dict[str, float], folder: Path
 ) -> None:
     """Writes `comparison.json`: a model's settings, curve and objective beside those of baselines on the same rows."""
-    name = build.evaluation(cfg).objective
+    protocol = build.evaluation(cfg)
     known = data.whole() if cfg.trainer.refit else data
     on_test = {asked.model: _tested(cfg, asked, known, data.target("test")) for asked in cfg.callbacks.compare_with}
     curve = Curve(model.train_losses, model.objectives) if isinstance(model, RecModule) else Curve([], [])
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     shown = {group: settings[group] for group in ("model", "loss", "regularization", "optimizer", "trainer", "seed")}
     shown["compare_with"] = settings["callbacks"]["compare_with"]
-    runs.write_json(folder / "comparison.json", comparison(shown, curve, metrics, on_test, name))
+    runs.write_json(
+        folder / "comparison.json", comparison(shown, curve, metrics, on_test, protocol.objective, protocol.mode)
+    )
 
 
 def rival(cfg: DictConfig, asked: DictConfig, known: InteractionData) -> Baseline:

@@ -96,9 +96,8 @@ class Retrieval(RecModule):
     def _encode_batch(self, batch: Positives) -> tuple[Tensor, Tensor]:
         """Vectors [U, d] of what is to be encoded, once each, and which of them each row has [B]."""
         if self.knows_histories:
-            return self.encode_users(batch.user, batch.first, batch.end), torch.arange(
-                len(batch.user), device=batch.user.device
-            )
+            every = torch.arange(len(batch.user), device=batch.user.device)
+            return self.encode_users(batch.user, batch.first, batch.end), every
         distinct, row = batch.user.unique(return_inverse=True)
         return self.user_vectors(distinct), row
 
