@@ -36,7 +36,7 @@ from recsweep import build
 from recsweep.config import composed
 from recsweep.data.batches import Batches
 from recsweep.data.datamodules import InteractionData
-from recsweep.evaluation import evaluate
+from recsweep.evaluation import walk
 from recsweep.fit import fit
 from recsweep.models.base import RecModule
 
@@ -168,7 +168,8 @@ def epochs(options: argparse.Namespace) -> None:
     cfg = composed([f"data={options.data}", "split=leave_last_out", *MODEL, *fixed])
     data = build.data(cfg)
     model = build.model(cfg, data)
-    ours = partial(evaluate, model, model.evaluation, data.target("val"))
+    judged = list(model.evaluation.batches(data.target("val"), model.evaluation.device))  # once, as in training
+    ours = partial(walk, model, model.evaluation, judged)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         others = {"naive": naive(data)}
         if options.recbole:

@@ -93,7 +93,7 @@ class RankingEvaluation(Metric):
         others = lists.others.topk(min(limit, lists.others.shape[1]))
         rank, place = ranking.ranks(relevant.values, others.values)
         # Beyond the limit `ranks` is only a bound, and mrr asks for the first rank wherever it is.
-        first = 1 + (lists.others >= relevant.values[:, :1]).sum(1, keepdim=True)
+        first = 1 + (lists.others >= relevant.values[:, :1]).sum(1, keepdim=True, dtype=torch.int32)
         rank = torch.cat([first.double(), rank[:, 1:]], 1)
         values = ranking.per_list(rank, (lists.relevant > -torch.inf).sum(1), self.ks)
         self.totals = self.totals + torch.stack([values[name].sum() for name in self.names])
