@@ -96,9 +96,15 @@ def sample_negatives(user: Tensor, n: int, allowed: Unseen, generator: torch.Gen
             f"cannot sample {n} distinct negatives: a user has only {int(left.min())} of the catalogue's "
             f"{allowed.n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
         )
-    chunks = torch.split(left, CACHED_ROWS)
-    place = torch.cat([_distinct_below(bound, n, generator) for bound in chunks])
-    # The item at place r comes after all excluded items with e_i - i ≤ r, and is r + their number.
+    chunks = zip(user.split(CACHED_ROWS), left.split(CACHED_ROWS), strict=True)
+    return torch.cat([_items_at(some, _distinct_below(bound, n, generator), allowed) for some, bound in chunks])
+
+
+def _items_at(user: Tensor, place: Tensor, allowed: Unseen) -> Tensor:
+    """The item at each `place` [L, n] among those that the row's user [L] may be given.
+
+    The item at place r comes after all excluded items with e_i - i ≤ r, and is r + their number.
+    """
     before = torch.searchsorted(allowed.key, user[:, None] * allowed.n_items + place, right=True)
     return place + before - allowed.start[user][:, None]
 

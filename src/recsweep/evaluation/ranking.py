@@ -1,6 +1,6 @@
 """Rankings: who is ranked against what, under which mask and tie rule."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
 from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import ranking
-from recsweep.sampling import group_items, sample_negatives, unseen
+from recsweep.sampling import CACHED_ROWS, group_items, sample_negatives, unseen
 from recsweep.seeding import Seed
 
 
@@ -143,21 +143,29 @@ def _sampled_batches(target: Target, batch_size: int, n_negatives: int, seed: in
     """(user [L], candidates [L, 1 + n] with the held-out item first), a list a held-out row."""
     data = target.data
     user, item = data.user[target.held_out], data.item[target.held_out]
-    negatives = target.candidates
-    if negatives is None:
-        users, row = torch.unique(user, return_inverse=True)
-        seen_row, seen_item = _seen_pairs(target, users)
-        known_row, known_item = torch.cat([seen_row, row]), torch.cat([seen_item, item])
-        known = group_items(known_row, known_item, len(users), data.n_items)
-        generator = torch.Generator().manual_seed(seed)
-        negatives = sample_negatives(row, n_negatives, unseen(known, data.n_items), generator)
-    elif negatives.shape[1] != n_negatives:
+    if target.candidates is None:
+        draw = _negatives_drawn(target, n_negatives, seed)
+    elif target.candidates.shape[1] == n_negatives:
+        draw = target.candidates.__getitem__
+    else:
         raise UserError(
-            f"evaluation.n_negatives={n_negatives}, but {data.name} publishes {negatives.shape[1]} "
+            f"evaluation.n_negatives={n_negatives}, but {data.name} publishes {target.candidates.shape[1]} "
             "negatives a row: set it to that"
         )
-    candidates = torch.cat([item[:, None], negatives], 1)
-    yield from zip(torch.split(user, batch_size), torch.split(candidates, batch_size), strict=True)
+    for rows in torch.arange(len(user)).split(CACHED_ROWS):  # all at once would take gigabytes for a million users
+        candidates = torch.cat([item[rows, None], draw(rows)], 1)
+        yield from zip(user[rows].split(batch_size), candidates.split(batch_size), strict=True)
+
+
+def _negatives_drawn(target: Target, n_negatives: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """Draws negatives [L, n] of held-out rows [L], named by their place; the same where asked in the same order."""
+    data = target.data
+    users, row = torch.unique(data.user[target.held_out], return_inverse=True)
+    seen_row, seen_item = _seen_pairs(target, users)
+    known_row, known_item = torch.cat([seen_row, row]), torch.cat([seen_item, data.item[target.held_out]])
+    known = unseen(group_items(known_row, known_item, len(users), data.n_items), data.n_items)
+    generator = torch.Generator().manual_seed(seed)
+    return lambda rows: sample_negatives(row[rows], n_negatives, known, generator)
 
 
 def _seen_pairs(target: Target, users: Tensor) -> tuple[Tensor, Tensor]:

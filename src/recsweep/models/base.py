@@ -194,6 +194,7 @@ class RecModule(LightningModule):
             schedule.step()
 
     def on_train_end(self) -> None:
+        self.val_batches = None
         if isinstance(self.logger, TensorBoardLogger):
             for tag, values in self.histograms().items():
                 self.logger.experiment.add_histogram(tag, values, self.current_epoch)
