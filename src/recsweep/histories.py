@@ -13,11 +13,10 @@ class Events(NamedTuple):
     """The rows of a data set, users one after another, each user's in order of time (of equal times, in row order).
 
     Args:
-        user, item: [N].
+        item: [N].
         start: [n_users + 1] those of user `u` are `item[start[u]:start[u + 1]]`.
     """
 
-    user: Tensor
     item: Tensor
     start: Tensor
 
@@ -27,7 +26,7 @@ def events(data: Interactions) -> Events:
     by_time = data.seconds.argsort(stable=True)
     order = by_time[data.user[by_time].argsort(stable=True)]
     count = torch.bincount(data.user, minlength=data.n_users)
-    return Events(data.user[order], data.item[order], torch.cat([count.new_zeros(1), count.cumsum(0)]))
+    return Events(data.item[order], torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
 
 def windows(item: Tensor, first: Tensor, end: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -78,9 +78,10 @@ class Retrieval(RecModule):
         """[C, d] of items [C]."""
 
     def columns(self, data: Interactions) -> Positives:
-        sequences = events(data)
-        place = torch.arange(len(data))
-        return Positives(sequences.user, sequences.item, sequences.start[sequences.user], place)
+        """The training rows that the model was made for, as they stand in its events."""
+        user = torch.arange(data.n_users, device=self.start.device).repeat_interleave(self.start.diff())
+        place = torch.arange(len(data), device=self.start.device)
+        return Positives(user, self.events, self.start[user], place)
 
     def training_loss(self, batch: Positives) -> Tensor:
         user, row = self._encode_batch(batch)
