@@ -26,6 +26,7 @@ from typing_extensions import is_protocol
 
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
+from recsweep.losses.multitask import GradNorm
 from recsweep.losses.ranking import InBatch
 from recsweep.models.base import Regularization
 from recsweep.models.baselines import Baseline
@@ -244,13 +245,6 @@ def _check_combination(cfg: DictConfig) -> None:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
-    if losses and get_object(cfg.loss._target_).__module__ != losses.__name__:
-        fitting = _choices("loss", lambda target: target.__module__ == losses.__name__)
-        raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
-    if losses and get_object(cfg.loss._target_) is InBatch and cfg.trainer.shuffle == "users":
-        raise UserError(
-            "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
-        )
     shipped = get_object(cfg.data._target_).ships
     if "name" in cfg.split and cfg.split.name not in shipped:
         fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
@@ -258,12 +252,27 @@ def _check_combination(cfg: DictConfig) -> None:
             f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*shipped, fitting]))}"
         )
     if losses:
+        _check_loss(cfg, model)
         _check_optimizer(cfg, model)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
     for group in ("data", "split", "evaluation"):
         _construct(group, cfg[group])
+
+
+def _check_loss(cfg: DictConfig, model: Any) -> None:
+    loss = get_object(cfg.loss._target_)
+    if loss.__module__ != model.losses.__name__:
+        fitting = _choices("loss", lambda target: target.__module__ == model.losses.__name__)
+        raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
+    if loss is InBatch and cfg.trainer.shuffle == "users":
+        raise UserError(
+            "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
+        )
+    if loss is GradNorm and not cfg.model.shared_embeddings:
+        raise UserError("model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true")
+    _construct("loss", cfg.loss)
 
 
 def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:

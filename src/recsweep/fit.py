@@ -42,9 +42,7 @@ def fit(
         again = build.model(cfg, whole)
         assert isinstance(again, RecModule)
         again.objectives = model.objectives
-        chosen = (min if model.evaluation.mode == "min" else max)(model.objectives)
-        n_epochs = model.objectives.index(chosen) + 1
-        _take_steps(cfg, whole, again, n_epochs, [], checkpoints / "refit_last.ckpt", None)
+        _take_steps(cfg, whole, again, model.chosen_epoch + 1, [], checkpoints / "refit_last.ckpt", None)
         save_weights(checkpoints / REFIT, again, whole)
 
 

@@ -17,13 +17,22 @@ from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
 from recsweep.data.truth import Exposure, SyntheticTruth
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation, RatingEvaluation, Scorer, TwoStageEvaluation, evaluate
+from recsweep.evaluation import (
+    JointEvaluation,
+    RankingEvaluation,
+    RatingEvaluation,
+    Scorer,
+    TwoStageEvaluation,
+    evaluate,
+)
 from recsweep.models.base import RecModule, check_identity, identity
 from recsweep.models.baselines import Baseline
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
 REFIT = "refit.ckpt"  # weights after training again on train + validation
+KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, JointEvaluation, TwoStageEvaluation)
+"""Protocols whose best possible model is known on synthetic data."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -98,14 +107,14 @@ def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     """Test metrics of the truth behind the data; empty where nobody knows it.
 
     Of ratings, the truth is their expectation; of rankings, the policy that exposed users to items, for what a user
-    rates is not what he rates best. In two stages the oracle nominates and ranks; its value as a policy is known, not
-    estimated.
+    rates is not what he rates best; of both at once, one for each. In two stages the oracle nominates and ranks; its
+    value as a policy is known, not estimated.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
     truth: Scorer | None = target.data.truth
-    if isinstance(protocol, RankingEvaluation):
+    if isinstance(protocol, RankingEvaluation | JointEvaluation):
         truth = Exposure(truth) if isinstance(truth, SyntheticTruth) else None
-    if truth is None or not isinstance(protocol, RatingEvaluation | RankingEvaluation | TwoStageEvaluation):
+    if truth is None or not isinstance(protocol, KNOWN_TRUTH):
         return {}
     if isinstance(target.data, BanditLog):
         target = target._replace(data=target.data.ideal())

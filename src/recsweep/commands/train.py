@@ -20,6 +20,8 @@ from recsweep import build, exports, runs
 from recsweep.commands import compose, report
 from recsweep.errors import UserError
 from recsweep.fit import fit
+from recsweep.models.base import RecModule
+from recsweep.models.baselines import Baseline
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +110,17 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "objective": {"name": selected, "value": metrics[selected], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
         "oracle": truth,
+        "training": _training(model),
         "seconds": {"data": read - start, "fit": fitted - read, "test": end - fitted, "total": end - start},
         **known,
     }
+
+
+def _training(model: RecModule | Baseline) -> dict[str, float]:
+    """Means over the batches of the chosen epoch, by their names in TensorBoard; empty for a model without epochs."""
+    if isinstance(model, Baseline):
+        return {}
+    return {name: curve[model.chosen_epoch] for name, curve in model.curves.items()}
 
 
 def _send_to_log() -> None:

@@ -79,6 +79,10 @@ class Exposure:
         """Log-propensity [B, n_items] of users [B], up to a constant of the user."""
         return self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
 
+    def rate(self, user: Tensor, item: Tensor) -> Tensor:
+        """Expected rating [B] of pairs."""
+        return self.truth.score(user, item)
+
 
 def expected_rating(latent: Tensor, noise: float) -> Tensor:
     """Expectation of round-and-clip(latent + noise · ε) on 1..5, ε standard normal.

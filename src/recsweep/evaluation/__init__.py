@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from recsweep.evaluation.binary import BinaryEvaluation
+from recsweep.evaluation.joint import JointEvaluation
 from recsweep.evaluation.off_policy import OffPolicyEvaluation
-from recsweep.evaluation.protocol import Scorer, Target
+from recsweep.evaluation.protocol import RatingScorer, Scorer, Target
 from recsweep.evaluation.ranking import RankingEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
 from recsweep.evaluation.two_stage import TwoStageEvaluation
@@ -19,9 +20,11 @@ from recsweep.evaluation.two_stage import TwoStageEvaluation
 __all__ = [
     "BinaryEvaluation",
     "Evaluation",
+    "JointEvaluation",
     "OffPolicyEvaluation",
     "RankingEvaluation",
     "RatingEvaluation",
+    "RatingScorer",
     "Scorer",
     "Target",
     "TwoStageEvaluation",
@@ -29,7 +32,9 @@ __all__ = [
     "walk",
 ]
 
-Evaluation = RatingEvaluation | RankingEvaluation | BinaryEvaluation | OffPolicyEvaluation | TwoStageEvaluation
+Evaluation = (
+    RatingEvaluation | RankingEvaluation | JointEvaluation | BinaryEvaluation | OffPolicyEvaluation | TwoStageEvaluation
+)
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """What every protocol asks of a model and is told of the data."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -10,14 +10,26 @@ from recsweep.errors import UserError
 MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
 
 
-class Scorer(Protocol):
-    """What every model family, baselines included, is to the evaluation. Higher is better."""
+class PairScorer(Protocol):
+    """What scores pairs. Higher is better."""
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Score [B] of each pair (user [B], item [B])."""
 
+
+class Scorer(PairScorer, Protocol):
+    """What every model family, baselines included, is to the evaluation."""
+
     def score_all(self, user: Tensor) -> Tensor:
         """Score [B, n_items] of every item for each user [B]."""
+
+
+@runtime_checkable
+class RatingScorer(Scorer, Protocol):
+    """A model with two answers: its scores rank items, and beside them it predicts ratings."""
+
+    def rate(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predicted rating [B] of each pair (user [B], item [B])."""
 
 
 class Target(NamedTuple):

@@ -15,6 +15,8 @@ from recsweep.metrics import ranking
 from recsweep.sampling import CACHED_ROWS, group_items, sample_negatives, unseen
 from recsweep.seeding import Seed
 
+EVERY_RANK = "mrr_all"
+
 
 class RankingEvaluation(Metric):
     """Place of the held-out items among the items that their user has not seen.
@@ -27,7 +29,8 @@ class RankingEvaluation(Metric):
     Args:
         n_negatives: None ranks the catalogue.
         ks: cut-offs.
-        objective: the metric that selects the model, such as "ndcg@10".
+        objective: the metric that selects the model, such as "ndcg@10". "mrr_all" is computed only where it is the
+            objective: it asks for the place of every held-out item, however low.
         seed: of the sampled negatives; the same for every model, so that all face the same lists.
         batch_size: lists ranked at once; fewer where they would exceed `MAX_SCORES`.
     """
@@ -53,9 +56,11 @@ class RankingEvaluation(Metric):
         self.seed = seed
         self.batch_size = batch_size
         self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
-        choices = (*self.names, *(f"coverage@{k}" for k in self.ks))
-        if objective not in choices:
-            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(choices)}")
+        self.choices = (*self.names, EVERY_RANK, *(f"coverage@{k}" for k in self.ks))
+        if objective not in self.choices:
+            raise UserError(f"evaluation.objective={objective} is not computed: choose from {', '.join(self.choices)}")
+        if objective == EVERY_RANK:
+            self.names = (*self.names, EVERY_RANK)
         self.add_state("totals", torch.zeros(len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self._count_items(0)
@@ -95,7 +100,10 @@ class RankingEvaluation(Metric):
         # Beyond the limit `ranks` is only a bound, and mrr asks for the first rank wherever it is.
         first = 1 + (lists.others >= relevant.values[:, :1]).sum(1, keepdim=True, dtype=torch.int32)
         rank = torch.cat([first.double(), rank[:, 1:]], 1)
-        values = ranking.per_list(rank, (lists.relevant > -torch.inf).sum(1), self.ks)
+        n_relevant = (lists.relevant > -torch.inf).sum(1)
+        values = ranking.per_list(rank, n_relevant, self.ks)
+        if EVERY_RANK in self.names:
+            values[EVERY_RANK] = ranking.mean_reciprocal_rank(_every_rank(lists), n_relevant)
         self.totals = self.totals + torch.stack([values[name].sum() for name in self.names])
         self.n_lists = self.n_lists + len(rank)
         items = torch.cat(
@@ -190,6 +198,17 @@ def _score_catalogue(
     others = scores.index_put(known, scores.new_tensor(-torch.inf))
     other_item = torch.arange(scores.shape[1], device=row.device).expand_as(scores)
     return _Lists(relevant, relevant_item, others, other_item)
+
+
+def _every_rank(lists: _Lists) -> Tensor:
+    """[L, R] exact places of all relevant items, ascending, inf for no item; a row of others a relevant item."""
+    scores = lists.relevant.sort(1, descending=True).values
+    row, place = (scores > -torch.inf).nonzero(as_tuple=True)
+    at_once = max(1, MAX_SCORES // lists.others.shape[1])
+    chunks = zip(row.split(at_once), scores[row, place].split(at_once), strict=True)
+    above = torch.cat([(lists.others[some] >= score[:, None]).sum(1) for some, score in chunks])
+    nowhere = torch.full_like(scores, torch.inf, dtype=torch.float64)
+    return nowhere.index_put((row, place), (1 + place + above).double())
 
 
 def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _Lists:

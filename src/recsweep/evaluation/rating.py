@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, without_nan
 from recsweep.metrics.rating import mae, mse, rmse
 
 
@@ -43,7 +43,7 @@ class RatingEvaluation(Metric):
             yield *(column.to(device) for column in columns), target.data.rating_scale
 
     def update(
-        self, scorer: Scorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
+        self, scorer: PairScorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
     ) -> None:
         """Adds one batch of `batches`; `UserError` where a score is NaN."""
         predicted = without_nan(scorer.score(user, item)).double().clamp(*rating_scale)

@@ -109,6 +109,18 @@ def reciprocal_rank(rank: Tensor) -> Tensor:
     return 1 / rank[:, 0]
 
 
+def mean_reciprocal_rank(rank: Tensor, n_relevant: Tensor) -> Tensor:
+    """Σ 1 / rank_j / n_relevant over all relevant items, which `rank` must hold wherever they stand.
+
+    Its mean over lists is mrr_all: what Spotlight (Kula 2017) and exercises built on it call MRR. Below mrr wherever a
+    list has several relevant items, equal to it where each has one.
+
+    >>> mean_reciprocal_rank(torch.tensor([[2.0, 4.0, torch.inf]], dtype=torch.float64), torch.tensor([2]))
+    tensor([0.3750], dtype=torch.float64)
+    """
+    return (1 / rank).sum(1) / n_relevant
+
+
 def coverage(best_place: Tensor, k: int) -> Tensor:
     """Share of the catalogue that stands among the first k of at least one list, float64 scalar.
 

@@ -1,7 +1,8 @@
 """What every trained family shares: grouped optimizer steps, and selection through the one protocol.
 
-TensorBoard tags: `train/loss`, the mean loss of the epoch's batches; `val/<metric>`, the protocol's metrics on the
-validation part; `lr`, the learning rate of the epoch; histograms where a family has some.
+TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and what else a family notes of them;
+`val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; histograms where a
+family has some.
 """
 
 import math
@@ -25,7 +26,7 @@ from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, RankingEvaluation, walk
+from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, walk
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
@@ -107,7 +108,7 @@ class RecModule(LightningModule):
         self.evaluation = training.evaluation
         self.trained_on = identity(data)
         self.generator = torch.Generator()
-        self.train_losses: list[float] = []
+        self.curves: dict[str, list[float]] = {}
         self.objectives: list[float] = []
         self.val_batches: list[tuple[Tensor, ...]] | None = None
 
@@ -148,25 +149,31 @@ class RecModule(LightningModule):
             for batch in together:
                 loss = self.training_loss(batch)
                 (loss / len(together)).backward()
-                self.epoch_losses.append(loss.detach())
+                self.note("train/loss", loss.detach())
             (wrapped if first + accumulate >= len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
                 schedule.step()
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
-        self.epoch_losses: list[Tensor] = []
+        self.noted: dict[str, list[Tensor]] = {}
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Keeps a scalar of a batch; its mean over the epoch is a curve of this name."""
+        self.noted.setdefault(name, []).append(value)
 
     def on_train_epoch_end(self) -> None:
-        loss = float(torch.stack(self.epoch_losses).mean())
+        means = {name: float(torch.stack(values).mean()) for name, values in self.noted.items()}
+        loss = means["train/loss"]
         if not math.isfinite(loss):
             raise UserError(
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
-        self.train_losses.append(loss)
+        for name, mean in means.items():
+            self.curves.setdefault(name, []).append(mean)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
-        self.log("train/loss", loss)
+        self.log_dict(means)
         self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
         if len(self.data.split.val):
             self.eval()
@@ -177,14 +184,20 @@ class RecModule(LightningModule):
         self._step_schedule()
 
     def _val_batches(self) -> Iterable[tuple[Any, ...]]:
-        """What validation walks through; of rankings, whose batches are ids alone, made once for all epochs."""
+        """What validation walks through; of rankings, whose batches are small, made once for all epochs."""
         if self.val_batches is not None:
             return self.val_batches
         batches = self.evaluation.batches(self.data.target("val"), self.evaluation.device)
-        if isinstance(self.evaluation, RankingEvaluation):
+        if isinstance(self.evaluation, RankingEvaluation | JointEvaluation):
             self.val_batches = list(batches)
             return self.val_batches
         return batches
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The first epoch, from 0 on, with the best objective on validation."""
+        best = (min if self.evaluation.mode == "min" else max)(self.objectives)
+        return self.objectives.index(best)
 
     def _step_schedule(self) -> None:
         schedule = cast(Any, self.lr_schedulers())
@@ -206,13 +219,13 @@ class RecModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recsweep"] = {
             "trained_on": self.trained_on,
-            "train_losses": self.train_losses,
+            "curves": self.curves,
             "objectives": self.objectives,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_identity(checkpoint["recsweep"]["trained_on"], self.trained_on)
-        self.train_losses = checkpoint["recsweep"]["train_losses"]
+        self.curves = checkpoint["recsweep"]["curves"]
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 

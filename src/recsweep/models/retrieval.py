@@ -8,12 +8,11 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from recsweep.data.schema import Interactions
-from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation
 from recsweep.histories import events
 from recsweep.losses import ranking
 from recsweep.models.base import RecModule, Training
-from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
+from recsweep.sampling import Unseen, check_negatives, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min
 ITEMS_AT_ONCE = 2**14  # to encode
@@ -56,7 +55,7 @@ class Retrieval(RecModule):
         sequences = events(data)
         allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
         if isinstance(training.loss, ranking.Sampled):
-            _check_negatives(training.loss.n_negatives, allowed, data)
+            check_negatives(training.loss.n_negatives, allowed, data)
         frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
         known = {
             "events": sequences.item,
@@ -167,17 +166,6 @@ class Retrieval(RecModule):
         users = torch.arange(min(len(self.start) - 1, USERS_SHOWN), device=self.start.device)
         self.eval()
         return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
-
-
-def _check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
-    count = allowed.start.diff()
-    busiest = int(count.argmax())
-    left = data.n_items - int(count[busiest])
-    if left < n:
-        raise UserError(
-            f"loss.n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
-            "without an interaction; lower it, or take loss=full_softmax"
-        )
 
 
 def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
