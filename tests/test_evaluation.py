@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 from torch import Tensor
 
 from recsweep.data.schema import IdMap, Interactions
@@ -179,6 +180,52 @@ def test_full_ranking_equals_ranx(monkeypatch):
     theirs = ranx.evaluate(ranx.Qrels(relevant), ranx.Run(run), list(ours))
     got = evaluate(scorer, full_ranking(ks=(5, 60)), target)
     assert {name: got[our_name] for name, our_name in ours.items()} == pytest.approx(theirs, abs=1e-9)
+
+
+def mrr_of_all(scorer: Table, target: Target) -> float:
+    """Mean over users of the mean of 1/rank over their held-out items, ranked among all that they have not seen."""
+    values = []
+    for user in sorted({user for user, _ in pairs(target, target.held_out)}):
+        scores = scorer.scores[user].clone()
+        relevant = [item for owner, item in pairs(target, target.held_out) if owner == user]
+        scores[[item for owner, item in pairs(target, target.seen) if owner == user and item not in relevant]] = -inf
+        values.append((1 / rankdata(-scores)[relevant]).mean())
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("at_once", [2**24, 7 * 60, 1])
+def test_mrr_all_equals_the_twin(at_once, monkeypatch):
+    """Also where seven users or one make a batch, and as many of their held-out items are compared at once."""
+    monkeypatch.setattr("recsweep.evaluation.ranking.MAX_SCORES", at_once)
+    scorer, target = random_case()
+    got = evaluate(scorer, full_ranking(ks=(1, 5), objective="mrr_all", batch_size=100), target)
+    assert got["mrr_all"] == pytest.approx(mrr_of_all(scorer, target), abs=1e-12)
+    assert got["mrr_all"] < got["mrr"]
+
+
+@pytest.mark.parametrize("n_negatives", [None, 7])
+def test_mrr_all_of_one_held_out_item_each_is_mrr(n_negatives):
+    scorer, target = random_case()
+    first = target.data.user[target.held_out].diff(prepend=torch.tensor([-1])) > 0
+    alone = target._replace(held_out=target.held_out[first])
+    got = evaluate(scorer, RankingEvaluation(n_negatives, [5], "mrr_all", seed=0, batch_size=16), alone)
+    assert got["mrr_all"] == pytest.approx(got["mrr"], abs=1e-12)
+
+
+def test_ties_count_against_every_held_out_item():
+    # User 0 has seen items 0 and 3, and 2 and 4 are held out: 1 before 2 and 5 before 4, so their ranks are 2 and 4.
+    # User 1's held-out 3 and 5 both stand behind 2, then one after the other: 2 and 3.
+    target = make_target([(0, 0), (0, 3)], [(0, 2), (0, 4), (1, 3), (1, 5)], n_users=2, n_items=6)
+    scores = [[3.0, 2.0, 2.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0, 0.0, 1.0]]
+    got = evaluate(Table(scores), full_ranking(objective="mrr_all"), target)
+    assert got["mrr_all"] == pytest.approx(((1 / 2 + 1 / 4) / 2 + (1 / 2 + 1 / 3) / 2) / 2, abs=1e-12)
+
+
+def test_mrr_all_stands_only_where_it_selects():
+    scorer, target = random_case()
+    with_it, without = (evaluate(scorer, full_ranking(objective=name), target) for name in ("mrr_all", "mrr"))
+    assert with_it.keys() - without.keys() == {"mrr_all"}
+    assert without == {name: with_it[name] for name in without}
 
 
 def test_a_constant_model_ranks_last():

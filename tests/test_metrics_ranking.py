@@ -12,6 +12,7 @@ from recsweep.metrics.ranking import (
     average_precision,
     coverage,
     hit_rate,
+    mean_reciprocal_rank,
     ndcg,
     per_list,
     precision,
@@ -76,6 +77,15 @@ def test_average_precision_of_the_whole_list():
 
 def test_reciprocal_rank_takes_the_first_relevant_item():
     assert_equals(reciprocal_rank(RANK), 1, Fraction(1, 4), Fraction(1, 2))
+
+
+def test_mean_reciprocal_rank_takes_every_relevant_item():
+    # (1 + 1/3 + 1/6) / 3; 1/4 alone; (1/2 + 1/3 + 1/4 + 1/5) / 4 = (77/60) / 4.
+    assert_equals(mean_reciprocal_rank(RANK, N_RELEVANT), Fraction(1, 2), Fraction(1, 4), Fraction(77, 240))
+
+
+def test_mean_reciprocal_rank_of_one_relevant_item_is_its_reciprocal_rank():
+    assert torch.equal(mean_reciprocal_rank(RANK[1:2], N_RELEVANT[1:2]), reciprocal_rank(RANK[1:2]))
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, Fraction(1, 5)), (3, Fraction(3, 5)), (9, Fraction(4, 5))])

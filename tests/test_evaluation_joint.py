@@ -1,0 +1,125 @@
+"""Two tasks in one evaluation: each as its own protocol judges it, and `joint` as their weighted sum."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from rows import interactions
+from torch import Tensor
+
+from recsweep.errors import UserError
+from recsweep.evaluation import JointEvaluation, RankingEvaluation, RatingEvaluation, Target, evaluate
+
+KS = [1, 3]
+MRR_MSE = {"mrr_all": 1.0, "mse": -1.0}
+
+
+class Tables(NamedTuple):
+    """Looks scores and ratings [n_users, n_items] up."""
+
+    scores: Tensor
+    ratings: Tensor
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.scores[user, item]
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return self.scores[user]
+
+    def rate(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.ratings[user, item]
+
+
+def made(joint: dict[str, float] = MRR_MSE, objective: str = "joint", batch_size: int = 4) -> JointEvaluation:
+    return JointEvaluation(KS, joint, objective, batch_size)
+
+
+def random_case(n_users: int = 12, n_items: int = 20, seed: int = 0) -> tuple[Tables, Target]:
+    """Some items of each user are seen and some held out; some ratings lie beyond the scale."""
+    draws = torch.Generator().manual_seed(seed)
+    part = torch.rand(n_users, n_items, generator=draws)
+    seen, held_out = (part < 1 / 5).nonzero().tolist(), (part > 4 / 5).nonzero().tolist()
+    rating = torch.randint(1, 6, (len(seen) + len(held_out),), generator=draws).tolist()
+    rows = [(user, item, float(value)) for (user, item), value in zip([*seen, *held_out], rating, strict=True)]
+    row = torch.arange(len(rows))
+    scores, ratings = (torch.randn(n_users, n_items, generator=draws) for _ in range(2))
+    target = Target(interactions(rows, n_users, n_items), row[: len(seen)], row[len(seen) :])
+    return Tables(scores, 3 + 2 * ratings), target
+
+
+def test_each_task_is_judged_as_by_its_own_evaluation() -> None:
+    model, target = random_case()
+    ranked = evaluate(model, RankingEvaluation(None, KS, "mrr_all", seed=0, batch_size=5), target)
+    rated = evaluate(Tables(model.ratings, model.ratings), RatingEvaluation("mse", batch_size=7), target)
+    found = evaluate(model, made(), target)
+    assert found == pytest.approx({"joint": ranked["mrr_all"] - rated["mse"], **ranked, **rated}, abs=1e-12)
+
+
+def test_a_joint_evaluation_by_hand() -> None:
+    """The held-out item, rated 4, is second of two by its score; predicted are 3 stars: 1/2 - 1/4 · 1."""
+    target = Target(interactions([(0, 0, 5), (0, 2, 4)], 1, 3), torch.tensor([0]), torch.tensor([1]))
+    model = Tables(torch.tensor([[9.0, 2.0, 1.0]]), torch.tensor([[0.0, 0.0, 3.0]]))
+    found = evaluate(model, JointEvaluation([1], {"mrr_all": 1.0, "mse": -0.25}, "joint", 1), target)
+    assert (found["mrr_all"], found["mse"], found["joint"]) == (1 / 2, 1, 1 / 4)
+
+
+def test_ratings_are_not_scores() -> None:
+    model, target = random_case()
+    found = evaluate(model, made(), target)
+    rescored = evaluate(model._replace(scores=-model.scores), made(), target)
+    rerated = evaluate(model._replace(ratings=6 - model.ratings), made(), target)
+    errors = {"mse", "rmse", "mae"}
+    assert {name for name in found if rescored[name] == found[name]} == errors
+    assert {name for name in found if rerated[name] != found[name]} == errors | {"joint"}
+
+
+@pytest.mark.parametrize(
+    "joint", [{"ndcg@3": 2.0, "rmse": -0.5, "coverage@1": 0.25}, {"mae": -3.0}, {"mrr": 1.0, "mrr_all": 0.0}]
+)
+def test_joint_is_the_weighted_sum(joint: dict[str, float]) -> None:
+    model, target = random_case()
+    found = evaluate(model, made(joint), target)
+    assert found["joint"] == pytest.approx(sum(weight * found[name] for name, weight in joint.items()), abs=1e-12)
+
+
+@pytest.mark.parametrize("objective", ["joint", "mrr_all", "ndcg@3", "coverage@1"])
+def test_what_selects_may_be_any_metric_that_should_be_high(objective: str) -> None:
+    evaluation = made(objective=objective)
+    assert (evaluation.objective, evaluation.mode) == (objective, "max")
+    model, target = random_case()
+    assert objective in evaluate(model, evaluation, target)
+
+
+RANKED = [f"{name}@{k}" for k in KS for name in ("hit_rate", "ndcg", "recall", "precision", "map")]
+RANKED += ["mrr", "mrr_all", "coverage@1", "coverage@3"]
+
+
+def test_unknown_metrics_are_one_line() -> None:
+    summed, selecting = ", ".join([*RANKED, "mse", "rmse", "mae"]), ", ".join(["joint", *RANKED])
+    with pytest.raises(UserError) as error:
+        made({"mrr": 1.0, "ndcg@7": 1.0})
+    assert str(error.value) == f"evaluation.joint: ndcg@7 is not among {summed}"
+    with pytest.raises(UserError) as error:
+        made(objective="mse")  # of which lower is better
+    assert str(error.value) == f"evaluation.objective: mse is not among {selecting}"
+
+
+def test_a_repeated_evaluation_starts_afresh() -> None:
+    """Also on other data, and where batches were made before."""
+    (model, target), (other, elsewhere), evaluation = random_case(), random_case(n_items=15, seed=1), made()
+    batches = list(evaluation.batches(target, torch.device("cpu")))
+    found = evaluate(model, evaluation, target)
+    assert evaluate(other, evaluation, elsewhere) == evaluate(other, made(), elsewhere) != found
+    assert evaluate(model, evaluation, target) == found
+    evaluation.reset()
+    for batch in batches:
+        evaluation.update(model, *batch)
+    assert {name: value.item() for name, value in evaluation.compute().items()} == found
+
+
+@pytest.mark.parametrize("field", ["scores", "ratings"])
+def test_nan_of_either_task_is_an_error(field: str) -> None:
+    model, target = random_case()
+    broken = model._replace(**{field: torch.full_like(model.scores, torch.nan)})
+    with pytest.raises(UserError, match="the model returned NaN scores: training diverged"):
+        evaluate(broken, made(), target)
