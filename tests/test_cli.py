@@ -256,6 +256,22 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     assert saved(tmp_path / "run")["status"] == "failed"
 
 
+def test_a_user_who_would_not_train_stops_the_run(tmp_path: Path) -> None:
+    """Ann has one row, and 19 of the 21 are held out, with the split's seed hers among them."""
+    rows = ["user,item,rating", "ann,tea,5", *(f"bob,item {item},{item % 5 + 1}" for item in range(20))]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    words = ["data=table", "data.path=t.csv", "split=random", "split.test_fraction=0.8", "split.val_fraction=0.1"]
+    found = recsweep(tmp_path, "train", "model=multitask", *words, "hydra.run.dir=run")
+    cause = (
+        "1 of 2 users of table have no row left in train, first user ann: hold out less, use split=leave_last_out or "
+        "temporal, which leave everyone a row, or accept such users with split.cold_users=keep"
+    )
+    assert found == (2, "", f"recsweep: {cause}\n")
+    assert saved(tmp_path / "run") == {"status": "failed", "error": cause}
+    names = {str(path.relative_to(tmp_path / "run")) for path in everything(tmp_path / "run")}
+    assert names == {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "metrics.json", "run.log"}
+
+
 def test_folders_are_named_by_experiment_and_time(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", *TINY, "model=means", "name=mine")
     assert found.status == 0
@@ -299,8 +315,10 @@ def test_help_lists_the_choices(tmp_path: Path) -> None:
     shown = dict(line.split(": ", 1) for line in found.out.splitlines() if ": " in line)
     for group in ("model", "loss", "data", "evaluation"):
         assert shown[group].split(", ") == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    assert {"two_tower", "bpr_mf"} < set(shown["model"].split(", "))
+    assert {"two_tower", "bpr_mf", "multitask"} < set(shown["model"].split(", "))
     assert {"bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax"} < set(shown["loss"].split(", "))
+    assert {"bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm"} < set(shown["loss"].split(", "))
+    assert "joint" in shown["evaluation"].split(", ")
     assert list(tmp_path.iterdir()) == []
 
 

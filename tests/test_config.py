@@ -16,10 +16,10 @@ from recsweep.errors import UserError
 AT_LEAST = {
     "callbacks": 1,
     "data": 12,
-    "evaluation": 6,
+    "evaluation": 7,
     "logger": 2,
-    "loss": 13,
-    "model": 15,
+    "loss": 18,
+    "model": 16,
     "optimizer": 4,
     "regularization": 2,
     "scheduler": 5,
@@ -32,12 +32,17 @@ NEEDS = {
     "data=bandit_table": ["data.path=log.csv"],
     "data=table": ["data.path=ratings.csv"],
     "evaluation=binary": ["model=simulator"],
+    "evaluation=joint": ["model=multitask"],
     "evaluation=off_policy": ["model=nominator"],
     "evaluation=two_stage": ["model=nominator"],
     "loss=bce": ["model=simulator"],
     "model=logged_policy": ["data.path=log.csv", "model.source=null"],
     **{f"loss={name}": ["model=nominator"] for name in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k")},
     **{f"loss={name}": ["model=bpr_mf"] for name in ("bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax")},
+    **{
+        f"loss={name}": ["model=multitask"]
+        for name in ("bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm")
+    },
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],
     **{f"split={name}": ["data=ml_100k"] for name in ("u1", "u2", "u3", "u4", "u5", "ua", "ub")},
@@ -107,35 +112,55 @@ MODELS = {
     "popularity": "Popularity",
     "bpr_mf": "BPRMF",
     "two_tower": "TwoTower",
+    "multitask": "Multitask",
 }
 RETRIEVAL = ("bpr_mf", "two_tower")
-RANKS_ONLY = {"popularity", *RETRIEVAL}
-STEPPED_DENSE = {"svdpp", "mlp", "two_tower"}
+STEPPED_DENSE = {"svdpp", "mlp", "two_tower", "multitask"}
+FITTING = {
+    "biased_mf": ["mse"],
+    **{name: ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] for name in RETRIEVAL},
+    "multitask": ["bpr_mse", "gradnorm", "uncertainty"],
+}
+JUDGED_BY = {
+    **{name: ["full_ranking", "rating", "sampled_99"] for name in ("biased_mf", "svdpp", "mlp", "means")},
+    "popularity": ["full_ranking", "sampled_99", "two_stage"],
+    **{name: ["full_ranking", "sampled_99"] for name in RETRIEVAL},
+    "multitask": ["joint"],
+}
+PROTOCOLS = {
+    "rating": "RatingEvaluation",
+    "full_ranking": "RankingEvaluation",
+    "sampled_99": "RankingEvaluation",
+    "joint": "JointEvaluation",
+}
+VARIANTS = {"bpr_mse_50_50": "bpr_mse", "bpr_mse_99_1": "bpr_mse"}
+"""Losses that are others with other values; messages name only those."""
 
 
 def loss_of(model: str) -> str:
-    return "bpr" if model in RETRIEVAL else "mse"
+    return FITTING.get(model, ["mse"])[0]
+
+
+def evaluation_of(model: str) -> str:
+    return "rating" if "rating" in JUDGED_BY[model] else JUDGED_BY[model][0]
 
 
 @pytest.mark.parametrize("loss", choices("loss"))
-@pytest.mark.parametrize("model", ["biased_mf", *RETRIEVAL])
+@pytest.mark.parametrize("model", FITTING)
 def test_models_and_losses(model: str, loss: str, default: DictConfig) -> None:
-    fitting = ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] if model in RETRIEVAL else ["mse"]
     target = node("loss", loss)._target_
-    expected = f"model {MODELS[model]} cannot be trained with {target}: loss={'|'.join(fitting)}"
-    evaluation = "full_ranking" if model in RANKS_ONLY else "rating"
-    found = message(default, model=model, loss=loss, evaluation=evaluation)
-    assert found == (None if loss in fitting else expected)
+    expected = f"model {MODELS[model]} cannot be trained with {target}: loss={'|'.join(FITTING[model])}"
+    found = message(default, model=model, loss=loss, evaluation=evaluation_of(model))
+    assert found == (None if VARIANTS.get(loss, loss) in FITTING[model] else expected)
 
 
-@pytest.mark.parametrize("evaluation", ["rating", "full_ranking", "sampled_99"])
+@pytest.mark.parametrize("evaluation", PROTOCOLS)
 @pytest.mark.parametrize("model", MODELS)
 def test_models_and_evaluations(model: str, evaluation: str, default: DictConfig) -> None:
-    expected = None
-    if model in RANKS_ONLY and evaluation == "rating":
-        fitting = "full_ranking|sampled_99" + ("" if model in RETRIEVAL else "|two_stage")
-        expected = f"model {MODELS[model]} cannot be judged by RatingEvaluation: evaluation={fitting}"
-    assert message(default, model=model, evaluation=evaluation, loss=loss_of(model)) == expected
+    fitting = JUDGED_BY[model]
+    expected = f"model {MODELS[model]} cannot be judged by {PROTOCOLS[evaluation]}: evaluation={'|'.join(fitting)}"
+    found = message(default, model=model, evaluation=evaluation, loss=loss_of(model))
+    assert found == (None if evaluation in fitting else expected)
 
 
 @pytest.mark.parametrize("regularization", ["default", "none"])
@@ -148,8 +173,7 @@ def test_models_and_optimizers(model: str, optimizer: str, regularization: str, 
             expected = "regularization.weight_decay=0.0001: SparseAdam knows none; set it to 0"
         elif model in STEPPED_DENSE:
             expected = f"model {MODELS[model]} has dense layers, which SparseAdam cannot train: take adamw"
-    evaluation = "full_ranking" if model in RANKS_ONLY else "rating"
-    chosen = {"optimizer": optimizer, "regularization": regularization, "evaluation": evaluation}
+    chosen = {"optimizer": optimizer, "regularization": regularization, "evaluation": evaluation_of(model)}
     assert message(default, model=model, loss=loss_of(model), **chosen) == expected
 
 
@@ -222,7 +246,7 @@ TOP = (
     "data, model"
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
-COVERED = "mrr, coverage@5, coverage@10, coverage@20"
+COVERED = "mrr, mrr_all, coverage@5, coverage@10, coverage@20"
 NO_RUN = "no run of recsweep (it has no .hydra/overrides.yaml)"
 
 BAD = {
@@ -296,6 +320,18 @@ BAD = {
     "train model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
     "train model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
     "train model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
+    "train model=multitask loss.factorization_weight=-1": (
+        "loss.factorization_weight=-1: it should be greater than or equal to 0"
+    ),
+    "train model=multitask loss.regression_weight=-0.1": (
+        "loss.regression_weight=-0.1: it should be greater than or equal to 0"
+    ),
+    "train model=multitask loss.n_negatives=0": "loss.n_negatives=0: it should be greater than or equal to 1",
+    "train model=multitask loss=gradnorm loss.alpha=-1": "loss.alpha=-1: it should be greater than or equal to 0",
+    "train model=multitask loss=gradnorm loss.lr=0": "loss.lr=0: it should be greater than 0",
+    "train model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",
+    "train model=multitask evaluation.joint.mse=low": "evaluation.joint.mse=low: it should be a valid number",
+    "train model=multitask evaluation.joint=3": "evaluation.joint=3: it should hold keys of its own",
     "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
@@ -316,7 +352,22 @@ BAD = {
         f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
     ),
     "train evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
+    "train model=multitask +evaluation.joint.nope=1": (
+        f"evaluation.joint: nope is not among {RANKED}, {COVERED}, mse, rmse, mae"
+    ),
+    "train model=multitask evaluation.objective=mse": (
+        f"evaluation.objective: mse is not among joint, {RANKED}, {COVERED}"
+    ),
     # what does not go together
+    "train model=multitask evaluation=rating": (
+        "model Multitask cannot be judged by RatingEvaluation: evaluation=joint"
+    ),
+    "train model=multitask loss.factorization_weight=0 loss.regression_weight=0": (
+        "loss.factorization_weight=0 and loss.regression_weight=0 leave nothing to learn: raise one of them"
+    ),
+    "train model=multitask loss=gradnorm model.shared_embeddings=false": (
+        "model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true"
+    ),
     "train model=popularity evaluation=rating": (
         "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"
     ),

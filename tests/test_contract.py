@@ -56,6 +56,7 @@ MODELS = {
     "ease": Row([], sees_blocks=False),
     "ials": Row(["model.embedding_dim=4"], sees_blocks=False),
     "bpr_mf": Row([*SHORT, "loss.n_negatives=2"], sees_blocks=False),
+    "multitask": Row([*SHORT, "model.embedding_dim=4", "model.hidden=[8]"], sees_blocks=False),
     "two_tower": Row([*SHORT, *TOWERS, "loss=mixed", "model.history=mean"], sees_blocks=False),
     "simulator": Row([*SHORT, "split=random"], sees_blocks=False, data=BANDIT),
     "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
