@@ -1,5 +1,6 @@
 """Ranking and rating in one network: heads and losses against twins in plain Python, and what reaches which table."""
 
+from copy import deepcopy
 from functools import cache
 from math import exp, log1p
 from pathlib import Path
@@ -64,6 +65,15 @@ def slopes(task: str, batch: Ratings, shared: bool = True) -> dict[str, Tensor]:
     model = multitask(*words, shared=shared)
     lost(model, batch).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def moved(model: Multitask, direction: list[Tensor], by: float) -> Multitask:
+    """A copy whose parameters are `by` steps further."""
+    copy = deepcopy(model)
+    with torch.no_grad():
+        for parameter, way in zip(copy.parameters(), direction, strict=True):
+            parameter += by * way
+    return copy
 
 
 def every_pair() -> tuple[Tensor, Tensor]:
@@ -169,6 +179,20 @@ def test_training_loss_equals_the_twin(factorization: float, regression: float, 
         name: [pytest.approx(value, rel=1e-5)]
         for name, value in zip(NOTED, (choice, factorization, error, regression), strict=True)
     }
+
+
+@BOTH
+def test_gradients_equal_finite_differences(shared: bool) -> None:
+    """Along a random direction through all parameters."""
+    model = multitask("loss=uncertainty", shared=shared).double()
+    batch, parameters = BATCH._replace(rating=BATCH.rating.double()), list(model.parameters())
+    direction = [
+        torch.randn(p.shape, generator=generator(9, place), dtype=p.dtype) for place, p in enumerate(parameters)
+    ]
+    slopes = torch.autograd.grad(lost(model, batch), parameters)
+    ahead, behind = (lost(moved(model, direction, by), batch) for by in (1e-6, -1e-6))
+    along = sum((slope * way).sum() for slope, way in zip(slopes, direction, strict=True))
+    torch.testing.assert_close(along, (ahead - behind) / 2e-6, rtol=1e-6, atol=0)
 
 
 @BOTH
