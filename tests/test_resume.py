@@ -43,7 +43,7 @@ VARIANTS = {
     ],
     "svdpp": ["model=svdpp", *DISTURBED],
     "mlp": ["model=mlp", *DISTURBED],
-    "gradnorm": ["model=multitask", "loss=gradnorm", "model.embedding_dim=4", "model.hidden=[8]", *DISTURBED],
+    "gradnorm": ["model=multitask", "loss=gradnorm", "loss.alpha=10", "model.embedding_dim=4", *DISTURBED],
     "accumulated": ["trainer.accumulate=4", "scheduler=one_cycle", *DISTURBED],
     "two_tower": ["model=two_tower", "model.embedding_dim=8", "model.hidden=[8]", "model.history=attention"],
 }
