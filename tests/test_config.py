@@ -59,9 +59,10 @@ def node(group: str, name: str) -> DictConfig:
     content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
     defaults = content.pop("defaults", [])
-    others = [other.partition("@")[0] for other in defaults if isinstance(other, str) and other != "_self_"]
+    others = [other.partition("@") for other in defaults if isinstance(other, str) and other != "_self_"]
+    parts = [node(group, name) if place in ("", group) else {place: node(group, name)} for name, _, place in others]
     own = content.get(group) or OmegaConf.masked_copy(content, [key for key in content if key not in BUILT])
-    merged = OmegaConf.merge(*(node(group, other) for other in others), own)
+    merged = OmegaConf.merge(*parts, own)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -326,7 +327,10 @@ BAD = {
     "train model=multitask loss.regression_weight=-0.1": (
         "loss.regression_weight=-0.1: it should be greater than or equal to 0"
     ),
-    "train model=multitask loss.n_negatives=0": "loss.n_negatives=0: it should be greater than or equal to 1",
+    "train model=multitask loss.ranking.n_negatives=0": (
+        "loss.ranking.n_negatives=0: it should be greater than or equal to 1"
+    ),
+    "train model=multitask loss.ranking.function=hinge": "loss.ranking.function=hinge: it should be 'softmax' or 'bpr'",
     "train model=multitask loss=gradnorm loss.alpha=-1": "loss.alpha=-1: it should be greater than or equal to 0",
     "train model=multitask loss=gradnorm loss.lr=0": "loss.lr=0: it should be greater than 0",
     "train model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsweep.errors import UserError
 from recsweep.losses.multitask import LEAST_WEIGHT, Fixed, GradNorm, Uncertainty, confidence, gradnorm, uncertainty
+from recsweep.losses.ranking import Sampled
 
 
 def pair(first: float, second: float) -> Tensor:
@@ -108,10 +109,11 @@ def toy(x: Tensor) -> Tensor:
 
 
 X = start(1.0, 2.0)  # L = (11, 1)
+BPR = Sampled(function="bpr", n_negatives=1)
 
 
 def test_fixed_is_a_weighted_sum() -> None:
-    x, balance = start(1.0, 2.0), Fixed(3 / 4, 1 / 4, n_negatives=1)
+    x, balance = start(1.0, 2.0), Fixed(3 / 4, 1 / 4, BPR)
     total, weights = balance(toy(x), x)
     assert total.item() == 3 / 4 * 11 + 1 / 4 * 1
     assert weights.tolist() == [3 / 4, 1 / 4]
@@ -122,24 +124,24 @@ def test_fixed_is_a_weighted_sum() -> None:
 
 @pytest.mark.parametrize(("weights", "total"), [((1.0, 0.0), 11), ((0.0, 1.0), 1)])
 def test_fixed_may_leave_one_task_out(weights: tuple[float, float], total: float) -> None:
-    assert Fixed(*weights, n_negatives=1)(toy(X), X)[0].item() == total
+    assert Fixed(*weights, BPR)(toy(X), X)[0].item() == total
 
 
 def test_fixed_needs_a_task() -> None:
     message = "^loss.factorization_weight=0 and loss.regression_weight=0 leave nothing to learn: raise one of them$"
     with pytest.raises(UserError, match=message):
-        Fixed(0.0, 0.0, n_negatives=1)
+        Fixed(0.0, 0.0, BPR)
 
 
 def test_uncertainty_starts_at_a_variance_of_one() -> None:
-    total, weights = Uncertainty(n_negatives=1)(toy(X), X)
+    total, weights = Uncertainty(BPR)(toy(X), X)
     assert total.item() == 11 + 1 / 2
     assert weights.tolist() == [1, 1 / 2] and not weights.requires_grad
 
 
 def test_uncertainty_trusts_the_larger_loss_less_and_the_smaller_more() -> None:
     """d/ds = 1/2 - L_F and 1/2 - L_R/2 at s = 0, so a step of 1 leads from L = (3/4, 1/4) to s = (1/4, -3/8)."""
-    balance = Uncertainty(n_negatives=1)
+    balance = Uncertainty(BPR)
     balance(torch.tensor([3 / 4, 1 / 4]), X)[0].backward()
     assert balance.log_variance.grad.tolist() == [1 / 2 - 3 / 4, 1 / 2 - 1 / 8]
     torch.optim.SGD(balance.parameters(), lr=1.0).step()
@@ -150,13 +152,13 @@ def test_uncertainty_trusts_the_larger_loss_less_and_the_smaller_more() -> None:
 
 def test_gradients_of_uncertainty_reach_what_is_shared() -> None:
     x = start(1.0, 2.0)
-    Uncertainty(n_negatives=1)(toy(x), x)[0].backward()
+    Uncertainty(BPR)(toy(x), x)[0].backward()
     assert x.grad.tolist() == [3 + 1 / 2, 4]
 
 
 def test_a_step_of_gradnorm_by_hand() -> None:
     """Both are where they started, so both aim at G = 3: (1, 1) - (5, -1)/100 = (95, 101)/100, then to a sum of 2."""
-    x, balance = start(1.0, 2.0), GradNorm(alpha=1.5, lr=0.01, n_negatives=1)
+    x, balance = start(1.0, 2.0), GradNorm(alpha=1.5, lr=0.01, ranking=BPR)
     total, weights = balance(toy(x), x)
     assert_equal(weights, 2 * 95 / 196, 2 * 101 / 196)
     assert total.item() == pytest.approx((190 * 11 + 202 * 1) / 196)
@@ -171,7 +173,7 @@ def test_gradnorm_compares_with_the_first_losses() -> None:
     w n is (475, 101)/98 after the first step, G = 288/98, and 475 < 288 · 20/11, 101 > 288 · 2/11: the weights turn
     back, to (95/98 + 5/100, 101/98 - 1/100) = (9990, 10002)/9800. Compared with itself, L would send them on.
     """
-    balance = GradNorm(alpha=1.0, lr=0.01, n_negatives=1)
+    balance = GradNorm(alpha=1.0, lr=0.01, ranking=BPR)
     for x in (start(1.0, 2.0), start(0.1, 2.675)):
         _, weights = balance(toy(x), x)
         assert balance.first.tolist() == [11, 1]
@@ -188,7 +190,7 @@ def test_gradnorm_compares_with_the_first_losses() -> None:
 def test_gradnorm_ends_where_the_pulls_are_as_they_should_be(
     alpha: float, x: tuple[float, float], expected: tuple[float, float]
 ) -> None:
-    balance = GradNorm(alpha, lr=0.001, n_negatives=1)
+    balance = GradNorm(alpha, lr=0.001, ranking=BPR)
     balance(toy(X), X)
     here = start(*x)
     for _ in range(400):
@@ -199,12 +201,12 @@ def test_gradnorm_ends_where_the_pulls_are_as_they_should_be(
 
 def test_gradnorm_switches_no_task_off() -> None:
     """A step of 1 leads from (1, 1) to 1 - 5 and 1 + 1."""
-    balance = GradNorm(alpha=0.0, lr=1.0, n_negatives=1)
+    balance = GradNorm(alpha=0.0, lr=1.0, ranking=BPR)
     assert_equal(balance(toy(X), X)[1], 2 * LEAST_WEIGHT / (LEAST_WEIGHT + 2), 4 / (LEAST_WEIGHT + 2))
 
 
 def test_gradnorm_goes_on_from_a_checkpoint() -> None:
-    undisturbed, interrupted, resumed = (GradNorm(alpha=1.5, lr=0.01, n_negatives=1) for _ in range(3))
+    undisturbed, interrupted, resumed = (GradNorm(alpha=1.5, lr=0.01, ranking=BPR) for _ in range(3))
     later = start(0.25, 1.0)
     undisturbed(toy(X), X)
     interrupted(toy(X), X)
@@ -214,7 +216,7 @@ def test_gradnorm_goes_on_from_a_checkpoint() -> None:
 
 
 def test_gradnorm_does_not_write_to_what_it_gave_back() -> None:
-    balance, losses = GradNorm(alpha=1.5, lr=0.01, n_negatives=1), toy(X)
+    balance, losses = GradNorm(alpha=1.5, lr=0.01, ranking=BPR), toy(X)
     _, weights = balance(losses, X)
     before = weights.clone()
     assert not torch.equal(balance(losses, X)[1], before)

@@ -154,25 +154,28 @@ def test_separate_embeddings_are_another_table() -> None:
 # ---- the losses
 
 
-def twin(model: Multitask, batch: Ratings, n_negatives: int, seed: int) -> tuple[float, float]:
-    """BPR and MSE of a batch, row by row, against the negatives that the seed gives."""
+def twin(model: Multitask, batch: Ratings, function: str, n_negatives: int, seed: int) -> tuple[float, float]:
+    """Both losses of a batch, row by row, against the negatives that the seed gives."""
     allowed = unseen(group_items(ROWS.user, ROWS.item, N_USERS, N_ITEMS), N_ITEMS)
     negatives = sample_negatives(batch.user, n_negatives, allowed, generator(seed))
     choices, errors = [], []
     for user, item, rating, others in zip(*(column.tolist() for column in (*batch, negatives)), strict=True):
-        above = [score_of(model, user, item) - score_of(model, user, other) for other in others]
-        choices += [log1p(exp(-gap)) for gap in above]
+        odds = [exp(score_of(model, user, other) - score_of(model, user, item)) for other in others]
+        choices += [log1p(odd) for odd in odds] if function == "bpr" else [log1p(sum(odds))]
         errors.append((rating_of(model, user, item) - rating) ** 2)
     return sum(choices) / len(choices), sum(errors) / len(errors)
 
 
 @BOTH
-@pytest.mark.parametrize("n_negatives", [1, 3])
+@pytest.mark.parametrize(("function", "n_negatives"), [("bpr", 1), ("bpr", 3), ("softmax", 3)])
 @pytest.mark.parametrize(("factorization", "regression"), [(0.995, 0.005), (0.5, 0.5), (0.0, 1.0), (2.0, 0.0)])
-def test_training_loss_equals_the_twin(factorization: float, regression: float, n_negatives: int, shared: bool) -> None:
-    words = [f"loss.factorization_weight={factorization}", f"loss.regression_weight={regression}"]
-    model = multitask(*words, f"loss.n_negatives={n_negatives}", shared=shared)
-    choice, error = twin(model, BATCH, n_negatives, seed=3)
+def test_training_loss_equals_the_twin(
+    factorization: float, regression: float, function: str, n_negatives: int, shared: bool
+) -> None:
+    weights = [f"loss.factorization_weight={factorization}", f"loss.regression_weight={regression}"]
+    ranking = [f"loss.ranking.function={function}", f"loss.ranking.n_negatives={n_negatives}"]
+    model = multitask(*weights, *ranking, shared=shared)
+    choice, error = twin(model, BATCH, function, n_negatives, seed=3)
     assert_equal(lost(model, BATCH, seed=3), factorization * choice + regression * error)
     noted = {name: torch.stack(values).tolist() for name, values in model.noted.items()}
     assert noted == {
@@ -200,7 +203,7 @@ def test_uncertainty_and_what_it_starts_from(shared: bool) -> None:
     """σ² = 1, so L_F + L_R / 2."""
     model = multitask("loss=uncertainty", shared=shared)
     torch.nn.init.zeros_(model.balance.log_variance)
-    choice, error = twin(model, BATCH, 1, seed=0)
+    choice, error = twin(model, BATCH, "bpr", 1, seed=0)
     assert_equal(lost(model, BATCH), choice + error / 2)
 
 
@@ -245,7 +248,7 @@ def test_mse_reaches_the_regression_alone(shared: bool) -> None:
 
 def test_negatives_are_what_the_user_does_not_have() -> None:
     """Of every row; the items that BPR reaches in it are the positive and two others, in time all that are left."""
-    model = multitask("loss.factorization_weight=1", "loss.regression_weight=0", "loss.n_negatives=2")
+    model = multitask("loss.factorization_weight=1", "loss.regression_weight=0", "loss.ranking.n_negatives=2")
     for row in range(len(ROWS)):
         user, item = int(ROWS.user[row]), int(ROWS.item[row])
         own, drawn = set(ROWS.item[ROWS.user == user].tolist()), set()
@@ -272,7 +275,7 @@ def halves() -> Interactions:
 def learned(loss: str, shared: bool) -> Multitask:
     """A model of `halves` after 60 steps."""
     options = {"embedding_dim": 8, "hidden": [16], "shared_embeddings": shared, "init_std": 0.1}
-    model = Multitask(halves(), training(f"loss={loss}", "loss.n_negatives=4"), **options)
+    model = Multitask(halves(), training(f"loss={loss}", "loss.ranking.n_negatives=4"), **options)
     model.generator, model.noted = generator(0), {}
     optimizer, batch = torch.optim.Adam(model.parameters(), lr=0.02), model.columns(halves())
     for _ in range(60):
