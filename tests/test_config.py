@@ -120,7 +120,7 @@ STEPPED_DENSE = {"svdpp", "mlp", "two_tower", "multitask"}
 FITTING = {
     "biased_mf": ["mse"],
     **{name: ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] for name in RETRIEVAL},
-    "multitask": ["bpr_mse", "gradnorm", "uncertainty"],
+    "multitask": ["bpr_mse", "bpr_mse_50_50", "bpr_mse_99_1", "gradnorm", "uncertainty"],
 }
 JUDGED_BY = {
     **{name: ["full_ranking", "rating", "sampled_99"] for name in ("biased_mf", "svdpp", "mlp", "means")},
@@ -134,8 +134,6 @@ PROTOCOLS = {
     "sampled_99": "RankingEvaluation",
     "joint": "JointEvaluation",
 }
-VARIANTS = {"bpr_mse_50_50": "bpr_mse", "bpr_mse_99_1": "bpr_mse"}
-"""Losses that are others with other values; messages name only those."""
 
 
 def loss_of(model: str) -> str:
@@ -152,7 +150,7 @@ def test_models_and_losses(model: str, loss: str, default: DictConfig) -> None:
     target = node("loss", loss)._target_
     expected = f"model {MODELS[model]} cannot be trained with {target}: loss={'|'.join(FITTING[model])}"
     found = message(default, model=model, loss=loss, evaluation=evaluation_of(model))
-    assert found == (None if VARIANTS.get(loss, loss) in FITTING[model] else expected)
+    assert found == (None if loss in FITTING[model] else expected)
 
 
 @pytest.mark.parametrize("evaluation", PROTOCOLS)

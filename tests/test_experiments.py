@@ -17,7 +17,13 @@ SMALL = [word.replace("data.", "data.base.") for word in SYNTHETIC] + [
 SHORT = ["trainer.max_epochs=2", "trainer.limit_batches=1", "logger=none"]
 REAL = sorted(
     path.stem
-    for pattern in ("rating_ml_*.yaml", "two_tower_ml_*.yaml", "ncf_*_bpr_mf.yaml", "ncf_*_two_tower.yaml")
+    for pattern in (
+        "rating_ml_*.yaml",
+        "two_tower_ml_*.yaml",
+        "multitask_ml_*.yaml",
+        "ncf_*_bpr_mf.yaml",
+        "ncf_*_two_tower.yaml",
+    )
     for path in (conf_dir() / "experiment").glob(pattern)
 )
 """The other ncf_* are run by test_quality."""
@@ -65,8 +71,34 @@ def test_retrieval_on_the_embedded_data(tmp_path: Path) -> None:
     assert set(json.loads(comparison.read_text())["baselines"]) == {"popularity", "ease"}
 
 
+def test_balances_of_two_tasks_on_the_embedded_data(tmp_path: Path) -> None:
+    """The file sweeps four balances over three seeds; the oracle ranks by the exposure and rates by the truth."""
+    words = ["experiment=multitask_synthetic", "seed=4", *SYNTHETIC, *SHORT, "hydra.sweep.dir=sweep"]
+    found = recsweep(tmp_path, "train", "-m", *words)
+    assert (found.status, found.err) == (0, "")
+    jobs = [saved(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    assert [job["status"] for job in jobs] == ["completed"] * 4
+    for job in jobs:
+        assert job["oracle"]["test/mrr_all"] > job["metrics"]["test/mrr_all"]
+        assert job["oracle"]["test/mse"] < job["metrics"]["test/mse"]
+
+
+def test_the_corners_of_the_exercise(tmp_path: Path) -> None:
+    """Shared or separate embeddings x two balances, on the embedded data here."""
+    words = ["experiment=multitask_ml_100k_corners", "seed=4", "data=synthetic", *SYNTHETIC, *SHORT]
+    found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
+    assert (found.status, found.err) == (0, "")
+    jobs = [path.parent for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    corners = {
+        (model["shared_embeddings"], loss["factorization_weight"], loss["regression_weight"])
+        for config in (yaml.safe_load((job / ".hydra" / "config.yaml").read_text()) for job in jobs)
+        for model, loss in [(config["model"], config["loss"])]
+    }
+    assert corners == {(shared, *weights) for shared in (True, False) for weights in ((0.99, 0.01), (0.5, 0.5))}
+
+
 def test_the_search_finds_the_experiments() -> None:
-    assert len(REAL) >= 3 * 3
+    assert len(REAL) >= 4 * 3
 
 
 @pytest.mark.real

@@ -93,16 +93,15 @@ def dot(left: list[float], right: list[float]) -> float:
 
 
 def score_of(model: Multitask, user: int, item: int) -> float:
-    """<p_u, q_i> + b_u + b_i."""
-    rows = model.table.rows.weight.tolist()
-    (*p, b_u), (*q, b_i) = rows[user], rows[N_USERS + item]
-    return dot(p, q) + b_u + b_i
+    """<p_u, q_i> + b_i."""
+    rows = model.vectors.weight.tolist()
+    return dot(rows[user], rows[N_USERS + item]) + model.item_bias.weight[item].item()
 
 
 def rating_of(model: Multitask, user: int, item: int) -> float:
     """The mean of the training ratings + w · relu(W (p ⊕ q ⊕ p ⊙ q) + c) + b."""
-    rows = (model.table.rows if model.own_rows is None else model.own_rows).weight.tolist()
-    p, q = rows[user][:DIM], rows[N_USERS + item][:DIM]
+    rows = model.rating_vectors.weight.tolist()
+    p, q = rows[user], rows[N_USERS + item]
     x = [*p, *q, *(a * b for a, b in zip(p, q, strict=True))]
     first, last = model.perceptron[0], model.perceptron[2]
     units = [max(0.0, dot(w, x) + c) for w, c in zip(first.weight.tolist(), first.bias.tolist(), strict=True)]
@@ -144,9 +143,9 @@ def size(model: Multitask) -> int:
 
 
 def test_separate_embeddings_are_another_table() -> None:
-    """(4 + 7) · (32 + 1) with biases, 96 · 64 + 64 and 64 + 1 of the head; the other table has 11 · 32."""
+    """(4 + 7) · 32 and 7 biases, 96 · 64 + 64 and 64 + 1 of the head; the other table has 11 · 32."""
     shared, separate = (multitask(shared=shared, dim=32, hidden=64) for shared in (True, False))
-    assert size(shared) == 11 * 33 + 96 * 64 + 64 + 64 + 1
+    assert size(shared) == 11 * 32 + 7 + 96 * 64 + 64 + 64 + 1
     assert size(separate) - size(shared) == 11 * 32
     assert size(multitask("loss=uncertainty", dim=32, hidden=64)) - size(shared) == 2  # a variance for each task
 
@@ -207,15 +206,14 @@ def test_uncertainty_and_what_it_starts_from(shared: bool) -> None:
     assert_equal(lost(model, BATCH), choice + error / 2)
 
 
-def test_gradnorm_measures_the_pull_at_the_vectors_of_the_positives() -> None:
-    """Of a row, the slopes of either loss in p_u and q_i are those of the table: user 0's first item is no negative.
+def test_gradnorm_measures_the_pull_at_the_shared_vectors() -> None:
+    """Biases are the ranking's alone.
 
     Both tasks are where they started, and α = 0: the pulls come closer by a step of 1e-4 times their lengths.
     """
-    row = Ratings(*(column[:1] for column in BATCH))
-    pulls = [slopes(task, row)["table.rows.weight"][[0, N_USERS + 1], :DIM].norm() for task in TASKS]
+    pulls = [slopes(task, BATCH)["vectors.weight"].norm() for task in TASKS]
     model = multitask("loss=gradnorm", "loss.alpha=0", "loss.lr=0.0001")
-    lost(model, row)
+    lost(model, BATCH)
     towards = 1.0 if pulls[0] < pulls[1] else -1.0
     moved = torch.stack([1 + 1e-4 * towards * pulls[0], 1 - 1e-4 * towards * pulls[1]])
     torch.testing.assert_close(model.balance.weight, 2 * moved / moved.sum(), rtol=0, atol=1e-6)
@@ -229,21 +227,18 @@ def test_gradnorm_measures_the_pull_at_the_vectors_of_the_positives() -> None:
 def test_bpr_reaches_the_factorisation_alone(shared: bool) -> None:
     found = slopes("factorization", BATCH, shared)
     reached = {name for name, slope in found.items() if slope.any()}
-    assert reached == {"table.rows.weight"}
-    vectors, biases = found["table.rows.weight"].split((DIM, 1), 1)
-    assert vectors.any(1).all()  # every user and item has a row or is a negative
-    assert biases[N_USERS:].any(1).all()
-    assert not biases[:N_USERS].any()  # a user's bias is the same for all that he compares
+    assert reached == {"vectors.weight", "item_bias.weight"}
+    for name in reached:
+        assert found[name].any(1).all()  # every user and item has a row or is a negative
 
 
 @BOTH
 def test_mse_reaches_the_regression_alone(shared: bool) -> None:
     found = slopes("regression", BATCH, shared)
-    table = "table.rows.weight" if shared else "own_rows.weight"
+    table = "vectors.weight" if shared else "rating_vectors.weight"
     reached = {name for name, slope in found.items() if slope.any()}
     assert reached == {table, *(name for name in found if name.startswith("perceptron"))}
     assert found[table][:N_USERS].any(1).all() and found[table][N_USERS + ROWS.item].any(1).all()
-    assert not found["table.rows.weight"][:, DIM].any()  # biases are the ranking's
 
 
 def test_negatives_are_what_the_user_does_not_have() -> None:
@@ -255,7 +250,7 @@ def test_negatives_are_what_the_user_does_not_have() -> None:
         for seed in range(20):
             model.zero_grad()
             lost(model, Ratings(*(column[row : row + 1] for column in BATCH)), seed).backward()
-            reached = set((model.table.rows.weight.grad[N_USERS:].any(1)).nonzero().flatten().tolist())
+            reached = set((model.vectors.weight.grad[N_USERS:].any(1)).nonzero().flatten().tolist())
             assert item in reached and len(reached) == 3
             drawn |= reached - {item}
         assert drawn == set(range(N_ITEMS)) - own

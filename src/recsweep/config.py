@@ -266,7 +266,7 @@ def _check_loss(cfg: DictConfig, model: Any) -> None:
     if loss.__module__ != model.losses.__name__:
         fitting = _choices("loss", lambda target: target.__module__ == model.losses.__name__)
         raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
-    if loss is InBatch and cfg.trainer.shuffle == "users":
+    if get_object(cfg.loss.get("ranking", cfg.loss)._target_) is InBatch and cfg.trainer.shuffle == "users":
         raise UserError(
             "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
         )
@@ -284,7 +284,9 @@ def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
         if name in [other.get("model") for other in cfg.callbacks.compare_with[:place]]:
             raise UserError(f"callbacks.compare_with: model={name} stands there twice; take another run for it")
         if name not in fitting.split("|"):
-            raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
+            raise UserError(
+                f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting or 'none'}"
+            )
         other = cfg.copy()
         other.model = rival_node(rival)
         node = cast(dict[str, Any], OmegaConf.to_container(other.model, resolve=True))
@@ -332,6 +334,8 @@ def _choices(group: str, fits: Callable[[Any], bool]) -> str:
     names = []
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = cast(DictConfig, OmegaConf.load(path))
+        if group not in node and "_target_" not in node:  # a variant of the file that it names first
+            node = cast(DictConfig, OmegaConf.load(path.with_stem(node.defaults[0])))
         target = node.get(group, node).get("_target_")  # a model's file also sets other groups
         if target and fits(get_object(target)):
             names.append(path.stem)

@@ -79,8 +79,8 @@ def check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
     left = data.n_items - int(count[busiest])
     if left < n:
         raise UserError(
-            f"loss.n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
-            "without an interaction; lower it, or take loss=full_softmax"
+            f"n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
+            "without an interaction; lower it"
         )
 
 

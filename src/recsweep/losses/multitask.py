@@ -1,7 +1,7 @@
 """Two losses in one: how the ranking's, BPR, and the rating's, MSE, are weighed against each other.
 
-`bpr` (`losses/ranking.py`) and `mse` (`losses/rating.py`) are the losses; the classes below are the choices of a
-balance. Each is a module, for a balance may have something to learn. A pair of losses or weights is [2], BPR's first.
+The losses themselves are in `losses/ranking.py` and `losses/rating.py`; the classes below are the choices of a balance.
+Each is a module, for a balance may have something to learn. A pair of losses or weights is [2], the ranking's first.
 """
 
 from typing import Annotated
@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from recsweep.errors import UserError
+from recsweep.losses.ranking import Full, InBatch, Sampled
 
 Weight = Annotated[float, Field(ge=0)]
-Negatives = Annotated[int, Field(ge=1, le=10_000)]
+Ranking = Sampled | InBatch | Full
 LEAST_WEIGHT = 1e-4  # of GradNorm: no task is ever switched off
 
 
@@ -69,18 +70,18 @@ class Fixed(nn.Module):
 
     Args:
         factorization_weight, regression_weight: of BPR and of MSE, not both 0.
-        n_negatives: items that a positive is compared with.
+        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
     """
 
     weight: Tensor
 
-    def __init__(self, factorization_weight: Weight, regression_weight: Weight, n_negatives: Negatives) -> None:
+    def __init__(self, factorization_weight: Weight, regression_weight: Weight, ranking: Ranking) -> None:
         super().__init__()
         if factorization_weight == regression_weight == 0:
             raise UserError(
                 "loss.factorization_weight=0 and loss.regression_weight=0 leave nothing to learn: raise one of them"
             )
-        self.n_negatives = n_negatives
+        self.ranking = ranking
         self.register_buffer("weight", torch.tensor([factorization_weight, regression_weight]), persistent=False)
 
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,7 +89,7 @@ class Fixed(nn.Module):
 
         Args:
             losses: [2], BPR and MSE.
-            shared: vectors that both depend on.
+            shared: parameters that both depend on.
         """
         return (self.weight * losses).sum(), self.weight
 
@@ -97,12 +98,12 @@ class Uncertainty(nn.Module):
     """Each task's noise is learned with the model, and weighs its loss (see `uncertainty`); both start at σ² = 1.
 
     Args:
-        n_negatives: items that a positive is compared with.
+        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
     """
 
-    def __init__(self, n_negatives: Negatives) -> None:
+    def __init__(self, ranking: Ranking) -> None:
         super().__init__()
-        self.n_negatives = n_negatives
+        self.ranking = ranking
         self.log_variance = nn.Parameter(torch.zeros(2))
 
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,7 @@ class GradNorm(nn.Module):
     Args:
         alpha: how strongly the task that learns more slowly is favoured; 0 only evens out the pulls.
         lr: learning rate of the weights.
-        n_negatives: items that a positive is compared with.
+        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
     """
 
     weight: Tensor
@@ -124,9 +125,9 @@ class GradNorm(nn.Module):
     alpha: Tensor
     lr: Tensor
 
-    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0)], n_negatives: Negatives) -> None:
+    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0)], ranking: Ranking) -> None:
         super().__init__()
-        self.n_negatives = n_negatives
+        self.ranking = ranking
         self.register_buffer("weight", torch.ones(2))
         self.register_buffer("first", torch.zeros(2))  # L(0); 0 until there is one
         self.register_buffer("alpha", torch.tensor(alpha), persistent=False)

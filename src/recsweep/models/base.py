@@ -50,7 +50,7 @@ class Training:
     """Everything a module needs to train that is not its own architecture.
 
     Args:
-        loss: pure function of tensors, from `losses/`.
+        loss: pure function of tensors, from `losses/`; of two tasks, a module that is part of the one model.
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects.

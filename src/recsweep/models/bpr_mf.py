@@ -44,8 +44,8 @@ class BPRMF(Retrieval):
         self.penalised = training.regularization.l2 > 0
         self.register_buffer("l2", torch.tensor(training.regularization.l2), persistent=False)
 
-    def training_loss(self, batch: Positives) -> Tensor:
-        loss = super().training_loss(batch)
+    def ranking_loss(self, batch: Positives) -> Tensor:
+        loss = super().ranking_loss(batch)
         if self.penalised:
             loss = loss + self.l2 * l2(*self.table(batch.user, batch.item)[0])
         return loss

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import RankingEvaluation
+from recsweep.evaluation import Evaluation, RankingEvaluation
 from recsweep.histories import events
 from recsweep.losses import ranking
 from recsweep.models.base import RecModule, Training
@@ -38,7 +39,7 @@ class Retrieval(RecModule):
     """
 
     losses: ClassVar = ranking
-    evaluations: ClassVar = (RankingEvaluation,)
+    evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation,)
 
     knows_histories = False
     """Whether a user's vector depends on what the user had before the row, and not on the user alone."""
@@ -54,8 +55,8 @@ class Retrieval(RecModule):
         self.n_items = data.n_items
         sequences = events(data)
         allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
-        if isinstance(training.loss, ranking.Sampled):
-            check_negatives(training.loss.n_negatives, allowed, data)
+        if isinstance(self.competition, ranking.Sampled):
+            check_negatives(self.competition.n_negatives, allowed, data)
         frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
         known = {
             "events": sequences.item,
@@ -68,6 +69,11 @@ class Retrieval(RecModule):
             self.register_buffer(name, values, persistent=False)
         self._catalogue: Tensor | None = None
 
+    @property
+    def competition(self) -> ranking.Sampled | ranking.InBatch | ranking.Full:
+        """The loss of the ranking, which says what a positive competes with."""
+        return cast(Any, self.training_setup.loss)
+
     @abstractmethod
     def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
         """[B, d] of users [B] who have had the events `first` to `end - 1`."""
@@ -76,20 +82,23 @@ class Retrieval(RecModule):
     def encode_items(self, item: Tensor) -> Tensor:
         """[C, d] of items [C]."""
 
-    def columns(self, data: Interactions) -> Positives:
+    def columns(self, data: Interactions) -> Columns:
         """The training rows that the model was made for, as they stand in its events."""
         user = torch.arange(data.n_users, device=self.start.device).repeat_interleave(self.start.diff())
         place = torch.arange(len(data), device=self.start.device)
         return Positives(user, self.events, self.start[user], place)
 
-    def training_loss(self, batch: Positives) -> Tensor:
+    def training_loss(self, batch: Any) -> Tensor:
+        return self.ranking_loss(batch)
+
+    def ranking_loss(self, batch: Positives) -> Tensor:
+        """What the positives of a batch lose against their competition, a scalar."""
         user, row = self._encode_batch(batch)
-        loss = self.training_setup.loss
+        loss = self.competition
         if isinstance(loss, ranking.Sampled):
             return loss(*self._against_own(user, row, batch, loss.n_negatives))
         if isinstance(loss, ranking.InBatch):
             return loss(*self._against_batch(user[row], batch, loss.n_shared, loss.log_q))
-        assert isinstance(loss, ranking.Full)
         catalogue = self.encode_items(torch.arange(self.n_items, device=user.device))
         return loss(user @ catalogue.T, row, batch.item)
 
