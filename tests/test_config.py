@@ -41,7 +41,7 @@ NEEDS = {
     **{f"loss={name}": ["model=bpr_mf"] for name in ("bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax")},
     **{
         f"loss={name}": ["model=multitask"]
-        for name in ("bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm")
+        for name in ("bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "full_softmax_mse", "uncertainty", "gradnorm")
     },
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],
@@ -120,7 +120,7 @@ STEPPED_DENSE = {"svdpp", "mlp", "two_tower", "multitask"}
 FITTING = {
     "biased_mf": ["mse"],
     **{name: ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] for name in RETRIEVAL},
-    "multitask": ["bpr_mse", "bpr_mse_50_50", "bpr_mse_99_1", "gradnorm", "uncertainty"],
+    "multitask": ["bpr_mse", "bpr_mse_50_50", "bpr_mse_99_1", "full_softmax_mse", "gradnorm", "uncertainty"],
 }
 JUDGED_BY = {
     **{name: ["full_ranking", "rating", "sampled_99"] for name in ("biased_mf", "svdpp", "mlp", "means")},
