@@ -1,0 +1,68 @@
+"""The configuration of a run: composed by Hydra, then checked before anything is read or written."""
+
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from recsweep.config.combinations import check_combination, rival_node
+from recsweep.config.files import conf_dir
+from recsweep.config.shape import Config, bind, check_node
+from recsweep.errors import UserError
+
+__all__ = ["BUILT", "check", "composed", "conf_dir", "one_line", "rival_node", "with_hydra"]
+
+BUILT = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
+
+
+def with_hydra(overrides: list[str]) -> DictConfig:
+    """The configuration as Hydra composes it, its own node `hydra` included; `UserError` where it cannot."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            return compose("config", overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=null
+            raise UserError(one_line(error)) from None
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """The checked configuration of one run; `UserError` for whatever is wrong with it."""
+    cfg = with_hydra(overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    check(cfg)
+    return cfg
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises `UserError` for the first wrong key, type, range or combination."""
+    try:
+        node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from None
+    groups = cast(dict[str, Any], node)
+    bind("", Config, groups)
+    for group in BUILT:
+        check_node(group, groups[group])
+    check_combination(cfg)
+
+
+def one_line(error: Exception) -> str:
+    """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+        keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
+        return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no default: give {error.full_key}=..."
+    if isinstance(error, InterpolationKeyError):
+        wanted = str(error).split("'")[1]
+        hint = ": use data=bandit" if wanted.startswith("data.") else ""
+        return f"{error.full_key} follows {wanted}, which there is not{hint}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not of the form key=value ({str(error).splitlines()[0]})"
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        wanted = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
+        return f"{wanted}: no such choice; there are {', '.join(error.options)}"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,0 +1,177 @@
+"""What a configuration may hold: keys, types and ranges.
+
+A node with a `_target_` is checked against that target's signature, whose annotations carry the ranges; so a new model,
+loss or data set needs no line here. The remaining groups are described by the classes below.
+"""
+
+import inspect
+from typing import Annotated, Any, Literal, cast, get_type_hints
+
+from hydra.utils import get_object
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from typing_extensions import is_protocol
+
+from recsweep.config.files import conf_dir
+from recsweep.errors import UserError
+from recsweep.models.base import Regularization
+from recsweep.seeding import Seed
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Trainer(BaseModel):
+    model_config = STRICT
+    max_epochs: Positive
+    batch_size: Positive
+    accumulate: Positive
+    shuffle: Literal["rows", "users"]
+    accelerator: Literal["auto", "cpu", "cuda"]
+    threads: Positive
+    steps_per_call: Positive
+    limit_batches: Positive | None
+    refit: bool
+
+
+class EarlyStopping(BaseModel):
+    model_config = STRICT
+    patience: Positive | None
+    min_delta: NotNegative
+
+
+class Checkpoint(BaseModel):
+    model_config = STRICT
+    every_seconds: NotNegative
+    max_mb: Annotated[float, Field(gt=0)]
+
+
+class Callbacks(BaseModel):
+    model_config = STRICT
+    early_stopping: EarlyStopping
+    checkpoint: Checkpoint
+    progress: bool
+    embeddings: bool
+    compare_with: list[dict[str, Any]]
+
+
+class Logger(BaseModel):
+    model_config = STRICT
+    tensorboard: bool
+
+
+class Paths(BaseModel):
+    model_config = STRICT
+    data_dir: str
+    cache_dir: str
+
+
+class Config(BaseModel):
+    """The whole configuration. A group that is built from a `_target_` is checked against that target."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    seed: Seed
+    paths: Paths
+    trainer: Trainer
+    callbacks: Callbacks
+    logger: Logger
+    regularization: Regularization
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    data: dict[str, Any]
+    split: dict[str, Any]
+    evaluation: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+
+
+TORCH_RANGES: dict[str, Any] = {
+    "lr": Annotated[float, Field(gt=0)],
+    "lr_decay": NotNegative,
+    "eps": Annotated[float, Field(gt=0)],
+    "momentum": Rate,
+    "betas": Annotated[list[Rate], Field(min_length=2, max_length=2)],
+    "nesterov": bool,
+    "fused": bool,
+    "patience": Annotated[int, Field(ge=0)],
+    "factor": Annotated[float, Field(gt=0, le=1)],
+    "min_lr": NotNegative,
+    "T_max": Positive,
+    "eta_min": NotNegative,
+    "step_size": Positive,
+    "gamma": Annotated[float, Field(gt=0, le=1)],
+    "max_lr": Annotated[float, Field(gt=0)],
+    "pct_start": Annotated[float, Field(gt=0, lt=1)],
+    "div_factor": Annotated[float, Field(gt=1)],
+    "final_div_factor": Annotated[float, Field(gt=0)],
+    "cycle_momentum": bool,
+}
+"""What a configuration may set of torch's optimizers and schedules, whose own annotations name no ranges."""
+
+
+def check_node(place: str, node: dict[str, Any]) -> None:
+    """Binds what the node holds to the signature of its target; nodes in it are bound to targets of their own."""
+    if "_target_" not in node:
+        raise UserError(f"{place}._target_ is missing")
+    target = _target(place, node["_target_"])
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    nested = {key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
+    for key in nested:
+        check_node(f"{place}.{key}", arguments[key])
+    bind(f"{place}.", _schema(target, "_partial_" in node, nested), arguments)
+
+
+def _target(group: str, path: str) -> Any:
+    try:
+        return get_object(path)
+    except (ImportError, ValueError):
+        raise UserError(f"{group}._target_={path}: nothing of that name can be imported") from None
+
+
+def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
+    """What of a target's signature the configuration fills in: of a partial one, the keyword-only arguments.
+
+    Arguments of the names `nested` are nodes, checked by themselves.
+    """
+    signature = inspect.signature(target).parameters.values()
+    ours = target.__module__.startswith("recsweep.")
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for argument in signature:
+        if not ours:
+            if argument.name in TORCH_RANGES:
+                fields[argument.name] = (TORCH_RANGES[argument.name], None)
+        elif argument.kind is argument.KEYWORD_ONLY or not partial:
+            default = ... if argument.default is argument.empty else argument.default
+            hint = Any if argument.name in nested else hints[argument.name]
+            fields[argument.name] = (dict if is_protocol(hint) else hint, default)
+    return create_model(target.__name__, __config__=STRICT, **fields)
+
+
+def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
+    try:
+        schema.model_validate(node)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = prefix + ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(
+                f"{key}: no such key; there are {', '.join(_beside(node, first['loc'])) or 'none'}"
+            ) from None
+        if first["type"] == "missing":
+            raise UserError(f"{key} is missing") from None
+        if first["type"] == "dict_type":
+            group = key.replace(".", "/")
+            is_group = (conf_dir() / group).is_dir()
+            hint = f"choose a group by {group}={first['input']}" if is_group else "it should hold keys of its own"
+            raise UserError(f"{key}={first['input']}: {hint}") from None
+        raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
+
+
+def _beside(node: dict[str, Any], place: tuple[int | str, ...]) -> list[str]:
+    """The other keys where `place` is; the YAML files name every one."""
+    for step in place[:-1]:
+        node = node[cast(str, step)]
+    return [key for key in node if key != place[-1]]
