@@ -257,6 +257,18 @@ def test_reset_with_a_seed_starts_the_generator_anew():
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_reset_ends_the_sessions_that_are_under_way():
+    env = sessions([{1, 2}, {3, 4}, {5}], n_envs=2)
+    env.reset()
+    step(env, 1, 3)
+    seen, _ = env.reset(options={"users": torch.tensor([1])})
+    assert seen["active"].tolist() == [True, False] and not seen["left"][1].any()
+    assert seen["user"][0] == 1 and sorted(set(available(seen, 0)) & {3, 4}) == [3, 4]
+    _, reward, ended, _, infos = step(env, 4, 3)
+    assert (reward.tolist(), ended.tolist()) == ([1, 0], [False, False])
+    assert (infos["session_reward"][0], infos["session_length"][0]) == (1, 1)
+
+
 def test_what_was_observed_stays():
     env, chance = sessions(MANY, n_items=50, n_envs=4), random.Random(0)
     seen, _ = env.reset()
@@ -270,10 +282,11 @@ def test_what_was_observed_stays():
 def test_a_saved_environment_goes_on_as_if_never_stopped():
     env, chance = sessions(MANY, n_items=50, n_envs=4), random.Random(0)
     seen, _ = rollout(env, env.reset()[0], chance, 7)
-    stored = io.BytesIO()
-    torch.save(env.state_dict(), stored)
+    state = env.state_dict()
     _, expected = rollout(env, seen, random.Random(1), 30)
 
+    stored = io.BytesIO()
+    torch.save(state, stored)
     stored.seek(0)
     again = sessions(MANY, n_items=50, n_envs=4, seed=9)
     again.load_state_dict(torch.load(stored, weights_only=True))
@@ -286,12 +299,12 @@ def test_spaces_hold_what_they_say():
     check_observation_space(env.observation_space)
     check_action_space(env.action_space)
     seen, _ = env.reset()
-    while seen["active"].any():
+    for _ in range(sum(map(len, MANY))):
         assert env.observation_space.contains({name: values.numpy() for name, values in seen.items()})
         items = choose(seen, chance)
         assert env.action_space.contains(np.array(items))
         seen, *_ = step(env, *items)
-    assert env.observation_space.contains({name: values.numpy() for name, values in seen.items()})
+    assert not seen["active"].any()
     wrong = {name: values.numpy() for name, values in seen.items()} | {"memory": np.full((4, 2), 51)}
     assert not env.observation_space.contains(wrong)
 
@@ -300,11 +313,11 @@ def test_every_action_of_the_space_can_be_taken():
     env = sessions(MANY, n_items=50, n_envs=4)
     env.action_space.seed(0)
     env.reset()
-    n_steps = 0
-    while env.lanes.remaining.any():
-        env.step(torch.from_numpy(env.action_space.sample()))
-        n_steps += 1
-    assert n_steps >= sum(map(len, MANY)) / 4
+    n_ended = 0
+    for _ in range(sum(map(len, MANY))):
+        seen, _, ended, *_ = env.step(torch.from_numpy(env.action_space.sample()))
+        n_ended += int(ended.sum())
+    assert n_ended == len(MANY) and not seen["active"].any()
 
 
 class Numpy(VectorWrapper):

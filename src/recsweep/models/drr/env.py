@@ -26,7 +26,7 @@ class Lanes(NamedTuple):
         user: [E] int64.
         candidates: [E, C] int64: the action set, others at even and positives at odd places, padded with n_items.
         left: [E, C] bool: which of them can be recommended; none in a lane without a session.
-        remaining: [E] int64 steps; 0 in a lane without a session.
+        remaining: [E] int64 steps; 0 or less in a lane without a session.
         total: [E] float32 reward since the session began.
     """
 
@@ -114,7 +114,7 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self.queue, self.served = users[self.n_steps[users] > 0], 0
         self.lanes = _empty_lanes(self.num_envs, self.lanes.left.shape[1], self.n_items, self.queue.device)
         self._serve(torch.arange(self.num_envs, device=self.queue.device))
-        return self._observation(), {}
+        return self.observe(), {}
 
     def step(self, actions: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Any]]:
         """Recommends the items [E].
@@ -131,7 +131,7 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self.memory[lanes.user[liked]] = next_memory[liked]
 
         reward, ended = liked.float(), lanes.remaining == 1
-        remaining, total = (lanes.remaining - 1).clamp(min=0), lanes.total + reward
+        remaining, total = lanes.remaining - 1, lanes.total + reward
         infos = {
             "next_memory": next_memory,
             "session_reward": total,
@@ -141,7 +141,7 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self.lanes = lanes._replace(left=left, remaining=remaining, total=total)
         if ended.any():
             self._serve(ended.nonzero()[:, 0])
-        return self._observation(), reward, ended, torch.zeros_like(ended), infos
+        return self.observe(), reward, ended, torch.zeros_like(ended), infos
 
     def _liked(self, actions: Tensor) -> Tensor:
         """[E] bool: which of the actions are positives that are left. The r-th positive has the column 2 r + 1."""
@@ -164,7 +164,8 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             total=lanes.total.index_fill(0, lane, 0.0),
         )
 
-    def _observation(self) -> dict[str, Tensor]:
+    def observe(self) -> dict[str, Tensor]:
+        """Where the sessions stand, as `reset` and `step` return it."""
         lanes = self.lanes
         return {
             "user": lanes.user,
@@ -181,7 +182,7 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where another environment with the same arguments stood."""
-        self.memory = state["memory"].clone()
+        self.memory.copy_(state["memory"])
         self.queue, self.served = state["queue"], state["served"]
         self.generator.set_state(state["generator"])
         self.lanes = Lanes(**state["lanes"])
