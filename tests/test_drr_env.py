@@ -290,7 +290,7 @@ def test_a_saved_environment_goes_on_as_if_never_stopped():
     stored.seek(0)
     again = sessions(MANY, n_items=50, n_envs=4, seed=9)
     again.load_state_dict(torch.load(stored, weights_only=True))
-    _, steps = rollout(again, seen, random.Random(1), 30)
+    _, steps = rollout(again, again.observe(), random.Random(1), 30)
     assert same(steps, expected)
 
 
