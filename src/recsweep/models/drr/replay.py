@@ -24,7 +24,7 @@ MAX_TOTAL = 2**62
 """Units that all transitions may have together; those of one end at its share, more than 4,000 of 10^6 transitions."""
 
 BLOCK = 64
-"""Transitions with a common sum. Of 10^6, 32 or 64 are fastest: smaller blocks mean more sums, larger ones longer rows."""
+"""Transitions with a common sum. For 10^6 of them 32 or 64 is fastest: less means more sums, more means longer rows."""
 
 
 class Transitions(NamedTuple):
