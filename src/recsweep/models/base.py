@@ -174,7 +174,7 @@ class RecModule(LightningModule):
             self.curves.setdefault(name, []).append(mean)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log_dict(means)
-        self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
+        self.log("lr", self._listed(self.optimizers())[0].param_groups[0]["lr"])
         if len(self.data.split.val):
             self.eval()
             metrics = walk(self, self.evaluation, self._val_batches())
@@ -200,11 +200,16 @@ class RecModule(LightningModule):
         return self.objectives.index(best)
 
     def _step_schedule(self) -> None:
-        schedule = cast(Any, self.lr_schedulers())
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(self.objectives[self.current_epoch])
-        elif not self.training_setup.schedule_by_step:
-            schedule.step()
+        for schedule in self._listed(self.lr_schedulers()):
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(self.objectives[self.current_epoch])
+            elif not self.training_setup.schedule_by_step:
+                schedule.step()
+
+    @staticmethod
+    def _listed(one_or_more: Any) -> list[Any]:
+        """Lightning's optimizers or schedules, of which it hands out a single one bare."""
+        return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
     def on_train_end(self) -> None:
         self.val_batches = None
