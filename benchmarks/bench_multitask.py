@@ -3,7 +3,7 @@
 - recsweep: as users have it, with TensorBoard and checkpoints; an epoch is its training, or "whole", which has
   validation and what is written too (no twin has these), from the start of one epoch to that of the next;
 - naive: the same network, from the same start, with the same losses and dropout, as one would write it without the
-  project: three embeddings, default AdamW, a `Dataset` whose rows come from a list of tuples (the quickest form of that)
+  project: three embeddings, default AdamW, a `Dataset` whose rows come from a list of tuples (the quickest form)
   or from a pandas table by `iloc`, each with a negative drawn against the set of its user's items, and a `DataLoader`
   that shuffles;
 - MRR: recsweep's joint evaluation of the test rows, with all its other metrics; the naive twin has MRR alone, by
