@@ -3,7 +3,7 @@
 - recsweep: as users have it, with TensorBoard and checkpoints; an epoch is its training, or "whole", which has
   validation and what is written too (no twin has these), from the start of one epoch to that of the next;
 - naive: the same network, from the same start, with the same losses and dropout, as one would write it without the
-  project: four embeddings, default AdamW, a `Dataset` whose rows come from a list of tuples (the quickest form of that)
+  project: three embeddings, default AdamW, a `Dataset` whose rows come from a list of tuples (the quickest form)
   or from a pandas table by `iloc`, each with a negative drawn against the set of its user's items, and a `DataLoader`
   that shuffles;
 - MRR: recsweep's joint evaluation of the test rows, with all its other metrics; the naive twin has MRR alone, by
@@ -78,18 +78,16 @@ class PlainNet(nn.Module):
 
     def __init__(self, model: Multitask, dropout: float) -> None:
         super().__init__()
-        (p, b_u), (q, b_i) = model.table.users(), model.table.items()
-        self.user, self.item = _embedding(p), _embedding(q)
-        self.user_bias, self.item_bias = _embedding(b_u[:, None]), _embedding(b_i[:, None])
+        p, q = model.vectors.weight.split([model.n_users, model.n_items])
+        self.user, self.item, self.item_bias = _embedding(p), _embedding(q), _embedding(model.item_bias.weight)
         self.perceptron = deepcopy(model.perceptron)
         self.mean, self.dropout = model.mean, nn.Dropout(dropout)
 
     def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of both items, and the first one's rating."""
         p, q, other = (self.dropout(x) for x in (self.user(user), self.item(item), self.item(negative)))
-        bias = self.user_bias(user)[:, 0]
-        positive_logit = (p * q).sum(1) + bias + self.item_bias(item)[:, 0]
-        negative_logit = (p * other).sum(1) + bias + self.item_bias(negative)[:, 0]
+        positive_logit = (p * q).sum(1) + self.item_bias(item)[:, 0]
+        negative_logit = (p * other).sum(1) + self.item_bias(negative)[:, 0]
         return positive_logit, negative_logit, self.mean + self.perceptron(torch.cat([p, q, p * q], 1))[:, 0]
 
 

@@ -59,8 +59,14 @@ def node(group: str, name: str) -> DictConfig:
     content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
     defaults = content.pop("defaults", [])
-    others = [other.partition("@") for other in defaults if isinstance(other, str) and other != "_self_"]
-    parts = [node(group, name) if place in ("", group) else {place: node(group, name)} for name, _, place in others]
+    parts = []
+    for other in defaults:
+        if isinstance(other, DictConfig):
+            ((key, choice),) = other.items()
+            source, _, place = key.partition("@")
+            parts += [{place: node(group, choice)}] if source == f"/{group}" else []
+        elif other != "_self_":
+            parts.append(node(group, other.partition("@")[0]))
     own = content.get(group) or OmegaConf.masked_copy(content, [key for key in content if key not in BUILT])
     merged = OmegaConf.merge(*parts, own)
     assert isinstance(merged, DictConfig)

@@ -100,7 +100,7 @@ def score_of(model: Multitask, user: int, item: int) -> float:
 
 def rating_of(model: Multitask, user: int, item: int) -> float:
     """The mean of the training ratings + w · relu(W (p ⊕ q ⊕ p ⊙ q) + c) + b."""
-    rows = model.rating_vectors.weight.tolist()
+    rows = (model.own_vectors or model.vectors).weight.tolist()
     p, q = rows[user], rows[N_USERS + item]
     x = [*p, *q, *(a * b for a, b in zip(p, q, strict=True))]
     first, last = model.perceptron[0], model.perceptron[2]
@@ -235,7 +235,7 @@ def test_bpr_reaches_the_factorisation_alone(shared: bool) -> None:
 @BOTH
 def test_mse_reaches_the_regression_alone(shared: bool) -> None:
     found = slopes("regression", BATCH, shared)
-    table = "vectors.weight" if shared else "rating_vectors.weight"
+    table = "vectors.weight" if shared else "own_vectors.weight"
     reached = {name for name, slope in found.items() if slope.any()}
     assert reached == {table, *(name for name in found if name.startswith("perceptron"))}
     assert found[table][:N_USERS].any(1).all() and found[table][N_USERS + ROWS.item].any(1).all()

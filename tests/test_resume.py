@@ -199,3 +199,12 @@ def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
         "",
         f"recsweep: run={first}: add resume=true to go on with it\n",
     )
+
+
+def test_another_model_does_not_go_on_from_a_run(tmp_path: Path) -> None:
+    words = ["train", *TINY, "hydra.run.dir=run"]
+    assert recsweep(tmp_path, *words, "model.embedding_dim=4").status == 0
+    found = recsweep(tmp_path, *words, "model.embedding_dim=8", "trainer.max_epochs=9")
+    message = "run/checkpoints/last.ckpt: the weights of another model; leave model and loss as the run had them"
+    assert (found.status, found.err.count("\n")) == (2, 1)
+    assert message in found.err

@@ -468,7 +468,8 @@ def test_features_describe_items_without_a_row() -> None:
         ),
         (
             ["model=bpr_mf", "loss.n_negatives=100"],
-            "n_negatives=100: user {busiest} has only {left} of the 100 items left without an interaction; lower it",
+            "n_negatives=100: user {busiest} has only {left} of the 100 items left without an interaction; "
+            "lower it, or take full_softmax",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from shell import SYNTHETIC, TINY, recsweep, saved, trained
 from recsweep import runs
 
 OTHER_ROWS = "trained on other rows than data and split give now; leave both as the run had them"
-OTHER_MODEL = "the weights of another model; leave model as the run had it"
+OTHER_MODEL = "the weights of another model; leave model and loss as the run had them"
 
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["selected", "refitted"])
@@ -43,7 +43,7 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     (first / "metrics.json").unlink()
     table.write_text("user,item,rating\n" + "".join(pairs[:-1]))
     found = recsweep(tmp_path, "train", f"run={first}", "resume=true")
-    assert found == (2, "", f"recsweep: {OTHER_ROWS}\n")
+    assert found == (2, "", f"recsweep: {first}/checkpoints/last.ckpt: {OTHER_ROWS}\n")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

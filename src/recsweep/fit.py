@@ -12,7 +12,7 @@ from recsweep.callbacks import EpochProgress, ResumePoint, StopEarly, best_check
 from recsweep.data.datamodules import InteractionData
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
-from recsweep.runs import BEST, LAST, REFIT, save_weights
+from recsweep.runs import BEST, LAST, REFIT, load_weights, save_weights
 
 
 def fit(
@@ -80,6 +80,8 @@ def _take_steps(
         log_every_n_steps=1,
     )
     resumed = resume_point if resume_point.is_file() else None
+    if resumed:
+        load_weights(resumed, module, data)  # what is wrong with it is then said in one line
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C

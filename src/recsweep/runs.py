@@ -64,7 +64,7 @@ def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError:
-        raise UserError(f"{path}: the weights of another model; leave model as the run had it") from None
+        raise UserError(f"{path}: the weights of another model; leave model and loss as the run had them") from None
 
 
 def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:

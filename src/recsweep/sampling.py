@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
 CACHED_ROWS = 4096
@@ -70,18 +69,6 @@ def unseen(excluded: UserItems, n_items: int) -> Unseen:
     user = torch.arange(len(count), device=excluded.item.device).repeat_interleave(count)
     allowed_before = excluded.item - (place - excluded.start[user])
     return Unseen(user * n_items + allowed_before, excluded.start, n_items)
-
-
-def check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
-    """`UserError`, which names the user, where one has fewer than `n` items left to draw."""
-    count = allowed.start.diff()
-    busiest = int(count.argmax())
-    left = data.n_items - int(count[busiest])
-    if left < n:
-        raise UserError(
-            f"n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
-            "without an interaction; lower it"
-        )
 
 
 def sample_negatives(user: Tensor, n: int, allowed: Unseen, generator: torch.Generator) -> Tensor:

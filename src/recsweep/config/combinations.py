@@ -1,7 +1,7 @@
 """Which choices of a configuration go together."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from hydra.errors import InstantiationException
@@ -13,8 +13,7 @@ from recsweep.config.files import conf_dir
 from recsweep.config.shape import check_node
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
-from recsweep.losses.multitask import GradNorm
-from recsweep.losses.ranking import InBatch
+from recsweep.losses import multitask, ranking
 from recsweep.models.baselines import Baseline
 
 
@@ -51,11 +50,17 @@ def _check_loss(cfg: DictConfig, model: Any) -> None:
     if loss.__module__ != model.losses.__name__:
         fitting = _choices("loss", lambda target: target.__module__ == model.losses.__name__)
         raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
-    if get_object(cfg.loss.get("ranking", cfg.loss)._target_) is InBatch and cfg.trainer.shuffle == "users":
+    competition = loss
+    if model.losses is multitask:
+        competition = _target_of(cfg.loss.ranking)
+        if competition not in get_args(ranking.Competition):
+            fitting = _choices("loss", lambda target: target in get_args(ranking.Competition))
+            raise UserError(f"loss.ranking is no loss of rankings: loss@loss.ranking={fitting}")
+    if competition is ranking.InBatch and cfg.trainer.shuffle == "users":
         raise UserError(
             "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
         )
-    if loss is GradNorm and not cfg.model.shared_embeddings:
+    if loss is multitask.GradNorm and not cfg.model.shared_embeddings:
         raise UserError("model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true")
     _construct("loss", cfg.loss)
 
@@ -68,10 +73,10 @@ def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
         name = rival.get("model")
         if name in [other.get("model") for other in cfg.callbacks.compare_with[:place]]:
             raise UserError(f"callbacks.compare_with: model={name} stands there twice; take another run for it")
+        if not fitting:
+            raise UserError(f"callbacks.compare_with: no baseline is judged by {evaluation.__name__}; leave it empty")
         if name not in fitting.split("|"):
-            raise UserError(
-                f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting or 'none'}"
-            )
+            raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
         other = cfg.copy()
         other.model = rival_node(rival)
         node = cast(dict[str, Any], OmegaConf.to_container(other.model, resolve=True))
@@ -114,12 +119,17 @@ def _construct(group: str, node: DictConfig) -> Any:
         raise UserError(str(cause) if isinstance(cause, UserError) else f"{group}: {cause}") from None
 
 
+def _target_of(node: Any) -> Any:
+    """The class or function that a node names; None where it names none."""
+    return get_object(node._target_) if isinstance(node, DictConfig) and "_target_" in node else None
+
+
 def _choices(group: str, fits: Callable[[Any], bool]) -> str:
     """Names of the YAML files of a group whose target fits, joined by |."""
     names = []
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = cast(DictConfig, OmegaConf.load(path))
-        if group not in node and "_target_" not in node:  # a variant of the file that it names first
+        while group not in node and "_target_" not in node:  # a variant of the file that it names first
             node = cast(DictConfig, OmegaConf.load(path.with_stem(node.defaults[0])))
         target = node.get(group, node).get("_target_")  # a model's file also sets other groups
         if target and fits(get_object(target)):

@@ -44,6 +44,8 @@ class JointEvaluation(Metric):
         self.ranking = RankingEvaluation(None, ks, EVERY_RANK, 0, batch_size)
         self.rating = RatingEvaluation("mse", PAIRS_AT_ONCE)
         _check("joint", joint, (*self.ranking.choices, "mse", "rmse", "mae"))
+        if not any(joint.values()):
+            raise UserError("evaluation.joint: every weight is 0, so that nothing is selected by it; raise one")
         _check("objective", [objective], (JOINT, *self.ranking.choices))
         self.joint = dict(joint)
         self.objective = objective

@@ -1,4 +1,4 @@
-"""Two losses in one: how the ranking's, BPR, and the rating's, MSE, are weighed against each other.
+"""Two losses in one: how that of the ranking, such as BPR, and that of the rating, MSE, are weighed against each other.
 
 The losses themselves are in `losses/ranking.py` and `losses/rating.py`; the classes below are the choices of a balance.
 Each is a module, for a balance may have something to learn. A pair of losses or weights is [2], the ranking's first.
@@ -11,21 +11,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from recsweep.errors import UserError
-from recsweep.losses.ranking import Full, InBatch, Sampled
+from recsweep.losses.ranking import Competition
 
-Weight = Annotated[float, Field(ge=0)]
-Ranking = Sampled | InBatch | Full
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 LEAST_WEIGHT = 1e-4  # of GradNorm: no task is ever switched off
 
 
 def uncertainty(losses: Tensor, log_variance: Tensor) -> Tensor:
     """Σ of -log likelihoods whose noise is learned: L_F / σ_F² + log σ_F + L_R / 2σ_R² + log σ_R, a scalar.
 
-    BPR is the likelihood of a choice, softened by σ_F²; MSE that of a number with Gaussian noise (Kendall, Gal and
-    Cipolla, CVPR 2018, equations 7 and 10).
+    The ranking's is the likelihood of a choice, softened by σ_F²; MSE that of a number with Gaussian noise (Kendall,
+    Gal and Cipolla, CVPR 2018, equations 7 and 10).
 
     Args:
-        losses: [2], BPR and MSE.
+        losses: [2], the ranking's and MSE.
         log_variance: [2], log σ².
 
     >>> uncertainty(torch.tensor([0.5, 4.0]), torch.tensor([1.0, 4.0]).log())  # 1/2 + 4/8 + log 2
@@ -69,13 +68,13 @@ class Fixed(nn.Module):
     """The weights stay as they are.
 
     Args:
-        factorization_weight, regression_weight: of BPR and of MSE, not both 0.
+        factorization_weight, regression_weight: of the ranking's loss and of MSE, not both 0.
         ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
     """
 
     weight: Tensor
 
-    def __init__(self, factorization_weight: Weight, regression_weight: Weight, ranking: Ranking) -> None:
+    def __init__(self, factorization_weight: Weight, regression_weight: Weight, ranking: Competition) -> None:
         super().__init__()
         if factorization_weight == regression_weight == 0:
             raise UserError(
@@ -88,8 +87,8 @@ class Fixed(nn.Module):
         """The balanced loss, a scalar, and the weights [2] in force.
 
         Args:
-            losses: [2], BPR and MSE.
-            shared: parameters that both depend on.
+            losses: [2], the ranking's and MSE.
+            shared: vectors that both depend on; only `GradNorm` asks for them.
         """
         return (self.weight * losses).sum(), self.weight
 
@@ -97,11 +96,13 @@ class Fixed(nn.Module):
 class Uncertainty(nn.Module):
     """Each task's noise is learned with the model, and weighs its loss (see `uncertainty`); both start at σ² = 1.
 
+    Weight decay, where there is some, pulls them back there.
+
     Args:
         ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
     """
 
-    def __init__(self, ranking: Ranking) -> None:
+    def __init__(self, ranking: Competition) -> None:
         super().__init__()
         self.ranking = ranking
         self.log_variance = nn.Parameter(torch.zeros(2))
@@ -114,6 +115,8 @@ class Uncertainty(nn.Module):
 class GradNorm(nn.Module):
     """Weights move so that both losses pull at the shared vectors as hard as each other; their sum stays 2.
 
+    Chen et al., ICML 2018, algorithm 1, with plain gradient steps of the weights, each kept above `LEAST_WEIGHT`.
+
     Args:
         alpha: how strongly the task that learns more slowly is favoured; 0 only evens out the pulls.
         lr: learning rate of the weights.
@@ -125,7 +128,7 @@ class GradNorm(nn.Module):
     alpha: Tensor
     lr: Tensor
 
-    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0)], ranking: Ranking) -> None:
+    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0, le=1)], ranking: Competition) -> None:
         super().__init__()
         self.ranking = ranking
         self.register_buffer("weight", torch.ones(2))
@@ -134,15 +137,16 @@ class GradNorm(nn.Module):
         self.register_buffer("lr", torch.tensor(lr), persistent=False)
 
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Fixed`; the weights move by one step first."""
+        """As in `Fixed`; afterwards the weights move by one step."""
+        weight = self.weight
         slopes = [torch.autograd.grad(loss, shared, retain_graph=True)[0] for loss in losses]
         with torch.no_grad():
             norm = torch.stack([slope.norm() for slope in slopes])
-            self.first = torch.where(self.first > 0, self.first, losses)
-            step = self.lr * gradnorm(self.weight, norm, losses / self.first, self.alpha)
-            moved = (self.weight - step).clamp(min=LEAST_WEIGHT)
+            self.first = torch.where(self.first > 0, self.first, losses.clamp(min=torch.finfo(losses.dtype).tiny))
+            step = self.lr * gradnorm(weight, norm, losses / self.first, self.alpha)
+            moved = (weight - step).clamp(min=LEAST_WEIGHT)
             self.weight = 2 * moved / moved.sum()
-        return (self.weight * losses).sum(), self.weight
+        return (weight * losses).sum(), weight
 
 
 Balance = Fixed | Uncertainty | GradNorm

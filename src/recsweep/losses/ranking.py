@@ -101,3 +101,6 @@ class Full:
 
     def __call__(self, logits: Tensor, row: Tensor, item: Tensor) -> Tensor:
         return full_softmax(logits, row, item)
+
+
+Competition = Sampled | InBatch | Full

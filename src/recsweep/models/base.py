@@ -110,7 +110,8 @@ class RecModule(LightningModule):
         self.generator = torch.Generator()
         self.curves: dict[str, list[float]] = {}
         self.objectives: list[float] = []
-        self.val_batches: list[tuple[Tensor, ...]] | None = None
+        self.noted: dict[str, list[Tensor]] = {}
+        self.val_batches: list[tuple[Any, ...]] | None = None
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -156,7 +157,7 @@ class RecModule(LightningModule):
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
-        self.noted: dict[str, list[Tensor]] = {}
+        self.noted = {}
 
     def note(self, name: str, value: Tensor) -> None:
         """Keeps a scalar of a batch; its mean over the epoch is a curve of this name."""
@@ -184,7 +185,7 @@ class RecModule(LightningModule):
         self._step_schedule()
 
     def _val_batches(self) -> Iterable[tuple[Any, ...]]:
-        """What validation walks through; of rankings, whose batches are small, made once for all epochs."""
+        """What validation walks through; where it has a ranking, made once for all epochs."""
         if self.val_batches is not None:
             return self.val_batches
         batches = self.evaluation.batches(self.data.target("val"), self.evaluation.device)

@@ -20,7 +20,7 @@ from recsweep.data.schema import Interactions
 from recsweep.evaluation import JointEvaluation
 from recsweep.layers import Dimension, Dropout, Std, embedding, mlp
 from recsweep.losses import multitask as balances
-from recsweep.losses import ranking
+from recsweep.losses.ranking import Competition
 from recsweep.losses.rating import mse
 from recsweep.models.base import Training
 from recsweep.models.retrieval import Positives, Retrieval
@@ -62,13 +62,13 @@ class Multitask(Retrieval):
         n_rows = data.n_users + data.n_items
         self.vectors = embedding(n_rows, embedding_dim, init_std, draws)
         self.item_bias = embedding(data.n_items, 1, 0, draws)
-        self.rating_vectors = self.vectors if shared_embeddings else embedding(n_rows, embedding_dim, init_std, draws)
+        self.own_vectors = None if shared_embeddings else embedding(n_rows, embedding_dim, init_std, draws)
         self.perceptron = mlp([3 * embedding_dim, *hidden, 1], draws)
         self.register_buffer("mean", data.rating.mean())
         self.dropout = Dropout(training.regularization.dropout)
 
     @property
-    def competition(self) -> ranking.Sampled | ranking.InBatch | ranking.Full:
+    def competition(self) -> Competition:
         return cast(balances.Balance, self.training_setup.loss).ranking
 
     def columns(self, data: Interactions) -> Columns:
@@ -95,6 +95,6 @@ class Multitask(Retrieval):
 
     def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted ratings [B] of pairs."""
-        pair = self.rating_vectors(torch.stack([user, item + self.n_users]))
+        pair = (self.own_vectors or self.vectors)(torch.stack([user, item + self.n_users]))
         p, q = self.dropout(pair, self.generator)
         return self.mean + self.perceptron(torch.cat([p, q, p * q], -1))[:, 0]

@@ -9,11 +9,12 @@ from torch.nn.functional import embedding
 
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation
 from recsweep.histories import events
 from recsweep.losses import ranking
 from recsweep.models.base import RecModule, Training
-from recsweep.sampling import Unseen, check_negatives, group_items, sample_negatives, unseen
+from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min
 ITEMS_AT_ONCE = 2**14  # to encode
@@ -56,7 +57,7 @@ class Retrieval(RecModule):
         sequences = events(data)
         allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
         if isinstance(self.competition, ranking.Sampled):
-            check_negatives(self.competition.n_negatives, allowed, data)
+            _check_negatives(self.competition.n_negatives, allowed, data)
         frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
         known = {
             "events": sequences.item,
@@ -70,7 +71,7 @@ class Retrieval(RecModule):
         self._catalogue: Tensor | None = None
 
     @property
-    def competition(self) -> ranking.Sampled | ranking.InBatch | ranking.Full:
+    def competition(self) -> ranking.Competition:
         """The loss of the ranking, which says what a positive competes with."""
         return cast(Any, self.training_setup.loss)
 
@@ -175,6 +176,17 @@ class Retrieval(RecModule):
         users = torch.arange(min(len(self.start) - 1, USERS_SHOWN), device=self.start.device)
         self.eval()
         return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
+
+
+def _check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
+    count = allowed.start.diff()
+    busiest = int(count.argmax())
+    left = data.n_items - int(count[busiest])
+    if left < n:
+        raise UserError(
+            f"n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
+            "without an interaction; lower it, or take full_softmax"
+        )
 
 
 def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
