@@ -151,15 +151,16 @@ class DRR(RecModule):
             torch.zeros(self.n_envs, dim, device=device),
         )
         self.world.env.memory = self.memory
+        self.followers = [*self.target_actor.parameters(), *self.target_critics.parameters()]
+        self.followed = [*self.actor.parameters(), *self.critics.parameters()]
         self.eligible = self.eligible.to(device)
 
     def configure_optimizers(self) -> Any:
         setup = self.training_setup
-        tables = [self.user_table, self.item_table, self.state]
-        parts: dict[str, list[nn.Module]] = {"value": [self.critics], "state": tables, "policy": [self.actor]}
+        states = nn.ModuleList([self.user_table, self.item_table, self.state])
+        parts = {"value": self.critics, "state": states, "policy": self.actor}
         groups = {
-            name: {"params": [p for module in modules for p in module.parameters()], "weight_decay": self.decays[name]}
-            for name, modules in parts.items()
+            name: {"params": list(part.parameters()), "weight_decay": self.decays[name]} for name, part in parts.items()
         }
         optimizers = [setup.optimizer([groups["value"], groups["state"]]), setup.optimizer([groups["policy"]])]
         return optimizers, [setup.scheduler(optimizer) for optimizer in optimizers]
@@ -238,8 +239,8 @@ class DRR(RecModule):
             state = state.detach()
             policy_loss = -self.critics[0](torch.cat([state, self.actor(state)], 1)).mean()
             self._descend(1, policy_loss)
-            _follow(self.target_actor, self.actor, algorithm.soft_tau)
-            _follow(self.target_critics, self.critics, algorithm.soft_tau)
+            with torch.no_grad():
+                torch._foreach_lerp_(self.followers, self.followed, algorithm.soft_tau)
             self.note("train/policy_loss", policy_loss.detach())
         self.note("train/loss", value_loss.detach())
         if self.update_count % SHOWN_EVERY == 0:
@@ -305,9 +306,3 @@ class World(NamedTuple):
     env: Sessions
     replay: Replay
     noise: Tensor
-
-
-@torch.no_grad()
-def _follow(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Moves a target network by the share `tau` towards its source."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
