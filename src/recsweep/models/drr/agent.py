@@ -151,8 +151,8 @@ class DRR(RecModule):
             torch.zeros(self.n_envs, dim, device=device),
         )
         self.world.env.memory = self.memory
-        self.followers = [*self.target_actor.parameters(), *self.target_critics.parameters()]
-        self.followed = [*self.actor.parameters(), *self.critics.parameters()]
+        self.followers: list[Tensor] = [*self.target_actor.parameters(), *self.target_critics.parameters()]
+        self.followed: list[Tensor] = [*self.actor.parameters(), *self.critics.parameters()]
         self.eligible = self.eligible.to(device)
 
     def configure_optimizers(self) -> Any:
