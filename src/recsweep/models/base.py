@@ -108,7 +108,7 @@ class RecModule(LightningModule):
         self.evaluation = training.evaluation
         self.trained_on = identity(data)
         self.generator = torch.Generator()
-        self.curves: dict[str, list[float]] = {}
+        self.epochs: list[dict[str, float]] = []
         self.objectives: list[float] = []
         self.noted: dict[str, list[Tensor]] = {}
         self.val_batches: list[tuple[Any, ...]] | None = None
@@ -160,7 +160,7 @@ class RecModule(LightningModule):
         self.noted = {}
 
     def note(self, name: str, value: Tensor) -> None:
-        """Keeps a scalar of a batch; its mean over the epoch is a curve of this name."""
+        """Keeps a scalar of a batch; its mean over the epoch goes to TensorBoard and to `epochs`."""
         self.noted.setdefault(name, []).append(value)
 
     def on_train_epoch_end(self) -> None:
@@ -171,8 +171,7 @@ class RecModule(LightningModule):
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
-        for name, mean in means.items():
-            self.curves.setdefault(name, []).append(mean)
+        self.epochs.append(means)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log_dict(means)
         self.log("lr", self._listed(self.optimizers())[0].param_groups[0]["lr"])
@@ -225,13 +224,13 @@ class RecModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recsweep"] = {
             "trained_on": self.trained_on,
-            "curves": self.curves,
+            "epochs": self.epochs,
             "objectives": self.objectives,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_identity(checkpoint["recsweep"]["trained_on"], self.trained_on)
-        self.curves = checkpoint["recsweep"]["curves"]
+        self.epochs = checkpoint["recsweep"]["epochs"]
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 

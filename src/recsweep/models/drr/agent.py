@@ -259,7 +259,7 @@ class DRR(RecModule):
         """A step of one optimizer along the loss's slopes in its own parameters alone."""
         wrapped = cast(list[LightningOptimizer], self.optimizers())[which]
         parameters = [p for group in wrapped.param_groups for p in group["params"] if p.requires_grad]
-        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
             parameter.grad = slope
         (wrapped if self.engine_counts else wrapped.optimizer).step()
         self.engine_counts = False
