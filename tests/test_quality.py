@@ -68,8 +68,8 @@ def test_the_simulator_knows_movielens_as_well_as_the_reference(tmp_path: Path) 
 def test_one_network_ranks_and_rates(tmp_path: Path) -> None:
     """MovieLens 100K 95:5, validation, a third of the recipe: ranks nearly as EASE, errs far less than means."""
     protocol = ["trainer.refit=false"]
-    ease = metrics(tmp_path / "ease", "experiment=multitask_ml_100k_ease", *protocol)
-    means = metrics(tmp_path / "means", "experiment=multitask_ml_100k_means", *protocol)
-    found = metrics(tmp_path / "both", "experiment=multitask_ml_100k", "trainer.max_epochs=20", *protocol)
+    ease = metrics(tmp_path, "experiment=multitask_ml_100k_ease", *protocol)
+    means = metrics(tmp_path, "experiment=multitask_ml_100k_means", *protocol)
+    found = metrics(tmp_path, "experiment=multitask_ml_100k", "trainer.max_epochs=20", *protocol)
     assert found["val/mrr_all"] > 0.95 * ease["val/mrr_all"]
     assert found["val/mse"] < means["val/mse"] - 0.05

@@ -95,6 +95,6 @@ class Multitask(Retrieval):
 
     def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted ratings [B] of pairs."""
-        pair = (self.own_vectors or self.vectors)(torch.stack([user, item + self.n_users]))
-        p, q = self.dropout(pair, self.generator)
+        table = self.vectors if self.own_vectors is None else self.own_vectors
+        p, q = self.dropout(table(torch.stack([user, item + self.n_users])), self.generator)
         return self.mean + self.perceptron(torch.cat([p, q, p * q], -1))[:, 0]
