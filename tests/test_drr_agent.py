@@ -279,6 +279,8 @@ def test_the_best_of_what_is_left_is_recommended(exploration: str) -> None:
     for seen, items in happened:
         for lane in seen["active"].nonzero()[:, 0].tolist():
             action = model.world.replay.numbers[place, :3]
+            plain = model.actor(state_of(model, int(seen["user"][lane]), seen["memory"][lane].tolist()))
+            assert torch.allclose(action, plain, atol=1e-5) is (exploration == "none")
             offered = seen["candidates"][lane][seen["left"][lane]]
             scores = {item: float(action @ model.item_table.weight[item]) for item in offered.tolist()}
             assert int(items[lane]) == max(scores, key=scores.__getitem__)
