@@ -343,6 +343,9 @@ BAD = {
     "train model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",
     "train model=multitask evaluation.joint.mse=low": "evaluation.joint.mse=low: it should be a valid number",
     "train model=multitask evaluation.joint=3": "evaluation.joint=3: it should hold keys of its own",
+    "train model=drr loss.min_value=5 loss.max_value=-5": (
+        "loss.min_value=5: allowed are values below loss.max_value=-5"
+    ),
     "train model=drr model.exploration=foo": "model.exploration=foo: it should be 'none', 'gaussian' or 'ou'",
     "train model=drr model.state=foo": "model.state=foo: it should be 'drr_ave', 'drr_p' or 'drr_u'",
     "train model=drr model.min_positives=0": "model.min_positives=0: it should be greater than or equal to 1",

@@ -312,7 +312,7 @@ def test_more_transitions_than_the_capacity_are_refused_in_one_line():
 def test_a_diverged_td_error_is_refused_in_one_line_and_changes_nothing(wrong):
     replay = filled([1.0, 2.0], alpha=0.6)
     before = replay.mass.clone()
-    with pytest.raises(UserError, match=r"^training diverged: a TD error is not finite; lower the learning rates$"):
+    with pytest.raises(UserError, match=r"^training diverged: a TD error is not finite; lower optimizer.lr$"):
         replay.update(torch.tensor([0, 1]), torch.tensor([3.0, wrong]))
     assert torch.equal(replay.mass, before)
 

@@ -10,6 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from recsweep.errors import UserError
+
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -57,6 +59,9 @@ class DDPG:
     max_value: float
     soft_tau: Annotated[float, Field(gt=0, le=1)]
 
+    def __post_init__(self) -> None:
+        _check_bounds(self.min_value, self.max_value)
+
     n_critics = 1
     policy_delay = 1
     target_noise = 0.0
@@ -83,4 +88,12 @@ class TD3:
     target_noise: NotNegative
     noise_clip: NotNegative
 
+    def __post_init__(self) -> None:
+        _check_bounds(self.min_value, self.max_value)
+
     n_critics = 2
+
+
+def _check_bounds(low: float, high: float) -> None:
+    if low >= high:
+        raise UserError(f"loss.min_value={low}: allowed are values below loss.max_value={high}")

@@ -87,6 +87,10 @@ class DRR(RecModule):
         state_repr_decay: NotNegative,
     ) -> None:
         super().__init__(data, training)
+        if training.schedule_by_step or training.accumulate > 1:
+            raise UserError(
+                "model=drr has no batches to go through: take trainer.accumulate=1, and not scheduler=one_cycle"
+            )
         self.algorithm = cast(temporal.DDPG | temporal.TD3, training.loss)
         self.n_envs, self.updates_per_step = n_envs, updates_per_step
         self.exploration, self.exploration_std = exploration, exploration_std
@@ -267,8 +271,8 @@ class DRR(RecModule):
     def on_train_epoch_end(self) -> None:
         if "train/loss" not in self.noted:
             raise UserError(
-                f"trainer.batch_size={self.data.batches.batch_size}: no update in an epoch of "
-                f"{self.data.batches.n_rows} steps; lower it"
+                f"no update in an epoch of {self.data.batches.n_rows} steps: lower trainer.batch_size="
+                f"{self.data.batches.batch_size}, or raise model.updates_per_step or model.buffer_size"
             )
         super().on_train_epoch_end()
         if isinstance(self.logger, TensorBoardLogger):

@@ -154,7 +154,7 @@ class Replay(nn.Module):
             UserError: a TD error that is not finite.
         """
         if not td_error.isfinite().all():
-            raise UserError("training diverged: a TD error is not finite; lower the learning rates")
+            raise UserError("training diverged: a TD error is not finite; lower optimizer.lr")
         mass = (td_error.double().abs() + EPSILON).pow(self.alpha) / UNIT
         mass = mass.round().clamp(max=MAX_TOTAL // self.capacity).long()
         self._set_mass(place, mass)
