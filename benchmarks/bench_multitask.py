@@ -192,7 +192,7 @@ def measure(runs: Runs, rounds: int) -> None:
                 times[f"recsweep, {balance}"][batch] += training
                 if balance == FIXED:
                     times["recsweep, whole"][batch] += whole
-                    losses.setdefault("recsweep", model.curves["train/loss"][0])
+                    losses.setdefault("recsweep", model.epochs[0]["train/loss"])
                     found.append(judged(model, parts[batch]))
             for name, twin in twins[batch].items():
                 times[name][batch].append(twin.epoch())

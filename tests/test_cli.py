@@ -315,9 +315,11 @@ def test_help_lists_the_choices(tmp_path: Path) -> None:
     shown = dict(line.split(": ", 1) for line in found.out.splitlines() if ": " in line)
     for group in ("model", "loss", "data", "evaluation"):
         assert shown[group].split(", ") == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    assert {"two_tower", "bpr_mf", "multitask"} < set(shown["model"].split(", "))
+    assert {"two_tower", "bpr_mf", "multitask", "drr"} < set(shown["model"].split(", "))
     assert {"bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax"} < set(shown["loss"].split(", "))
     assert {"bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm"} < set(shown["loss"].split(", "))
+    assert {"ddpg", "td3"} < set(shown["loss"].split(", "))
+    assert "positives" in shown["data"].split(", ")
     assert "joint" in shown["evaluation"].split(", ")
     assert list(tmp_path.iterdir()) == []
 

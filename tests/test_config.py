@@ -43,6 +43,7 @@ NEEDS = {
         f"loss={name}": ["model=multitask"]
         for name in ("bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "full_softmax_mse", "uncertainty", "gradnorm")
     },
+    **{f"loss={name}": ["model=drr"] for name in ("ddpg", "td3")},
     "optimizer=sparse_adam": ["regularization=none"],
     "split=given": ["data=ncf_ml_1m"],
     **{f"split={name}": ["data=ml_100k"] for name in ("u1", "u2", "u3", "u4", "u5", "ua", "ub")},
@@ -102,7 +103,7 @@ def message(default: DictConfig, **chosen: str) -> str | None:
     cfg.update({group: node(group, name) for group, name in chosen.items()})
     if chosen.get("data") in ("table", "bandit_table"):
         cfg.data.path = "ratings.csv"
-    if chosen.get("data") == "bandit":
+    if chosen.get("data") in ("bandit", "positives"):
         cfg.data.base = node("data/base", "synthetic")
     try:
         check(cfg)
@@ -120,18 +121,20 @@ MODELS = {
     "bpr_mf": "BPRMF",
     "two_tower": "TwoTower",
     "multitask": "Multitask",
+    "drr": "DRR",
 }
 RETRIEVAL = ("bpr_mf", "two_tower")
-STEPPED_DENSE = {"svdpp", "mlp", "two_tower", "multitask"}
+STEPPED_DENSE = {"svdpp", "mlp", "two_tower", "multitask", "drr"}
 FITTING = {
     "biased_mf": ["mse"],
     **{name: ["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"] for name in RETRIEVAL},
     "multitask": ["bpr_mse", "bpr_mse_50_50", "bpr_mse_99_1", "full_softmax_mse", "gradnorm", "uncertainty"],
+    "drr": ["ddpg", "td3"],
 }
 JUDGED_BY = {
     **{name: ["full_ranking", "rating", "sampled_99"] for name in ("biased_mf", "svdpp", "mlp", "means")},
     "popularity": ["full_ranking", "sampled_99", "two_stage"],
-    **{name: ["full_ranking", "sampled_99"] for name in RETRIEVAL},
+    **{name: ["full_ranking", "sampled_99"] for name in (*RETRIEVAL, "drr")},
     "multitask": ["joint"],
 }
 PROTOCOLS = {
@@ -340,6 +343,27 @@ BAD = {
     "train model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",
     "train model=multitask evaluation.joint.mse=low": "evaluation.joint.mse=low: it should be a valid number",
     "train model=multitask evaluation.joint=3": "evaluation.joint=3: it should hold keys of its own",
+    "train model=drr loss.min_value=5 loss.max_value=-5": (
+        "loss.min_value=5: allowed are values below loss.max_value=-5"
+    ),
+    "train model=drr model.exploration=foo": "model.exploration=foo: it should be 'none', 'gaussian' or 'ou'",
+    "train model=drr model.state=foo": "model.state=foo: it should be 'drr_ave', 'drr_p' or 'drr_u'",
+    "train model=drr model.min_positives=0": "model.min_positives=0: it should be greater than or equal to 1",
+    "train model=drr model.n_envs=0": "model.n_envs=0: it should be greater than or equal to 1",
+    "train model=drr model.memory_size=0": "model.memory_size=0: it should be greater than or equal to 1",
+    "train model=drr model.updates_per_step=0": "model.updates_per_step=0: it should be greater than 0",
+    "train model=drr model.buffer_size=0": "model.buffer_size=0: it should be greater than or equal to 1",
+    "train model=drr model.alpha=2": "model.alpha=2: it should be less than or equal to 1",
+    "train model=drr model.policy_decay=-1": "model.policy_decay=-1: it should be greater than or equal to 0",
+    "train model=drr loss.gamma=2": "loss.gamma=2: it should be less than or equal to 1",
+    "train model=drr loss.soft_tau=0": "loss.soft_tau=0: it should be greater than 0",
+    "train model=drr +loss.policy_delay=2": (
+        "loss.policy_delay: no such key; there are gamma, min_value, max_value, soft_tau"
+    ),
+    "train model=drr loss=td3 loss.policy_delay=0": "loss.policy_delay=0: it should be greater than or equal to 1",
+    "train model=drr loss=td3 loss.noise_clip=-1": "loss.noise_clip=-1: it should be greater than or equal to 0",
+    "train data=positives data.above=good": "data.above=good: it should be a valid number",
+    "train data=positives data.base.noise=0": "data.base.noise=0: it should be greater than 0",
     "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
@@ -375,6 +399,11 @@ BAD = {
     ),
     "train model=multitask loss=gradnorm model.shared_embeddings=false": (
         "model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true"
+    ),
+    "train loss=ddpg": "model BiasedMF cannot be trained with recsweep.losses.temporal.DDPG: loss=mse",
+    "train model=drr loss=bpr": ("model DRR cannot be trained with recsweep.losses.ranking.Sampled: loss=ddpg|td3"),
+    "train model=drr evaluation=rating": (
+        "model DRR cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
     ),
     "train model=popularity evaluation=rating": (
         "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"

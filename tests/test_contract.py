@@ -41,9 +41,11 @@ BANDIT = (
     "data.logging_policy.n_pairs=400",
     "data.val_users=10",
 )
+LIKED = ("data=positives", "data/base=table", "data.base.path={blocks}.csv", "evaluation=full_ranking")
 LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]", "model.source=null")
 SHORT = ["trainer.max_epochs=3"]
 TOWERS = ["model.embedding_dim=8", "model.hidden=[8]"]
+SESSIONS = ["model.min_positives=5", "model.n_envs=8", "model.buffer_size=500", "model.updates_per_step=0.3"]
 SLATE = [*SHORT, "evaluation.slate_size=20"]
 
 MODELS = {
@@ -62,6 +64,7 @@ MODELS = {
     "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
     "ranker": Row(SLATE, sees_blocks=False, data=BANDIT),
     "nominator": Row(SLATE, sees_blocks=False, data=BANDIT),
+    "drr": Row([*SHORT, *SESSIONS], sees_blocks=False, data=LIKED),
     "logged_policy": Row([], sees_blocks=False, data=LOG),
 }
 

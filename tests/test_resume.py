@@ -23,6 +23,15 @@ DISTURBED = [
     "regularization.augmentation=0.3",
 ]
 
+SESSIONS = [
+    "model=drr",
+    "data=synthetic",
+    "evaluation=full_ranking",
+    "model.n_envs=8",
+    "model.updates_per_step=0.2",
+    "model.buffer_size=300",
+]
+
 VARIANTS = {
     "plateau": ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"],
     "one_cycle": ["scheduler=one_cycle", "optimizer.lr=0.05"],
@@ -46,6 +55,8 @@ VARIANTS = {
     "gradnorm": ["model=multitask", "loss=gradnorm", "loss.alpha=10", "model.embedding_dim=4", *DISTURBED],
     "accumulated": ["trainer.accumulate=4", "scheduler=one_cycle", *DISTURBED],
     "two_tower": ["model=two_tower", "model.embedding_dim=8", "model.hidden=[8]", "model.history=attention"],
+    "drr": [*SESSIONS, "scheduler=plateau"],
+    "td3": [*SESSIONS, "loss=td3", "model.exploration=ou", "trainer.refit=true", "optimizer.lr=0.1"],
 }
 
 

@@ -32,7 +32,9 @@ def baselines(
     protocol = build.evaluation(cfg)
     known = data.whole() if cfg.trainer.refit else data
     on_test = {asked.model: _tested(cfg, asked, known, data.target("test")) for asked in cfg.callbacks.compare_with}
-    curve = Curve(model.curves["train/loss"], model.objectives) if isinstance(model, RecModule) else Curve([], [])
+    curve = Curve([], [])
+    if isinstance(model, RecModule):
+        curve = Curve([means["train/loss"] for means in model.epochs], model.objectives)
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     shown = {group: settings[group] for group in ("model", "loss", "regularization", "optimizer", "trainer", "seed")}
     shown["compare_with"] = settings["callbacks"]["compare_with"]

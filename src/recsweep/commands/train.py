@@ -120,7 +120,7 @@ def _training(model: RecModule | Baseline) -> dict[str, float]:
     """Means over the batches of the chosen epoch, by their names in TensorBoard; empty for a model without epochs."""
     if isinstance(model, Baseline):
         return {}
-    return {name: curve[model.chosen_epoch] for name, curve in model.curves.items()}
+    return model.epochs[model.chosen_epoch]
 
 
 def _send_to_log() -> None:

@@ -108,7 +108,7 @@ class RecModule(LightningModule):
         self.evaluation = training.evaluation
         self.trained_on = identity(data)
         self.generator = torch.Generator()
-        self.curves: dict[str, list[float]] = {}
+        self.epochs: list[dict[str, float]] = []
         self.objectives: list[float] = []
         self.noted: dict[str, list[Tensor]] = {}
         self.val_batches: list[tuple[Any, ...]] | None = None
@@ -160,7 +160,7 @@ class RecModule(LightningModule):
         self.noted = {}
 
     def note(self, name: str, value: Tensor) -> None:
-        """Keeps a scalar of a batch; its mean over the epoch is a curve of this name."""
+        """Keeps a scalar of a batch; its mean over the epoch goes to TensorBoard and to `epochs`."""
         self.noted.setdefault(name, []).append(value)
 
     def on_train_epoch_end(self) -> None:
@@ -171,11 +171,10 @@ class RecModule(LightningModule):
                 f"training diverged: the loss of epoch {self.current_epoch + 1} is {loss}; "
                 "lower optimizer.lr, or raise the regularisation"
             )
-        for name, mean in means.items():
-            self.curves.setdefault(name, []).append(mean)
+        self.epochs.append(means)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log_dict(means)
-        self.log("lr", cast(LightningOptimizer, self.optimizers()).param_groups[0]["lr"])
+        self.log("lr", self._listed(self.optimizers())[0].param_groups[0]["lr"])
         if len(self.data.split.val):
             self.eval()
             metrics = walk(self, self.evaluation, self._val_batches())
@@ -201,11 +200,16 @@ class RecModule(LightningModule):
         return self.objectives.index(best)
 
     def _step_schedule(self) -> None:
-        schedule = cast(Any, self.lr_schedulers())
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(self.objectives[self.current_epoch])
-        elif not self.training_setup.schedule_by_step:
-            schedule.step()
+        for schedule in self._listed(self.lr_schedulers()):
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(self.objectives[self.current_epoch])
+            elif not self.training_setup.schedule_by_step:
+                schedule.step()
+
+    @staticmethod
+    def _listed(one_or_more: Any) -> list[Any]:
+        """Lightning's optimizers or schedules, of which it hands out a single one bare."""
+        return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
     def on_train_end(self) -> None:
         self.val_batches = None
@@ -220,13 +224,13 @@ class RecModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recsweep"] = {
             "trained_on": self.trained_on,
-            "curves": self.curves,
+            "epochs": self.epochs,
             "objectives": self.objectives,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_identity(checkpoint["recsweep"]["trained_on"], self.trained_on)
-        self.curves = checkpoint["recsweep"]["curves"]
+        self.epochs = checkpoint["recsweep"]["epochs"]
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 
