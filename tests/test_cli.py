@@ -288,7 +288,12 @@ def test_data_list_says_what_is_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.status == 0
     state = {row[0]: row[1] for row in cells(found.out) if row[0]}
     assert set(state) == {path.stem for path in (conf_dir() / "data").glob("*.yaml")}
-    assert {name for name, on_disk in state.items() if on_disk == "yes"} == {"bandit", "synthetic", "ml_latest_small"}
+    assert {name for name, on_disk in state.items() if on_disk == "yes"} == {
+        "bandit",
+        "ml_latest_small",
+        "positives",
+        "synthetic",
+    }
     assert state["ml_1m"] == "no"
 
 
