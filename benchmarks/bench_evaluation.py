@@ -88,8 +88,8 @@ def seconds(call: Callable[[], object]) -> float:
 def main() -> None:
     generator = torch.Generator().manual_seed(0)
     scorer = DotProduct(generator)
-    full = RankingEvaluation(n_negatives=None, ks=KS, objective="ndcg@10", seed=0, batch_size=1024)
-    sampled = RankingEvaluation(n_negatives=99, ks=KS, objective="ndcg@10", seed=0, batch_size=1024)
+    full = RankingEvaluation(n_negatives=None, negatives="exact", ks=KS, objective="ndcg@10", seed=0, batch_size=1024)
+    sampled = RankingEvaluation(n_negatives=99, negatives="exact", ks=KS, objective="ndcg@10", seed=0, batch_size=1024)
     protocols = {
         "full ranking, 1 held-out item a user": (full, random_target(163, 1, generator)),
         "full ranking, 33 held-out items a user": (full, random_target(130, 33, generator)),

@@ -87,7 +87,7 @@ def state_of(model: DRR, user: int, memory: list[int]) -> Tensor:
 
 
 def rows(transitions: Transitions) -> Iterator[tuple[int, list[int], Tensor, float, list[int]]]:
-    for user, memory, action, reward, after, _ in zip(*transitions, strict=True):
+    for user, _, memory, action, reward, after, _ in zip(*transitions, strict=True):
         yield int(user), memory.tolist(), action, float(reward), after.tolist()
 
 
@@ -347,24 +347,28 @@ def test_updates_for_every_step(per_step: str, updates: int) -> None:
 # ---- runs
 
 
+LOSSES = {"train/loss", "train/policy_loss"}
+
+
 @pytest.mark.parametrize("loss", ["ddpg", "td3"])
 def test_an_epoch_notes_its_reward_and_losses(loss: str, tmp_path: Path) -> None:
     model = fitted(composed([*SMALL, f"loss={loss}", "model.exploration=ou"]), tmp_path)
     assert isinstance(model, DRR)
     assert len(model.epochs) == 2
     for epoch in model.epochs:
-        assert epoch.keys() == {"train/loss", "train/policy_loss", "train/replay_age", "train/reward"}
+        assert epoch.keys() == {*LOSSES, "train/replay_age", "train/reward", "train/session_reward"}
         assert 0 < epoch["train/reward"] < 1
         assert 0 < epoch["train/replay_age"] < 300  # the replay's size
 
 
 def test_a_batch_that_no_epoch_fills_is_one_line(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", *SMALL, "trainer.batch_size=5000", "model.buffer_size=9000")
-    assert found.status == 2 and found.err.count("\n") == 1
-    assert "no update in an epoch of" in found.err and "lower trainer.batch_size=5000" in found.err
+    said, error = found.err.splitlines()
+    assert found.status == 2 and said.endswith("users have fewer than 2 positives, and no sessions")
+    assert "no update in an epoch of" in error and "lower trainer.batch_size=5000" in error
 
 
 def test_more_users_side_by_side_than_the_replay_holds_is_one_line(tmp_path: Path) -> None:
-    found = recsweep(tmp_path, "train", *SMALL, "model.buffer_size=7")
+    found = recsweep(tmp_path, "train", *SMALL, "model.buffer_size=7", "model.min_positives=1")
     message = "a replay of capacity=7 cannot hold the 8 transitions of a step; raise it"
     assert (found.status, found.err) == (2, f"recsweep: {message}\n")

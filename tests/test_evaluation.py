@@ -49,11 +49,11 @@ def make_target(seen, held_out, n_users, n_items, candidates=None, ratings=None)
 
 
 def full_ranking(ks=(1, 2, 3), objective="mrr", batch_size=2) -> RankingEvaluation:
-    return RankingEvaluation(None, list(ks), objective, seed=0, batch_size=batch_size)
+    return RankingEvaluation(None, "exact", list(ks), objective, seed=0, batch_size=batch_size)
 
 
-def sampled_ranking(n_negatives, ks=(1, 2), seed=0, batch_size=2) -> RankingEvaluation:
-    return RankingEvaluation(n_negatives, list(ks), "mrr", seed, batch_size)
+def sampled_ranking(n_negatives, ks=(1, 2), seed=0, batch_size=2, negatives="exact") -> RankingEvaluation:
+    return RankingEvaluation(n_negatives, negatives, list(ks), "mrr", seed, batch_size)
 
 
 def order_of(scores: dict[int, float], relevant: set[int]) -> list[int]:
@@ -208,7 +208,7 @@ def test_mrr_all_of_one_held_out_item_each_is_mrr(n_negatives):
     scorer, target = random_case()
     first = target.data.user[target.held_out].diff(prepend=torch.tensor([-1])) > 0
     alone = target._replace(held_out=target.held_out[first])
-    got = evaluate(scorer, RankingEvaluation(n_negatives, [5], "mrr_all", seed=0, batch_size=16), alone)
+    got = evaluate(scorer, RankingEvaluation(n_negatives, "exact", [5], "mrr_all", seed=0, batch_size=16), alone)
     assert got["mrr_all"] == pytest.approx(got["mrr"], abs=1e-12)
 
 

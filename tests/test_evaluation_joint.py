@@ -49,7 +49,7 @@ def random_case(n_users: int = 12, n_items: int = 20, seed: int = 0) -> tuple[Ta
 
 def test_each_task_is_judged_as_by_its_own_evaluation() -> None:
     model, target = random_case()
-    ranked = evaluate(model, RankingEvaluation(None, KS, "mrr_all", seed=0, batch_size=5), target)
+    ranked = evaluate(model, RankingEvaluation(None, "exact", KS, "mrr_all", seed=0, batch_size=5), target)
     rated = evaluate(Tables(model.ratings, model.ratings), RatingEvaluation("mse", batch_size=7), target)
     found = evaluate(model, made(), target)
     assert found == pytest.approx({"joint": ranked["mrr_all"] - rated["mse"], **ranked, **rated}, abs=1e-12)

@@ -220,7 +220,7 @@ def ncf(tmp_path: Path) -> Path:
 
 
 def test_ncf_parts_and_candidates(ncf: Path) -> None:
-    source = NCFMovieLens1M(str(ncf), "error")
+    source = NCFMovieLens1M(str(ncf), True, "error")
     data = source.read()
     assert source.ready() and len(data) == 9
     split = source.parts("given", data)
@@ -234,7 +234,7 @@ def test_ncf_parts_and_candidates(ncf: Path) -> None:
 def test_ncf_negatives_of_another_test_row(ncf: Path) -> None:
     path = ncf / "ml-1m.test.negative"
     path.write_text(path.read_text().replace("(1,1)", "(1,2)"))
-    source = NCFMovieLens1M(str(ncf), "error")
+    source = NCFMovieLens1M(str(ncf), True, "error")
     with pytest.raises(UserError, match=r"test\.negative, line 2: \(1,2\), allowed: \(1,1\) as in .*rating, line 2"):
         source.parts("given", source.read())
 
@@ -242,12 +242,12 @@ def test_ncf_negatives_of_another_test_row(ncf: Path) -> None:
 def test_ncf_names_the_second_file_of_a_joined_row(ncf: Path) -> None:
     (ncf / "ml-1m.test.rating").write_text("0\t3\t5\t70\n1\t1\t9\t10\n2\t0\t4\t6\n")
     with pytest.raises(UserError, match=r"ml-1m\.test\.rating, line 2, column rating: 9, allowed: 1 to 5"):
-        NCFMovieLens1M(str(ncf), "error").read()
+        NCFMovieLens1M(str(ncf), True, "error").read()
 
 
 def test_ncf_without_its_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder; put the ml-1m\.\* files of https://"):
-        NCFMovieLens1M(str(tmp_path / "nowhere"), "error").read()
+        NCFMovieLens1M(str(tmp_path / "nowhere"), True, "error").read()
 
 
 class TestReal:
@@ -280,7 +280,7 @@ class TestReal:
         assert data.item_features is not None and len(data.item_features.labels["genres"]) == 18
 
     def test_ncf(self) -> None:
-        source = NCFMovieLens1M(f"{DATA}/ncf-ml-1m", "error")
+        source = NCFMovieLens1M(f"{DATA}/ncf-ml-1m", True, "error")
         data = source.read()
         split = source.parts("given", data)
         assert (data.n_users, data.n_items, len(data)) == (6040, 3706, 1_000_209)

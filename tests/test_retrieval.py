@@ -14,11 +14,10 @@ from shell import TINY, recsweep, tiny
 from torch import Tensor
 from torch.nn.functional import cross_entropy, layer_norm
 
-from recsweep import build
+from recsweep import build, layers
 from recsweep.data.schema import Features, IdMap, Interactions
 from recsweep.errors import UserError
 from recsweep.losses.ranking import InBatch, Sampled
-from recsweep.models import retrieval
 from recsweep.models.base import Training
 from recsweep.models.bpr_mf import BPRMF
 from recsweep.models.retrieval import NO_COMPETITOR, Positives, Retrieval
@@ -220,8 +219,8 @@ def test_sampled_competitors_are_what_the_user_does_not_have(
     dense: int, few: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the positive nor any other training item, earlier or later; four distinct ones a row."""
-    monkeypatch.setattr(retrieval, "DENSE", dense)
-    monkeypatch.setattr(retrieval, "FEW", few)
+    monkeypatch.setattr(layers, "DENSE", dense)
+    monkeypatch.setattr(layers, "FEW", few)
     model = MODELS[name]("loss=sampled_softmax", "loss.n_negatives=4")
     batch = batch_of(model)
     scores, chosen = scores_of_rows(model, batch), torch.zeros(N_ROWS, N_ITEMS, dtype=torch.int64)
@@ -380,7 +379,7 @@ def test_the_catalogue_is_encoded_in_parts_and_once(monkeypatch: pytest.MonkeyPa
         return encode(self, item)
 
     monkeypatch.setattr(TwoTower, "encode_items", noting)
-    monkeypatch.setattr(retrieval, "ITEMS_AT_ONCE", 4)
+    monkeypatch.setattr("recsweep.models.retrieval.ITEMS_AT_ONCE", 4)
     model.eval()
     assert_equal(model.score_all(users), expected)
     model.score(users, users)

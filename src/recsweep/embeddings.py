@@ -56,22 +56,24 @@ class Embeddings:
 
 
 @torch.inference_mode()
-def export(model: Embedded, data: Interactions, folder: Path) -> None:
-    """Writes `user_embeddings.npy` [n_users, d] and `item_embeddings.npy` [n_items, d], float32, and a row's raw id in
-    `user_ids.npy` and `item_ids.npy`; `item_titles.npy` too where the data has titles.
+def export(model: Embedded, train: Interactions, folder: Path) -> None:
+    """Writes `user_embeddings.npy` [n_users, d] and `item_embeddings.npy` [n_items, d], float32, a row's raw id in
+    `user_ids.npy` and `item_ids.npy`, and the check sums of the rows that the model was trained on in `trained_on.npy`;
+    `item_titles.npy` too where the data has titles.
 
     A model with dropout must be in eval mode already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     item = model.item_vectors()
-    users = torch.arange(data.n_users, device=item.device).split(USERS_AT_ONCE)
+    users = torch.arange(train.n_users, device=item.device).split(USERS_AT_ONCE)
     user = torch.cat([model.user_vectors(some).float().cpu() for some in users])
     _write(folder / "user_embeddings.npy", user.numpy())
     _write(folder / "item_embeddings.npy", item.float().cpu().numpy())
-    _write(folder / "user_ids.npy", _plain(data.user_ids.raw))
-    _write(folder / "item_ids.npy", _plain(data.item_ids.raw))
-    if data.item_titles is not None:
-        _write(folder / "item_titles.npy", _plain(data.item_titles))
+    _write(folder / "user_ids.npy", _plain(train.user_ids.raw))
+    _write(folder / "item_ids.npy", _plain(train.item_ids.raw))
+    _write(folder / "trained_on.npy", train.checksum.numpy())
+    if train.item_titles is not None:
+        _write(folder / "item_titles.npy", _plain(train.item_titles))
 
 
 def load(folder: Path) -> Embeddings:
@@ -93,6 +95,20 @@ def load_for(data: Interactions, folder: Path) -> Embeddings:
     for ids, present in ((found.user_ids, data.user_ids), (found.item_ids, data.item_ids)):
         if not np.array_equal(ids.raw, _plain(present.raw)):
             raise UserError(f"{folder}: embeddings of other {ids.kind}s than {data.name} has now; train again")
+    return found
+
+
+def load_trained_on(train: Interactions, folder: Path) -> Embeddings:
+    """`load_for`, and `UserError` where the vectors come from other rows: they could know what is held out."""
+    found = load_for(train, folder)
+    rows = _read(folder / "trained_on.npy")
+    if rows.dtype != np.int64 or rows.shape != (2,):
+        raise _unexpected(folder / "trained_on.npy", rows, "int64 of shape (2,)")
+    if rows.tolist() != train.checksum.tolist():
+        raise UserError(
+            f"{folder}: embeddings of a model trained on other rows, which may be held out here: give both runs the "
+            "same data and split, and trainer.refit=false"
+        )
     return found
 
 

@@ -20,7 +20,8 @@ def vectors(cfg: DictConfig, data: InteractionData, folder: Path, logger: Tensor
     """Writes the final model's vectors to `embeddings/`, and shows the items' in TensorBoard's projector."""
     final = runs.final_model(cfg, data, folder)
     assert isinstance(final, embeddings.Embedded), "the configuration was checked"
-    embeddings.export(final, data.data, folder / "embeddings")
+    known = data.whole() if cfg.trainer.refit else data
+    embeddings.export(final, known.train, folder / "embeddings")
     if logger:
         embeddings.project(logger.experiment, final, data.data)
 

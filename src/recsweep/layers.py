@@ -10,12 +10,16 @@ from typing import Annotated, Any, cast
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.nn.functional import embedding as look_up
 
 from recsweep.data.schema import Features
 from recsweep.errors import UserError
 
 Dimension = Annotated[int, Field(ge=1, le=4096)]
 Std = Annotated[float, Field(gt=0, le=1)]
+
+FEW = 8  # items a row: a batched matrix product is slower than a sum for fewer
+DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
 
 
 class Dropout(nn.Module):
@@ -234,3 +238,14 @@ def _unit_rows(column: Tensor, n_labels: int) -> Tensor:
     """A categorical [n] or multi-hot [n, d] column as rows of length one [n, n_labels]; empty rows stay zero."""
     flags = nn.functional.one_hot(column, n_labels) if column.dim() == 1 else column
     return nn.functional.normalize(flags.float(), dim=1)
+
+
+def dot_products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
+    """[B, C] dot products of `user` [U, d] at `row` [B] with `item` [m, d] at `place` [B, C], by the cheaper way."""
+    if len(user) * len(item) < DENSE * place.numel():
+        cell = row[:, None] * len(item) + place
+        return (user @ item.T).flatten().gather(0, cell.flatten()).view_as(place)
+    own, others = look_up(row, user), look_up(place, item)
+    if place.shape[1] < FEW:
+        return (own[:, None] * others).sum(-1)
+    return (others @ own[:, :, None])[..., 0]

@@ -22,6 +22,7 @@ from recsweep.evaluation import (
     RankingEvaluation,
     RatingEvaluation,
     Scorer,
+    SessionEvaluation,
     TwoStageEvaluation,
     evaluate,
 )
@@ -31,7 +32,7 @@ from recsweep.models.baselines import Baseline
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
 REFIT = "refit.ckpt"  # weights after training again on train + validation
-KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, JointEvaluation, TwoStageEvaluation)
+KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEvaluation, TwoStageEvaluation)
 """Protocols whose best possible model is known on synthetic data."""
 
 
@@ -107,13 +108,14 @@ def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     """Test metrics of the truth behind the data; empty where nobody knows it.
 
     Of ratings, the truth is their expectation; of rankings, the policy that exposed users to items, for what a user
-    rates is not what he rates best; of both at once, one for each. In two stages the oracle nominates and ranks; its
+    rates is not what he rates best; where only liked rows count (`data.above`), times the chance that he likes it; of
+    both at once, one for each. In two stages the oracle nominates and ranks; its
     value as a policy is known, not estimated.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
     truth: Scorer | None = target.data.truth
-    if isinstance(protocol, RankingEvaluation | JointEvaluation):
-        truth = Exposure(truth) if isinstance(truth, SyntheticTruth) else None
+    if isinstance(protocol, RankingEvaluation | SessionEvaluation | JointEvaluation):
+        truth = Exposure(truth, cfg.data.get("above")) if isinstance(truth, SyntheticTruth) else None
     if truth is None or not isinstance(protocol, KNOWN_TRUTH):
         return {}
     if isinstance(target.data, BanditLog):

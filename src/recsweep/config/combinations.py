@@ -38,6 +38,7 @@ def check_combination(cfg: DictConfig) -> None:
     if losses:
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
+    _check_pretrained(cfg)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
@@ -63,6 +64,13 @@ def _check_loss(cfg: DictConfig, model: Any) -> None:
     if loss is multitask.GradNorm and not cfg.model.shared_embeddings:
         raise UserError("model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true")
     _construct("loss", cfg.loss)
+
+
+def _check_pretrained(cfg: DictConfig) -> None:
+    if cfg.model.get("frozen") and not cfg.model.pretrained:
+        raise UserError("model.frozen=true: noise would stay noise; give model.pretrained=DIR")
+    if cfg.model.get("pretrained") and cfg.trainer.refit:
+        raise UserError("trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false")
 
 
 def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:

@@ -29,10 +29,12 @@ class NCFMovieLens1M:
     Args:
         folder: `ml-1m.train.rating`, `ml-1m.test.rating` and `ml-1m.test.negative`, put there by hand: their
             authors publish no archive of them.
+        with_test: whether the test rows belong to the data; without them, other splits divide the train rows alone.
         duplicates: what to do with a repeated pair, see `validate.one_rating_a_pair`.
     """
 
     folder: str
+    with_test: bool
     duplicates: Duplicates
 
     name: ClassVar[str] = "ncf_ml_1m"
@@ -44,11 +46,13 @@ class NCFMovieLens1M:
         return all(self._path(part).is_file() for part in ("train.rating", "test.rating", "test.negative"))
 
     def read(self) -> Interactions:
-        """Train and test rows as one data set, validated."""
+        """Train rows, and test rows where they belong to the data, as one data set, validated."""
         if not Path(self.folder).is_dir():
             raise UserError(f"{self.folder}: no such folder; put the ml-1m.* files of {self.url} there")
-        both = self._ratings("train").followed_by(self._ratings("test"))
-        return assemble(self.name, both, (1.0, 5.0), self.duplicates)
+        rows = self._ratings("train")
+        if self.with_test:
+            rows = rows.followed_by(self._ratings("test"))
+        return assemble(self.name, rows, (1.0, 5.0), self.duplicates)
 
     def parts(self, name: str, data: Interactions) -> Split:
         """`given`: the published test rows with candidates [n_test, 99]; of the rest, each user's last row in
@@ -56,6 +60,8 @@ class NCFMovieLens1M:
         """
         if name not in self.ships:
             raise not_shipped(self, name)
+        if not self.with_test:
+            raise UserError("data.with_test=false leaves out the test rows of split=given: take another split")
         test_sheet = self._ratings("test")
         test = rows_of(test_sheet, data)
         rest = torch.ones(len(data), dtype=torch.bool)

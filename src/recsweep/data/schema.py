@@ -113,6 +113,12 @@ class Interactions:
         return torch.zeros_like(self.user) if self.timestamp is None else self.timestamp
 
     @property
+    def checksum(self) -> Tensor:
+        """[2] int64 sums over the (user, item) rows that another choice of rows would hardly ever give."""
+        pair = self.user * self.n_items + self.item
+        return torch.stack([pair.sum(), pair.square().sum()])
+
+    @property
     def n_users(self) -> int:
         return len(self.user_ids)
 

@@ -3,6 +3,7 @@
 `synthetic.py` tells the model; here is what follows from it without drawing anything.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -67,17 +68,27 @@ class SyntheticTruth:
 
 @dataclass(frozen=True)
 class Exposure:
-    """The exposure policy as a scorer: who ranks by it expects best what a user turns to next."""
+    """The exposure policy as a scorer: who ranks by it expects best what a user turns to next.
+
+    Args:
+        above: counts only turns that end in a rating above it; None counts all.
+    """
 
     truth: SyntheticTruth
+    above: float | None = None
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Log-propensity [B] of pairs, up to a constant of the user."""
-        return self.truth.slots[item].log() + acceptance(self.truth.match(user, item)).log()
+        """Log-probability [B] of pairs, up to a constant of the user."""
+        offered = self.truth.slots[item].log() + acceptance(self.truth.match(user, item)).log()
+        return offered if self.above is None else offered + self._log_chance(self.truth.latent(user, item), self.above)
 
     def score_all(self, user: Tensor) -> Tensor:
-        """Log-propensity [B, n_items] of users [B], up to a constant of the user."""
-        return self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
+        """Log-probability [B, n_items] of users [B], up to a constant of the user."""
+        offered = self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
+        return offered if self.above is None else offered + self._log_chance(self.truth.latent_all(user), self.above)
+
+    def _log_chance(self, latent: Tensor, above: float) -> Tensor:
+        return torch.special.log_ndtr((latent - math.floor(above) - 0.5) / self.truth.noise)
 
     def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Expected rating [B] of pairs."""

@@ -15,6 +15,7 @@ from recsweep.evaluation.off_policy import OffPolicyEvaluation
 from recsweep.evaluation.protocol import RatingScorer, Scorer, Target
 from recsweep.evaluation.ranking import RankingEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
+from recsweep.evaluation.sessions import SessionEvaluation
 from recsweep.evaluation.two_stage import TwoStageEvaluation
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "RatingEvaluation",
     "RatingScorer",
     "Scorer",
+    "SessionEvaluation",
     "Target",
     "TwoStageEvaluation",
     "evaluate",
@@ -33,7 +35,13 @@ __all__ = [
 ]
 
 Evaluation = (
-    RatingEvaluation | RankingEvaluation | JointEvaluation | BinaryEvaluation | OffPolicyEvaluation | TwoStageEvaluation
+    RatingEvaluation
+    | RankingEvaluation
+    | SessionEvaluation
+    | JointEvaluation
+    | BinaryEvaluation
+    | OffPolicyEvaluation
+    | TwoStageEvaluation
 )
 
 

@@ -41,7 +41,7 @@ class JointEvaluation(Metric):
         batch_size: Annotated[int, Field(gt=0, lt=2**31)],
     ) -> None:
         super().__init__()
-        self.ranking = RankingEvaluation(None, ks, EVERY_RANK, 0, batch_size)
+        self.ranking = RankingEvaluation(None, "exact", ks, EVERY_RANK, 0, batch_size)
         self.rating = RatingEvaluation("mse", PAIRS_AT_ONCE)
         _check("joint", joint, (*self.ranking.choices, "mse", "rmse", "mae"))
         if not any(joint.values()):

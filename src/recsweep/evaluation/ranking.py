@@ -1,7 +1,7 @@
 """Rankings: who is ranked against what, under which mask and tie rule."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -23,11 +23,13 @@ class RankingEvaluation(Metric):
 
     Full ranking (`n_negatives=None`): one list a user, the catalogue without the user's seen items; all the
     user's held-out items are relevant. Sampled ranking: one list a held-out row, that item and its
-    negatives, which the data set publishes or which are drawn from what the user has neither seen nor
-    held out. Averages run over lists; users without held-out rows have none.
+    negatives, which the data set publishes or which are drawn. Averages run over lists; users without
+    held-out rows have none.
 
     Args:
         n_negatives: None ranks the catalogue.
+        negatives: what is drawn: "exact" from what the user has neither seen nor held out; "reference", as the code
+            that DRR is compared with, from what he has not held out, so that items he has seen count as misses.
         ks: cut-offs.
         objective: the metric that selects the model, such as "ndcg@10". "mrr_all" is computed only where it is the
             objective: it asks for the place of every held-out item, however low.
@@ -44,6 +46,7 @@ class RankingEvaluation(Metric):
     def __init__(
         self,
         n_negatives: Annotated[int, Field(gt=0)] | None,
+        negatives: Literal["exact", "reference"],
         ks: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)],
         objective: str,
         seed: Seed,
@@ -51,6 +54,7 @@ class RankingEvaluation(Metric):
     ) -> None:
         super().__init__()
         self.n_negatives = n_negatives
+        self.negatives = negatives
         self.ks = tuple(ks)
         self.objective = objective
         self.seed = seed
@@ -85,7 +89,8 @@ class RankingEvaluation(Metric):
         if self.n_negatives is None:
             batches = _catalogue_batches(target, batch_size)
         else:
-            batches = _sampled_batches(target, batch_size, self.n_negatives, self.seed)
+            judged = target._replace(seen=target.seen[:0]) if self.negatives == "reference" else target
+            batches = _sampled_batches(judged, batch_size, self.n_negatives, self.seed)
         for batch in batches:
             yield tuple(column.to(device) for column in batch)
 

@@ -26,7 +26,7 @@ from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, walk
+from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, walk
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
@@ -188,7 +188,7 @@ class RecModule(LightningModule):
         if self.val_batches is not None:
             return self.val_batches
         batches = self.evaluation.batches(self.data.target("val"), self.evaluation.device)
-        if isinstance(self.evaluation, RankingEvaluation | JointEvaluation):
+        if isinstance(self.evaluation, RankingEvaluation | SessionEvaluation | JointEvaluation):
             self.val_batches = list(batches)
             return self.val_batches
         return batches
@@ -240,13 +240,11 @@ Identity = dict[str, Tensor | list[str]]
 def identity(train: Interactions) -> Identity:
     """What a model is trained on, in types that `torch.load(weights_only=True)` accepts.
 
-    Raw ids by contiguous id, of users and items, and sums over the (user, item) rows that another choice of rows would
-    hardly ever give.
+    Raw ids by contiguous id, of users and items, and the check sums of the rows.
     """
     maps = {"user": train.user_ids.raw, "item": train.item_ids.raw}
     ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
-    pair = train.user * train.n_items + train.item
-    return ids | {"rows": torch.stack([pair.sum(), pair.square().sum()])}
+    return ids | {"rows": train.checksum}
 
 
 def check_identity(saved: Identity, present: Identity) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation, TwoStageEvaluation
+from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation, SessionEvaluation, TwoStageEvaluation
 
 Shrinkage = Annotated[float, Field(ge=0)]
 
@@ -82,7 +82,7 @@ class Means(Baseline):
 class Popularity(Baseline):
     """Ranks items by how many training rows they have, in a bandit log by how much reward; the same for everyone."""
 
-    evaluations = (RankingEvaluation, TwoStageEvaluation)
+    evaluations = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
 
     count: Tensor
 

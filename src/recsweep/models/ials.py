@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation
+from recsweep.evaluation import RankingEvaluation, SessionEvaluation
 from recsweep.layers import Dimension, Std
 from recsweep.models.baselines import Baseline
 from recsweep.sampling import UserItems, group_items
@@ -40,7 +40,7 @@ class IALS(Baseline):
         seed: of these.
     """
 
-    evaluations = (RankingEvaluation,)
+    evaluations = (RankingEvaluation, SessionEvaluation)
 
     user: Tensor
     item: Tensor

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation
+from recsweep.evaluation import RankingEvaluation, SessionEvaluation
 from recsweep.models.baselines import Baseline, Shrinkage
 from recsweep.sampling import UserItems, group_items
 
@@ -23,7 +23,7 @@ MAX_ITEMS = 2**14  # whose weights take 1 GiB
 class ItemItem(Baseline):
     """Scores x_u W, where x_u flags the user's items and W is [n_items, n_items] with a zero diagonal."""
 
-    evaluations = (RankingEvaluation,)
+    evaluations = (RankingEvaluation, SessionEvaluation)
 
     weights: Tensor
     items: Tensor

@@ -5,13 +5,13 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, RankingEvaluation
+from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
 from recsweep.histories import events
+from recsweep.layers import dot_products
 from recsweep.losses import ranking
 from recsweep.models.base import RecModule, Training
 from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
@@ -19,8 +19,6 @@ from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 NO_COMPETITOR = torch.finfo(torch.float32).min
 ITEMS_AT_ONCE = 2**14  # to encode
 USERS_SHOWN = 1024  # in histograms
-FEW = 8  # items a row: a batched matrix product is slower than a sum for fewer
-DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
 
 
 class Positives(NamedTuple):
@@ -40,7 +38,7 @@ class Retrieval(RecModule):
     """
 
     losses: ClassVar = ranking
-    evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation,)
+    evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation, SessionEvaluation)
 
     knows_histories = False
     """Whether a user's vector depends on what the user had before the row, and not on the user alone."""
@@ -115,7 +113,7 @@ class Retrieval(RecModule):
         allowed = Unseen(self.seen, self.seen_start, self.n_items)
         negative = sample_negatives(batch.user, n, allowed, self.generator)
         item, place = self._encode_distinct(torch.cat([batch.item[:, None], negative], 1))
-        logits = _products(user, row, item, place)
+        logits = dot_products(user, row, item, place)
         return logits[:, 0], logits[:, 1:]
 
     def _encode_distinct(self, item: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,14 +185,3 @@ def _check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
             f"n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
             "without an interaction; lower it, or take full_softmax"
         )
-
-
-def _products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
-    """[B, C] dot products of `user` [U, d] at `row` [B] with `item` [m, d] at `place` [B, C], by the cheaper way."""
-    if len(user) * len(item) < DENSE * place.numel():
-        cell = row[:, None] * len(item) + place
-        return (user @ item.T).flatten().gather(0, cell.flatten()).view_as(place)
-    own, others = embedding(row, user), embedding(place, item)
-    if place.shape[1] < FEW:
-        return (own[:, None] * others).sum(-1)
-    return (others @ own[:, :, None])[..., 0]

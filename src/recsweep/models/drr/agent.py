@@ -4,11 +4,14 @@ A state is made of the user and the items that he last liked (`state.py`). The a
 the item whose vector has the largest dot product with it is recommended. The critic values states and actions. What
 happened in sessions of many users side by side (`env.py`) is remembered (`replay.py`) and learned from again and again.
 
-TensorBoard shows the reward of sessions as a share of the best possible (`train/reward`), the losses of critic and
-policy, the age of what is replayed, and histograms of value, target value and TD error.
+TensorBoard shows the reward of sessions (`train/session_reward`) and what share of the best possible it is
+(`train/reward`), the losses of critic and policy, the age of what is replayed, and histograms of value, target value
+(of the target networks), expected value (the target of the value), TD error and policy loss.
 """
 
+import logging
 from copy import deepcopy
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
@@ -16,12 +19,14 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
+from recsweep import embeddings
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation
-from recsweep.layers import Dimension, Std, embedding, mlp
+from recsweep.evaluation import RankingEvaluation, SessionEvaluation
+from recsweep.layers import Dimension, Std, dot_products, embedding, mlp
 from recsweep.losses import temporal
 from recsweep.models.base import RecModule, Training
 from recsweep.models.drr.env import Sessions
@@ -29,6 +34,8 @@ from recsweep.models.drr.replay import Replay, Transitions, annealed
 from recsweep.models.drr.state import DRRP, DRRU, DRRAve
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
+
+log = logging.getLogger(__name__)
 
 STATES: dict[str, type[DRRAve | DRRP | DRRU]] = {"drr_ave": DRRAve, "drr_p": DRRP, "drr_u": DRRU}
 NotNegative = Annotated[float, Field(ge=0)]
@@ -48,7 +55,13 @@ class DRR(RecModule):
         hidden_dim: width of the hidden layer of actor and critic.
         memory_size: N, the liked items that a state looks back on.
         state: which state module.
+        action: what the critic takes for an action: "proto", the actor's vector itself, as in the paper; or "item", the
+            vector of the item that it led to (Dulac-Arnold et al. 2015, arXiv 1512.07679, without the search among
+            neighbours), beside which the actor's vector has length 1, since the critic knows no longer ones.
         init_std: standard deviation of the first values of user and item vectors.
+        pretrained: folder of `embeddings/` that another run left, trained on the same rows; its vectors replace the
+            first values, each kind scaled to a mean length of 1 over the training rows. None starts from noise.
+        frozen: whether vectors of users and items stay as they start.
         n_envs: users side by side.
         updates_per_step: updates of the networks for every step of a user (update-to-data ratio).
         min_positives: users with fewer have no sessions.
@@ -60,10 +73,17 @@ class DRR(RecModule):
     """
 
     losses: ClassVar = temporal
-    evaluations: ClassVar = (RankingEvaluation,)
+    evaluations: ClassVar = (RankingEvaluation, SessionEvaluation)
     sparse = False
 
     memory: Tensor
+    gamma: Tensor
+    min_value: Tensor
+    max_value: Tensor
+    soft_tau: Tensor
+    target_noise: Tensor
+    noise_clip: Tensor
+    exploration_std: Tensor
 
     def __init__(
         self,
@@ -74,7 +94,10 @@ class DRR(RecModule):
         hidden_dim: Dimension,
         memory_size: Annotated[int, Field(ge=1, le=1000)],
         state: Literal["drr_ave", "drr_p", "drr_u"],
+        action: Literal["proto", "item"],
         init_std: Std,
+        pretrained: str | None,
+        frozen: bool,
         n_envs: Annotated[int, Field(ge=1, le=100_000)],
         updates_per_step: Annotated[float, Field(gt=0, le=100)],
         min_positives: Annotated[int, Field(ge=1)],
@@ -93,17 +116,18 @@ class DRR(RecModule):
             )
         self.algorithm = cast(temporal.DDPG | temporal.TD3, training.loss)
         self.n_envs, self.updates_per_step = n_envs, updates_per_step
-        self.exploration, self.exploration_std = exploration, exploration_std
+        self.exploration, self.unit_actions, self.pretrained = exploration, action == "item", pretrained
         self.decays = {"value": value_decay, "policy": policy_decay, "state": state_repr_decay}
         self.positives = group_items(data.user, data.item, data.n_users, data.n_items)
         self.n_items = data.n_items
-        self.eligible = (self.positives.start.diff() >= min_positives).nonzero()[:, 0]
-        if not len(self.eligible):
-            raise UserError(f"model.min_positives={min_positives}: no user of {data.name} has so many; lower it")
+        self.min_positives = min_positives
+        self.eligible = _served(self.positives.start.diff(), min_positives, memory_size, data)
 
         draws = generator(training.seed)
         self.user_table = embedding(data.n_users, embedding_dim, init_std, draws)
         self.item_table = embedding(data.n_items, embedding_dim, init_std, draws)
+        for table in (self.user_table, self.item_table):
+            table.requires_grad_(not frozen)
         self.state = STATES[state](embedding_dim, memory_size, draws)
         size = int(self.state.size)
         self.actor = mlp([size, hidden_dim, embedding_dim], draws)
@@ -111,6 +135,9 @@ class DRR(RecModule):
         self.critics = nn.ModuleList([mlp(sizes, draws) for _ in range(self.algorithm.n_critics)])
         self.target_actor = deepcopy(self.actor).requires_grad_(False)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
+        constants = {name: getattr(self.algorithm, name) for name in CONSTANTS} | {"exploration_std": exploration_std}
+        for name, value in constants.items():
+            self.register_buffer(name, torch.tensor(value), persistent=False)
         self.register_buffer("memory", torch.full((data.n_users, memory_size), data.n_items))
         self._world = (memory_size, embedding_dim, buffer_size, alpha)
         self.step_count = self.update_count = 0
@@ -120,7 +147,7 @@ class DRR(RecModule):
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """The actions [B, d] for users [B] with the memories that training left them."""
-        return self.actor(self._state(user, self.memory[user]))
+        return self._act(self.actor, self._state(user, self.memory[user]))
 
     def item_vectors(self) -> Tensor:
         """[n_items, d]."""
@@ -132,6 +159,10 @@ class DRR(RecModule):
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.user_vectors(user) @ self.item_table.weight.T
+
+    def _act(self, actor: nn.Module, state: Tensor) -> Tensor:
+        """Actions [B, d] in states [B, size]."""
+        return normalize(actor(state), dim=1) if self.unit_actions else actor(state)
 
     def _state(self, user: Tensor, memory: Tensor) -> Tensor:
         vectors = self.item_table(memory.clamp(max=self.n_items - 1)) * (memory < self.n_items)[..., None]
@@ -145,6 +176,12 @@ class DRR(RecModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        if self.pretrained:
+            self._start_from(embeddings.load_trained_on(self.data.train, Path(self.pretrained)))
+        n_users = len(self.memory)
+        if len(self.eligible) < n_users:
+            left_out, least = n_users - len(self.eligible), self.min_positives
+            log.warning("%d of %d users have fewer than %d positives, and no sessions", left_out, n_users, least)
         memory_size, dim, capacity, alpha = self._world
         device, seed = self.memory.device, self.training_setup.seed
         positives = UserItems(*(column.to(device) for column in self.positives))
@@ -159,12 +196,30 @@ class DRR(RecModule):
         self.followed: list[Tensor] = [*self.actor.parameters(), *self.critics.parameters()]
         self.eligible = self.eligible.to(device)
 
+    @torch.no_grad()
+    def _start_from(self, found: embeddings.Embeddings) -> None:
+        if found.item.shape[1] != self.item_table.embedding_dim:
+            raise UserError(
+                f"model.pretrained={self.pretrained}: vectors of {found.item.shape[1]} numbers; set "
+                f"model.embedding_dim to that, not to {self.item_table.embedding_dim}"
+            )
+        rows = self.data.train
+        for table, vectors, occurs in [
+            (self.user_table, found.user, rows.user),
+            (self.item_table, found.item, rows.item),
+        ]:
+            table.weight.copy_(vectors / vectors.norm(dim=1)[occurs].mean())
+
     def configure_optimizers(self) -> Any:
         setup = self.training_setup
         states = nn.ModuleList([self.user_table, self.item_table, self.state])
         parts = {"value": self.critics, "state": states, "policy": self.actor}
         groups = {
-            name: {"params": list(part.parameters()), "weight_decay": self.decays[name]} for name, part in parts.items()
+            name: {
+                "params": [parameter for parameter in part.parameters() if parameter.requires_grad],
+                "weight_decay": self.decays[name],
+            }
+            for name, part in parts.items()
         }
         optimizers = [setup.optimizer([groups["value"], groups["state"]]), setup.optimizer([groups["policy"]])]
         return optimizers, [setup.scheduler(optimizer) for optimizer in optimizers]
@@ -191,16 +246,21 @@ class DRR(RecModule):
         if not seen["active"].any():
             order = torch.randperm(len(self.eligible), generator=self.generator, device=self.eligible.device)
             seen, _ = env.reset(options={"users": self.eligible[order]})
-        action = self.actor(self._state(seen["user"], seen["memory"])) + self._noise()
-        vectors = self.item_table(seen["candidates"].clamp(max=self.n_items - 1))
-        scores = (vectors @ action[:, :, None])[..., 0].masked_fill(~seen["left"], -torch.inf)
+        action = self._act(self.actor, self._state(seen["user"], seen["memory"])) + self._noise()
+        lane, candidate = (
+            torch.arange(self.n_envs, device=action.device),
+            seen["candidates"].clamp(max=self.n_items - 1),
+        )
+        scores = dot_products(action, lane, self.item_table.weight, candidate).masked_fill(~seen["left"], -torch.inf)
         item = seen["candidates"].gather(1, scores.argmax(1, keepdim=True))[:, 0]
         _, reward, ended, _, infos = env.step(item)
-        happened = Transitions(seen["user"], seen["memory"], action, reward, infos["next_memory"], ended.float())
+        happened = Transitions(seen["user"], item, seen["memory"], action, reward, infos["next_memory"], ended.float())
         active = seen["active"]
         replay.add(Transitions(*(column[active] for column in happened)))
         if ended.any():
-            self.note("train/reward", (infos["session_reward"] / infos["session_length"])[ended].mean())
+            earned = infos["session_reward"][ended]
+            self.note("train/session_reward", earned.mean())
+            self.note("train/reward", (earned / infos["session_length"][ended]).mean())
         n_steps = int(active.sum())
         self.stepped += n_steps
         self.step_count += n_steps
@@ -222,16 +282,17 @@ class DRR(RecModule):
     def _update(self, n: int) -> None:
         algorithm, replay = self.algorithm, self.world.replay
         sample = replay.sample(n, annealed(self.step_count, START_BETA, BETA_STEPS), self.generator)
-        user, memory, action, reward, next_memory, _ = sample.transitions
+        user, item, memory, action, reward, next_memory, _ = sample.transitions
         with torch.no_grad():
             next_state = self._state(user, next_memory)
-            next_action = self.target_actor(next_state) + self._target_noise(n)
+            next_action = self._act(self.target_actor, next_state) + self._target_noise(n)
             after = torch.cat([next_state, next_action], 1)
             next_value = torch.stack([critic(after)[:, 0] for critic in self.target_critics]).amin(0)
-            low, high = next_value.new_tensor(algorithm.min_value), next_value.new_tensor(algorithm.max_value)
-            target = temporal.td_target(reward, next_value, next_value.new_tensor(algorithm.gamma), low, high)
+            target = temporal.td_target(reward, next_value, self.gamma, self.min_value, self.max_value)
 
         state = self._state(user, memory)
+        if self.unit_actions:
+            action = self.item_table(item)
         values = [critic(torch.cat([state, action], 1))[:, 0] for critic in self.critics]
         value_loss = torch.stack([temporal.critic(value, target, sample.weight) for value in values]).sum()
         self._descend(0, value_loss)
@@ -241,23 +302,27 @@ class DRR(RecModule):
         self.update_count += 1
         if self.update_count % algorithm.policy_delay == 0:
             state = state.detach()
-            policy_loss = -self.critics[0](torch.cat([state, self.actor(state)], 1)).mean()
+            policy_loss = -self.critics[0](torch.cat([state, self._act(self.actor, state)], 1)).mean()
             self._descend(1, policy_loss)
             with torch.no_grad():
-                torch._foreach_lerp_(self.followers, self.followed, algorithm.soft_tau)
+                torch._foreach_lerp_(self.followers, self.followed, [self.soft_tau] * len(self.followers))
             self.note("train/policy_loss", policy_loss.detach())
         self.note("train/loss", value_loss.detach())
         if self.update_count % SHOWN_EVERY == 0:
             self.note("train/replay_age", replay.age(sample.place).float().mean())
-        self.shown = {"value": values[0].detach(), "target_value": target, "td_error": td_error}
+        self.shown = {
+            "value": values[0].detach(),
+            "target_value": next_value,
+            "expected_value": target,
+            "td_error": td_error,
+        }
 
     def _target_noise(self, n: int) -> Tensor:
-        algorithm = self.algorithm
-        if not algorithm.target_noise:
+        if not self.algorithm.target_noise:
             return self.memory.new_zeros((), dtype=torch.float32)
         shape = (n, self.item_table.embedding_dim)
         drawn = torch.randn(shape, generator=self.generator, device=self.memory.device)
-        return (algorithm.target_noise * drawn).clamp(-algorithm.noise_clip, algorithm.noise_clip)
+        return (self.target_noise * drawn).clamp(-self.noise_clip, self.noise_clip)
 
     def _descend(self, which: int, loss: Tensor) -> None:
         """A step of one optimizer along the loss's slopes in its own parameters alone."""
@@ -276,7 +341,8 @@ class DRR(RecModule):
             )
         super().on_train_epoch_end()
         if isinstance(self.logger, TensorBoardLogger):
-            for tag, values in self.shown.items():
+            losses = {"policy_loss": torch.stack(self.noted["train/policy_loss"])}
+            for tag, values in {**self.shown, **losses}.items():
                 self.logger.experiment.add_histogram(tag, values, self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -300,8 +366,21 @@ class DRR(RecModule):
         self.step_count, self.update_count, self.due = saved["counts"]
 
 
+def _served(count: Tensor, least: int, memory_size: int, data: Interactions) -> Tensor:
+    """The users [U] with at least so many positives, of `count` [n_users]."""
+    if int(count.max()) < memory_size:
+        raise UserError(
+            f"model.memory_size={memory_size}: no user of {data.name} has so many positives, at most {int(count.max())}"
+        )
+    served = (count >= least).nonzero()[:, 0]
+    if not len(served):
+        raise UserError(f"model.min_positives={least}: no user of {data.name} has so many; lower it")
+    return served
+
+
 START_BETA, BETA_STEPS = 0.4, 100_000
 SHOWN_EVERY = 100  # updates
+CONSTANTS = ("gamma", "min_value", "max_value", "soft_tau", "target_noise", "noise_clip")
 
 
 class World(NamedTuple):

@@ -32,6 +32,7 @@ class Transitions(NamedTuple):
 
     Args:
         user: [B] int64.
+        item: [B] int64, what he was recommended.
         memory: [B, N] int64, the user's last positive items before the step, oldest first.
         action: [B, d] float32, the actor's vector.
         reward: [B] float32.
@@ -40,6 +41,7 @@ class Transitions(NamedTuple):
     """
 
     user: Tensor
+    item: Tensor
     memory: Tensor
     action: Tensor
     reward: Tensor
@@ -64,7 +66,7 @@ class Replay(nn.Module):
     """The last `capacity` transitions; once full, a new one takes the place of the oldest.
 
     All of it is in the state dict, so that a resumed run draws what an undisturbed one does. A million transitions with
-    N = 5 and d = 8 take 92 MB.
+    N = 5 and d = 8 take 96 MB.
 
     Args:
         memory_size: N, items in a memory.
@@ -91,11 +93,11 @@ class Replay(nn.Module):
         super().__init__()
         self.capacity = capacity
         self.alpha = alpha
-        self.id_widths = (1, memory_size, memory_size)
+        self.id_widths = (1, 1, memory_size, memory_size)
         self.number_widths = (action_dim, 1, 1)
         n_blocks = -(-capacity // BLOCK)
         buffers = {
-            "ids": torch.zeros(capacity, sum(self.id_widths), dtype=torch.int32),  # user, memory, next memory
+            "ids": torch.zeros(capacity, sum(self.id_widths), dtype=torch.int32),  # user, item, memory, next memory
             "numbers": torch.zeros(capacity, sum(self.number_widths)),  # action, reward, done
             "mass": torch.zeros(n_blocks * BLOCK, dtype=torch.int64),  # p^α in units, 0 where nothing lies
             "block_mass": torch.zeros(n_blocks, dtype=torch.int64),
@@ -120,8 +122,8 @@ class Replay(nn.Module):
         if n > self.capacity:
             raise UserError(f"a replay of capacity={self.capacity} cannot hold the {n} transitions of a step; raise it")
         place = (self.added + torch.arange(n, device=self.added.device)) % self.capacity
-        user, memory, action, reward, next_memory, done = transitions
-        self.ids[place] = torch.cat([user[:, None], memory, next_memory], 1).int()
+        user, item, memory, action, reward, next_memory, done = transitions
+        self.ids[place] = torch.cat([user[:, None], item[:, None], memory, next_memory], 1).int()
         self.numbers[place] = torch.cat([action, reward[:, None], done[:, None]], 1)
         self._set_mass(place, self.highest.expand(n))
         self.added += n
@@ -140,9 +142,9 @@ class Replay(nn.Module):
             raise ValueError("no transitions to sample from")
         place = draw_proportional(self.mass, self.block_mass, n, generator)
         ids, numbers = self.ids.index_select(0, place).long(), self.numbers.index_select(0, place)
-        user, memory, next_memory = ids.split(self.id_widths, 1)
+        user, item, memory, next_memory = ids.split(self.id_widths, 1)
         action, reward, done = numbers.split(self.number_widths, 1)
-        transitions = Transitions(user[:, 0], memory, action, reward[:, 0], next_memory, done[:, 0])
+        transitions = Transitions(user[:, 0], item[:, 0], memory, action, reward[:, 0], next_memory, done[:, 0])
         mass = self.mass.index_select(0, place).double()
         # N and the sum stand in every weight, and so cancel.
         return Sample(place, transitions, (mass.min() / mass).pow(beta).float())
