@@ -135,7 +135,7 @@ def place_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
     count = torch.bincount(group, minlength=n_groups)
     start = count.cumsum(0) - count
     place = torch.empty_like(group)
-    place[order] = torch.arange(len(group)) - start[group[order]]
+    place[order] = torch.arange(len(group), device=group.device) - start[group[order]]
     return place
 
 
