@@ -16,7 +16,7 @@ from recsweep.errors import UserError
 AT_LEAST = {
     "callbacks": 1,
     "data": 12,
-    "evaluation": 7,
+    "evaluation": 8,
     "logger": 2,
     "loss": 18,
     "model": 16,
@@ -34,6 +34,7 @@ NEEDS = {
     "evaluation=binary": ["model=simulator"],
     "evaluation=joint": ["model=multitask"],
     "evaluation=off_policy": ["model=nominator"],
+    "evaluation=sessions": ["model=drr"],
     "evaluation=two_stage": ["model=nominator"],
     "loss=bce": ["model=simulator"],
     "model=logged_policy": ["data.path=log.csv", "model.source=null"],
@@ -133,14 +134,15 @@ FITTING = {
 }
 JUDGED_BY = {
     **{name: ["full_ranking", "rating", "sampled_99"] for name in ("biased_mf", "svdpp", "mlp", "means")},
-    "popularity": ["full_ranking", "sampled_99", "two_stage"],
-    **{name: ["full_ranking", "sampled_99"] for name in (*RETRIEVAL, "drr")},
+    "popularity": ["full_ranking", "sampled_99", "sessions", "two_stage"],
+    **{name: ["full_ranking", "sampled_99", "sessions"] for name in (*RETRIEVAL, "drr")},
     "multitask": ["joint"],
 }
 PROTOCOLS = {
     "rating": "RatingEvaluation",
     "full_ranking": "RankingEvaluation",
     "sampled_99": "RankingEvaluation",
+    "sessions": "SessionEvaluation",
     "joint": "JointEvaluation",
 }
 
@@ -312,7 +314,7 @@ BAD = {
     "train model=ials model.init_std=0": "model.init_std=0: it should be greater than 0",
     "train model=ials model.seed=-1": "model.seed=-1: it should be greater than or equal to 0",
     "train model=ials evaluation=rating": (
-        "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+        "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions"
     ),
     "train trainer.accumulate=0": "trainer.accumulate=0: it should be greater than or equal to 1",
     "train trainer.shuffle=items": "trainer.shuffle=items: it should be 'rows' or 'users'",
@@ -348,6 +350,8 @@ BAD = {
     ),
     "train model=drr model.exploration=foo": "model.exploration=foo: it should be 'none', 'gaussian' or 'ou'",
     "train model=drr model.state=foo": "model.state=foo: it should be 'drr_ave', 'drr_p' or 'drr_u'",
+    "train model=drr model.action=foo": "model.action=foo: it should be 'proto' or 'item'",
+    "train model=drr model.frozen=yes_please": "model.frozen=yes_please: it should be a valid boolean",
     "train model=drr model.min_positives=0": "model.min_positives=0: it should be greater than or equal to 1",
     "train model=drr model.n_envs=0": "model.n_envs=0: it should be greater than or equal to 1",
     "train model=drr model.memory_size=0": "model.memory_size=0: it should be greater than or equal to 1",
@@ -384,6 +388,14 @@ BAD = {
         f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
     ),
     "train evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
+    "train evaluation=sampled_99 evaluation.negatives=unseen": (
+        "evaluation.negatives=unseen: it should be 'exact' or 'reference'"
+    ),
+    "train evaluation=sessions evaluation.objective=ndcg@10": (
+        "evaluation.objective=ndcg@10: it should be 'reward' or 'session_reward'"
+    ),
+    "train evaluation=sessions evaluation.seed=-1": "evaluation.seed=-1: it should be greater than or equal to 0",
+    "train data=ncf_ml_1m data.with_test=1": "data.with_test=1: it should be a valid boolean",
     "train model=multitask +evaluation.joint.nope=1": (
         f"evaluation.joint: nope is not among {RANKED}, {COVERED}, mse, rmse, mae"
     ),
@@ -403,10 +415,18 @@ BAD = {
     "train loss=ddpg": "model BiasedMF cannot be trained with recsweep.losses.temporal.DDPG: loss=mse",
     "train model=drr loss=bpr": ("model DRR cannot be trained with recsweep.losses.ranking.Sampled: loss=ddpg|td3"),
     "train model=drr evaluation=rating": (
-        "model DRR cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99"
+        "model DRR cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions"
     ),
     "train model=popularity evaluation=rating": (
-        "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|two_stage"
+        "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions|two_stage"
+    ),
+    "train model=drr model.frozen=true": "model.frozen=true: noise would stay noise; give model.pretrained=DIR",
+    "train model=drr model.pretrained=embeddings trainer.refit=true": (
+        "trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false"
+    ),
+    "train experiment=drr_ml_1m_best": "model.frozen=true: noise would stay noise; give model.pretrained=DIR",
+    "train evaluation=sessions": (
+        "model BiasedMF cannot be judged by SessionEvaluation: evaluation=full_ranking|rating|sampled_99"
     ),
     "train loss._target_=torch.nn.functional.mse_loss": (
         "model BiasedMF cannot be trained with torch.nn.functional.mse_loss: loss=mse"

@@ -49,6 +49,7 @@ def test_the_files_are_plain(exported: Path) -> None:
         "user_ids.npy": ("U", (5,)),
         "item_ids.npy": ("i", (4,)),
         "item_titles.npy": ("U", (4,)),
+        "trained_on.npy": ("i", (2,)),
     }
 
 
