@@ -9,10 +9,12 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from rows import interactions
-from shell import fitted, recsweep, same
+from shell import fitted, recsweep, same, saved
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
+from vectors import vectors
 
-from recsweep import build
+from recsweep import build, embeddings, runs
 from recsweep.config import composed
 from recsweep.data.batches import Batches
 from recsweep.data.schema import Interactions
@@ -86,13 +88,19 @@ def state_of(model: DRR, user: int, memory: list[int]) -> Tensor:
     return torch.cat([own, own * average, average])
 
 
-def rows(transitions: Transitions) -> Iterator[tuple[int, list[int], Tensor, float, list[int]]]:
-    for user, _, memory, action, reward, after, _ in zip(*transitions, strict=True):
-        yield int(user), memory.tolist(), action, float(reward), after.tolist()
+def rows(transitions: Transitions) -> Iterator[tuple[int, int, list[int], Tensor, float, list[int]]]:
+    for user, item, memory, action, reward, after, _ in zip(*transitions, strict=True):
+        yield int(user), int(item), memory.tolist(), action, float(reward), after.tolist()
 
 
-def target_of(twin: DRR, reward: float, state: Tensor, noise: Tensor) -> Tensor:
-    following = torch.cat([state, twin.target_actor(state) + noise])
+def policy(actor: nn.Module, state: Tensor, by_item: bool) -> Tensor:
+    """The actor's vector, of length 1 where the critic takes items' vectors for actions."""
+    vector = actor(state)
+    return vector / vector.square().sum().sqrt() if by_item else vector
+
+
+def target_of(twin: DRR, reward: float, state: Tensor, noise: Tensor, by_item: bool) -> Tensor:
+    following = torch.cat([state, policy(twin.target_actor, state, by_item) + noise])
     lowest = min(critic(following) for critic in twin.target_critics)
     return (reward + 0.8 * lowest).clamp(-0.5, 0.75)
 
@@ -108,24 +116,27 @@ def descend(modules: list[nn.Module], loss: Tensor, decays: list[float]) -> None
                 parameter -= 0.1 * (parameter.grad + decay * parameter)
 
 
-def update_by_hand(twin: DRR, sample: Sample, noise: Tensor, moves_policy: bool) -> tuple[float, Tensor]:
+def update_by_hand(
+    twin: DRR, sample: Sample, noise: Tensor, moves_policy: bool, by_item: bool = False
+) -> tuple[float, Tensor]:
     """Changes the twin as one update should; gives the value loss and the TD errors."""
     losses, errors, states = [], [], []
-    for (user, memory, action, reward, after), weight, row_noise in zip(
+    for (user, item, memory, action, reward, after), weight, row_noise in zip(
         rows(sample.transitions), sample.weight, noise, strict=True
     ):
-        target = target_of(twin, reward, state_of(twin, user, after), row_noise).detach()
+        target = target_of(twin, reward, state_of(twin, user, after), row_noise, by_item).detach()
         states.append(state_of(twin, user, memory))
-        values = [critic(torch.cat([states[-1], action])) for critic in twin.critics]
+        done = twin.item_table.weight[item] if by_item else action
+        values = [critic(torch.cat([states[-1], done])) for critic in twin.critics]
         losses += [weight * (value - target) ** 2 / len(noise) for value in values]
         errors.append((target - values[0]).detach())
     loss = torch.stack(losses).sum()
     # The policy's loss sees the states as they were, and the critic as it has become.
     before = [state.detach() for state in states]
-    tables = [twin.user_table, twin.item_table, twin.state]
-    descend([twin.critics, *tables], loss, [0.01, 0.02, 0.02, 0.02])
+    tables = [table for table in (twin.user_table, twin.item_table) if table.weight.requires_grad]
+    descend([twin.critics, twin.state, *tables], loss, [0.01, 0.02, 0.02, 0.02][: 2 + len(tables)])
     if moves_policy:
-        values = [twin.critics[0](torch.cat([state, twin.actor(state)])) for state in before]
+        values = [twin.critics[0](torch.cat([state, policy(twin.actor, state, by_item)])) for state in before]
         descend([twin.actor], -torch.stack(values).mean(), [0.03])
         with torch.no_grad():
             for target, source in [(twin.target_actor, twin.actor), (twin.target_critics, twin.critics)]:
@@ -137,22 +148,45 @@ def update_by_hand(twin: DRR, sample: Sample, noise: Tensor, moves_policy: bool)
 DECAYS = ["model.value_decay=0.01", "model.state_repr_decay=0.02", "model.policy_decay=0.03"]
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> list[str]:
+    """The words for tables that start where another model's vectors of the same rows are, and stay there."""
+    embeddings.export(vectors(5, N_ITEMS, dim=3), liked(), tmp_path / "embeddings")
+    return [f"model.pretrained={tmp_path / 'embeddings'}", "model.frozen=true"]
+
+
+@pytest.mark.parametrize("action", ["proto", "item"])
 @pytest.mark.parametrize("loss", ["ddpg", "td3"])
-def test_updates_equal_the_twins(loss: str) -> None:
+def test_updates_equal_the_twins(loss: str, action: str) -> None:
     """Three in a row: TD3 moves its policy and its targets with the second alone."""
+    compare_updates(loss, action, [])
+
+
+@pytest.mark.parametrize("action", ["proto", "item"])
+def test_updates_equal_the_twins_where_the_tables_stay(action: str, elsewhere: list[str]) -> None:
+    model = compare_updates("ddpg", action, elsewhere)
+    given = vectors(5, N_ITEMS, dim=3)
+    for table, start in [(model.user_table, given.user), (model.item_table, given.item)]:
+        factor = table.weight[0, 0] / start[0, 0]
+        torch.testing.assert_close(table.weight, factor * start)
+
+
+def compare_updates(loss: str, action: str, start: list[str]) -> DRR:
+    """The model after three updates, each of which was the twin's."""
     smoothed = ["loss.target_noise=0.5", "loss.noise_clip=0.4"] if loss == "td3" else []
-    model = agent(f"loss={loss}", *DECAYS, *smoothed)
+    model = agent(f"loss={loss}", f"model.action={action}", *DECAYS, *smoothed, *start)
     act(model, 30)
     twin = weights_of(model)
     for count in (1, 2, 3):
         noise, sample = draws_of(model, 8, loss)
         model._update(8)
         moves = loss == "ddpg" or count == 2
-        value_loss, errors = update_by_hand(twin, sample, noise, moves)
+        value_loss, errors = update_by_hand(twin, sample, noise, moves, action == "item")
         assert model.noted["train/loss"][-1].item() == pytest.approx(value_loss, rel=1e-4)
         torch.testing.assert_close(model.shown["td_error"], errors, rtol=0, atol=1e-5)
         assert_same_weights(model, twin)
     assert len(model.noted["train/policy_loss"]) == (3 if loss == "ddpg" else 1)
+    return model
 
 
 def weights_of(model: DRR) -> DRR:
@@ -162,6 +196,8 @@ def weights_of(model: DRR) -> DRR:
     )
     assert isinstance(twin, DRR)
     twin.load_state_dict(deepcopy(model.state_dict()))
+    for table, own in [(model.user_table, twin.user_table), (model.item_table, twin.item_table)]:
+        own.requires_grad_(table.weight.requires_grad)
     return twin
 
 
@@ -189,6 +225,24 @@ def test_what_each_optimizer_moves(which: int, moved: set[str]) -> None:
     optimizer = model.optimizers()[which]
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) in held} == moved
+
+
+def test_frozen_tables_are_nobodys_to_move(elsewhere: list[str]) -> None:
+    model = agent("model.action=item", *elsewhere)
+    groups = [group for optimizer in model.optimizers() for group in optimizer.param_groups]
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    left_out = {name for name, parameter in model.named_parameters() if id(parameter) not in held}
+    targets = {name for name, _ in model.named_parameters() if name.startswith("target_")}
+    assert left_out == {"user_table.weight", "item_table.weight"} | targets
+
+
+def test_where_items_are_the_actions_the_actors_vector_has_length_one() -> None:
+    """What is remembered too, but for the noise; where the vector is itself the action, it has any length."""
+    for action, unit in (("item", True), ("proto", False)):
+        model = agent(f"model.action={action}")
+        act(model, 30)
+        lengths = torch.cat([model.user_vectors(torch.arange(5)), model.world.replay.numbers[:30, :3]]).norm(dim=1)
+        assert torch.allclose(lengths, torch.ones(35), atol=1e-5) is unit
 
 
 def test_priorities_follow_the_td_errors() -> None:
@@ -332,6 +386,16 @@ def test_nobody_has_enough_positives(tmp_path: Path) -> None:
     assert found == (2, "", "recsweep: model.min_positives=99: no user of synthetic has so many; lower it\n")
 
 
+def test_a_memory_that_nobody_fills(tmp_path: Path) -> None:
+    """User 2 has most positives, four."""
+    assert agent("model.memory_size=4").memory.shape == (5, 4)
+    with pytest.raises(UserError, match=r"^model\.memory_size=5: no user of rows has so many positives, at most 4$"):
+        agent("model.memory_size=5")
+    found = recsweep(tmp_path, "train", *SMALL, "model.memory_size=99", "hydra.run.dir=run")
+    assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
+    assert found.err.startswith("recsweep: model.memory_size=99: no user of synthetic has so many positives, at most ")
+
+
 @pytest.mark.parametrize(("per_step", "updates"), [("0.5", 7), ("1", 14), ("2", 28)])
 def test_updates_for_every_step(per_step: str, updates: int) -> None:
     """After 14 steps; what came due before the replay held a batch is made up for."""
@@ -372,3 +436,83 @@ def test_more_users_side_by_side_than_the_replay_holds_is_one_line(tmp_path: Pat
     found = recsweep(tmp_path, "train", *SMALL, "model.buffer_size=7")
     message = "a replay of capacity=7 cannot hold the 8 transitions of a step; raise it"
     assert (found.status, found.err.splitlines()[1:]) == (2, [f"recsweep: {message}"])
+
+
+def test_users_without_sessions_are_said_once(tmp_path: Path) -> None:
+    """On the terminal, which has no other line for it, and in the log."""
+    cfg = composed(SMALL)
+    rows = build.data(cfg).train.user
+    few = sum(int((rows == user).sum()) < 2 for user in range(60))
+    line = f"{few} of 60 users have fewer than 2 positives, and no sessions"
+    found = recsweep(tmp_path, "train", *SMALL, "hydra.run.dir=run")
+    assert (found.status, found.err) == (0, f"{line}\n") and few > 0
+    assert (tmp_path / "run" / "run.log").read_text().count(f"WARNING recsweep.models.drr.agent: {line}\n") == 1
+
+
+def test_nothing_is_said_where_everybody_has_sessions(tmp_path: Path) -> None:
+    plenty = ["data.base.n_interactions=2400", "model.min_positives=1"]
+    assert recsweep(tmp_path, "train", *SMALL, *plenty).err == ""
+
+
+HISTOGRAMS = {"value": 64, "target_value": 64, "expected_value": 64, "td_error": 64}
+"""Values shown after an epoch, of its last batch."""
+
+
+@pytest.mark.parametrize("loss", ["ddpg", "td3"])
+def test_tensorboard_holds_what_the_networks_say(loss: str, tmp_path: Path) -> None:
+    words = [*SMALL, f"loss={loss}", "logger=tensorboard", "loss.max_value=0.01", "hydra.run.dir=run"]
+    assert recsweep(tmp_path, "train", *words).status == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tb")).Reload()
+    assert set(events.Tags()["histograms"]) == {*HISTOGRAMS, "policy_loss"}
+    for tag, n in HISTOGRAMS.items():
+        assert [event.histogram_value.num for event in events.Histograms(tag)] == [n, n]
+    assert all(event.histogram_value.max <= 0.01 for event in events.Histograms("expected_value"))
+    scalars = {name: [event.value for event in events.Scalars(name)] for name in (*LOSSES, "train/session_reward")}
+    for shown, mean in zip(events.Histograms("policy_loss"), scalars["train/policy_loss"], strict=True):
+        assert shown.histogram_value.sum / shown.histogram_value.num == pytest.approx(mean, rel=1e-4)
+    assert all(len(values) == 2 for values in scalars.values())
+
+
+def test_an_epoch_whose_policy_stays(tmp_path: Path) -> None:
+    """TD3's only update of the epoch moves no policy, and there is nothing to show of it."""
+    once = ["loss=td3", "model.updates_per_step=0.0012", "trainer.max_epochs=1", "logger=tensorboard"]
+    found = recsweep(tmp_path, "train", *SMALL, *once, "hydra.run.dir=run")
+    assert found.status == 0, found.err
+    assert "train/policy_loss" not in saved(tmp_path / "run")["training"]
+    assert set(EventAccumulator(str(tmp_path / "run" / "tb")).Reload().Tags()["histograms"]) == set(HISTOGRAMS)
+
+
+@pytest.mark.parametrize("broken", ["critics", "actor", "target_actor"])
+def test_a_network_that_diverges_in_the_second_epoch(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends with one line, and the weights of the first epoch stay and can be judged."""
+    start = DRR._start_epoch
+
+    def breaking(self: DRR) -> None:
+        start(self)
+        if self.current_epoch == 1:
+            next(getattr(self, broken).parameters()).data.fill_(torch.nan)
+
+    monkeypatch.setattr(DRR, "_start_epoch", breaking)
+    words = [*SMALL, "model.min_positives=1", "data.base.n_interactions=2400"]
+    found = recsweep(tmp_path, "train", *words, "hydra.run.dir=run")
+    assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
+    assert found.err == "recsweep: training diverged: a TD error is not finite; lower optimizer.lr\n"
+    assert saved(tmp_path / "run")["status"] == "failed"
+    cfg = composed(words)
+    data = build.data(cfg)
+    model = build.model(cfg, data)
+    runs.load_weights(tmp_path / "run" / "checkpoints" / runs.BEST, model, data)
+    assert all(values.isfinite().all() for values in model.state_dict().values())
+    first = fitted(composed([*words, "trainer.max_epochs=1"]), tmp_path / "one")
+    assert same(model.state_dict(), first.state_dict())
+    assert all(0 <= value <= 1 for value in runs.judge(cfg, data, tmp_path / "run").values())
+
+
+def test_a_rate_that_is_far_too_high_is_one_line(tmp_path: Path) -> None:
+    found = recsweep(tmp_path, "train", *SMALL, "model.min_positives=1", "optimizer.lr=1e38", "hydra.run.dir=run")
+    assert (found.status, found.err.splitlines()[-1:]) == (
+        2, ["recsweep: training diverged: a TD error is not finite; lower optimizer.lr"]
+    )  # fmt: skip
+    assert not (tmp_path / "run" / "checkpoints" / runs.BEST).exists()

@@ -117,7 +117,7 @@ def _distinct_below(bound: Tensor, n: int, generator: torch.Generator) -> Tensor
     for i in range(n):
         taken = (chosen[:i] == draw[i]).any(0)
         chosen[i] = torch.where(taken, last[i], draw[i])
-    return chosen.T
+    return chosen.T.contiguous()
 
 
 @torch.no_grad()
