@@ -183,7 +183,8 @@ class DRR(RecModule):
             left_out, least = n_users - len(self.eligible), self.min_positives
             log.warning("%d of %d users have fewer than %d positives, and no sessions", left_out, n_users, least)
         memory_size, dim, capacity, alpha = self._world
-        device, seed = self.memory.device, self.training_setup.seed
+        device, seed = cast(Any, self.trainer).strategy.root_device, self.training_setup.seed
+        self.memory = self.memory.to(device)  # before the engine moves it, for the sessions write to it
         positives = UserItems(*(column.to(device) for column in self.positives))
         sessions = generator("sessions", seed, device=device)
         self.world = World(
@@ -341,8 +342,9 @@ class DRR(RecModule):
             )
         super().on_train_epoch_end()
         if isinstance(self.logger, TensorBoardLogger):
-            losses = {"policy_loss": torch.stack(self.noted["train/policy_loss"])}
-            for tag, values in {**self.shown, **losses}.items():
+            losses = self.noted.get("train/policy_loss")  # none where all of the epoch's updates left the policy
+            policy = {"policy_loss": torch.stack(losses)} if losses else {}
+            for tag, values in {**self.shown, **policy}.items():
                 self.logger.experiment.add_histogram(tag, values, self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
