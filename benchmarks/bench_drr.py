@@ -128,7 +128,9 @@ def agent(data: InteractionData, filled: int) -> DRR:
     """Ours, about to train, with so many transitions remembered."""
     model = build.model(composed(words()), data)
     assert isinstance(model, DRR)
-    model.trainer = SimpleNamespace(datamodule=data, current_epoch=0)
+    model.trainer = SimpleNamespace(
+        datamodule=data, current_epoch=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
     model.setup("fit")
     optimizers = model.configure_optimizers()[0]
     wrapped = [SimpleNamespace(optimizer=made, param_groups=made.param_groups) for made in optimizers]

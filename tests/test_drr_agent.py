@@ -58,7 +58,7 @@ def agent(*words: str) -> DRR:
     data = SimpleNamespace(train=liked())
     made = build.model(configured(*words), data)
     assert isinstance(made, DRR)
-    made.trainer = SimpleNamespace(datamodule=data)
+    made.trainer = SimpleNamespace(datamodule=data, strategy=SimpleNamespace(root_device=torch.device("cpu")))
     made.setup("fit")
     optimizers = [
         SimpleNamespace(optimizer=optimizer, param_groups=optimizer.param_groups, step=optimizer.step)

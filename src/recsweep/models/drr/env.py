@@ -183,9 +183,10 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where another environment with the same arguments stood."""
         self.memory.copy_(state["memory"])
-        self.queue, self.served = state["queue"], state["served"]
+        device = self.memory.device
+        self.queue, self.served = state["queue"].to(device), state["served"]
         self.generator.set_state(state["generator"])
-        self.lanes = Lanes(**state["lanes"])
+        self.lanes = Lanes(**{name: column.to(device) for name, column in state["lanes"].items()})
 
 
 def action_sets(user: Tensor, positives: UserItems, allowed: Unseen, width: int, generator: Generator) -> Tensor:
