@@ -1,5 +1,6 @@
 """The protocol: against a twin in plain Python, against ranx, and by hand where a rule decides."""
 
+from collections import Counter
 from itertools import pairwise
 from math import inf, log2, nan, sqrt
 
@@ -274,6 +275,53 @@ def test_sampled_negatives_are_neither_seen_nor_held_out():
         for user, (_, *negatives) in zip(users.tolist(), candidates.tolist(), strict=True):
             assert len(set(negatives)) == 20
             assert not {(user, item) for item in negatives} & known
+
+
+def drawn(target: Target, n_negatives: int, negatives: str) -> list[tuple[int, list[int]]]:
+    """Each list's user and negatives."""
+    batches = sampled_ranking(n_negatives, negatives=negatives).batches(target, torch.device("cpu"))
+    user, candidates = (torch.cat(column).tolist() for column in zip(*batches, strict=True))
+    return [(owner, items[1:]) for owner, items in zip(user, candidates, strict=True)]
+
+
+def test_the_references_negatives_are_all_that_is_not_held_out():
+    """Of seven items two are held out, and five are left for five places; what the user has seen is among them."""
+    target = make_target([(0, 0), (0, 3)], [(0, 1), (0, 6)], n_users=1, n_items=7)
+    assert [sorted(items) for _, items in drawn(target, 5, "reference")] == [[0, 2, 3, 4, 5]] * 2
+    assert [sorted(items) for _, items in drawn(target, 3, "exact")] == [[2, 4, 5]] * 2
+    with pytest.raises(UserError, match="a user has only 3 of the catalogue's 7 items left"):
+        drawn(target, 4, "exact")
+
+
+def test_the_references_negatives_are_drawn_alike():
+    """A seen item comes as often as any other that is not held out."""
+    _, target = random_case()
+    seen, held_out = pairs(target, target.seen), pairs(target, target.held_out)
+    found = {
+        name: [(user, item) for user, items in drawn(target, 20, name) for item in items]
+        for name in ("exact", "reference")
+    }
+    assert not set(found["reference"]) & set(held_out)
+    assert not set(found["exact"]) & {*seen, *held_out}
+    n_seen, n_held_out = (Counter(user for user, _ in some) for some in (seen, held_out))
+    expected = np.mean([n_seen[user] / (60 - n_held_out[user]) for user, _ in held_out])
+    known = set(seen)
+    share = sum(pair in known for pair in found["reference"]) / len(found["reference"])
+    assert share == pytest.approx(expected, rel=0.1)
+
+
+def test_which_negatives_are_drawn_is_nothing_to_a_full_ranking():
+    scorer, target = random_case()
+    exact, reference = (RankingEvaluation(None, name, [5], "mrr_all", 0, 16) for name in ("exact", "reference"))
+    assert evaluate(scorer, exact, target) == evaluate(scorer, reference, target)
+
+
+@given(scores=TIED, case=published())
+def test_published_negatives_stay_whichever_would_be_drawn(scores, case):
+    held_out, candidates = case
+    target = make_target([(0, 0), (1, 2)], held_out, N_USERS, N_ITEMS, candidates)
+    found = [evaluate(Table(scores), sampled_ranking(3, negatives=name), target) for name in ("exact", "reference")]
+    assert found[0] == found[1]
 
 
 def test_sampled_lists_depend_on_the_seed_alone():

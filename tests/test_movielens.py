@@ -231,6 +231,19 @@ def test_ncf_parts_and_candidates(ncf: Path) -> None:
     assert split.candidates[:, 0].tolist() == [1, 2, 3] and split.candidates[:, 98].tolist() == [2, 2, 2]
 
 
+def test_ncf_without_its_test_rows(ncf: Path) -> None:
+    """The six train rows, of all three users, for other splits than the published one."""
+    source = NCFMovieLens1M(str(ncf), False, "error")
+    data = source.read()
+    assert list(zip(data.user.tolist(), data.item.tolist(), data.rating.tolist(), strict=True)) == [
+        (0, 0, 5), (0, 1, 3), (0, 2, 4), (1, 0, 1), (1, 3, 2), (2, 1, 3)
+    ]  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"^data\.with_test=false leaves out the test rows of split=given: take another"
+    ):
+        source.parts("given", data)
+
+
 def test_ncf_negatives_of_another_test_row(ncf: Path) -> None:
     path = ncf / "ml-1m.test.negative"
     path.write_text(path.read_text().replace("(1,1)", "(1,2)"))

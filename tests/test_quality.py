@@ -51,6 +51,17 @@ def test_implicit_als_lands_on_its_published_numbers(tmp_path: Path) -> None:
     assert found["test/ndcg@10"] == pytest.approx(0.4521, abs=0.005)
 
 
+def test_popularity_lands_where_it_is_measured_under_the_references_protocol(tmp_path: Path) -> None:
+    """NCF's train rows above 3, a fifth at random among 99 others each; on the document's own split it has these."""
+    words = ["experiment=drr_ml_1m_popularity"]
+    found = metrics(tmp_path, *words)
+    assert found["test/hit_rate@10"] == pytest.approx(0.5385, abs=0.003)
+    assert found["test/ndcg@10"] == pytest.approx(0.2959, abs=0.003)
+    assert metrics(tmp_path, *words, "evaluation.negatives=exact")["test/ndcg@10"] > found["test/ndcg@10"] + 0.02
+    (sizes,) = {tuple(saved(run)["data"].values()) for run in tmp_path.glob("run_*")}
+    assert sizes[-1] == 114_341
+
+
 def test_two_towers_with_histories_beat_ease(tmp_path: Path) -> None:
     """MovieLens 100K, each user's last row but one among all unseen items, after few of the recipe's epochs."""
     protocol = ["trainer.refit=false", "callbacks.compare_with=[]"]

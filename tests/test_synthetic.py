@@ -236,3 +236,19 @@ def test_exposure_is_the_policy_up_to_a_constant_of_the_user(truth: SyntheticTru
     torch.testing.assert_close(scores.double().softmax(1), truth.propensity(users), rtol=1e-4, atol=1e-9)
     pairs = Exposure(truth).score(users.repeat_interleave(n_items), torch.arange(n_items).repeat(20))
     torch.testing.assert_close(pairs.view(20, n_items), scores)
+
+
+@pytest.mark.parametrize("above", [3, 3.7])
+def test_exposure_above_a_rating_counts_likes(above: float, truth: SyntheticTruth) -> None:
+    """P(i | u) P(rating > 3), up to a constant of the user; ratings are whole, so 3.7 asks for the same."""
+    users, n_items = torch.arange(20), len(truth.slots)
+    scores = Exposure(truth, above).score_all(users)
+    assert scores.isfinite().all()
+    chance = truth.chance_above(users, 3).double()
+    left = scores.double() - (truth.propensity(users) * chance).log()
+    constant = (Exposure(truth).score_all(users) - truth.propensity(users).log()).mean(1, keepdim=True)
+    # Tiny chances are too coarse in float32 where their logarithm is not.
+    error = (left - constant)[chance > 1e-3]
+    torch.testing.assert_close(error, torch.zeros_like(error), rtol=0, atol=1e-3)
+    pairs = Exposure(truth, above).score(users.repeat_interleave(n_items), torch.arange(n_items).repeat(20))
+    torch.testing.assert_close(pairs.view(20, n_items), scores)
