@@ -36,7 +36,10 @@ NEEDS = {
     "evaluation=off_policy": ["model=nominator"],
     "evaluation=sessions": ["model=drr"],
     "evaluation=two_stage": ["model=nominator"],
-    "experiment=drr_ml_1m_best": ["model.pretrained=embeddings"],
+    **{
+        f"experiment={name}": ["model.pretrained=embeddings"]
+        for name in ("drr_synthetic", "drr_ml_100k", "drr_ml_1m_best")
+    },
     "loss=bce": ["model=simulator"],
     "model=logged_policy": ["data.path=log.csv", "model.source=null"],
     **{f"loss={name}": ["model=nominator"] for name in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k")},

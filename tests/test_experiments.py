@@ -97,8 +97,50 @@ def test_the_corners_of_the_exercise(tmp_path: Path) -> None:
     assert corners == {(shared, *weights) for shared in (True, False) for weights in ((0.99, 0.01), (0.5, 0.5))}
 
 
+CHAINS = {
+    "drr_synthetic": ("drr_synthetic_popularity", "drr_synthetic_bpr_mf"),
+    "drr_ml_100k": ("drr_ml_100k_popularity", "drr_ml_100k_ials"),
+    "drr_ml_1m_best": ("drr_ml_1m_popularity", "drr_ml_1m_ials"),
+}
+"""Agents, each with the file that is its protocol and the one whose vectors it starts from."""
+
+
+def chain(agent: str, folder: Path, sizes: list[str]) -> None:
+    popularity, factors = (trained(folder, f"experiment={name}", *sizes) for name in CHAINS[agent])
+    learning = ["trainer.batch_size=64", "model.min_positives=2", "model.updates_per_step=1"]
+    learned = trained(folder, f"experiment={agent}", f"model.pretrained={factors / 'embeddings'}", *sizes, *learning)
+    jobs = [saved(run) for run in (popularity, factors, learned)]
+    assert [job["status"] for job in jobs] == ["completed"] * 3
+    assert all(job["data"] == jobs[0]["data"] and job["metrics"].keys() == jobs[0]["metrics"].keys() for job in jobs)
+
+
+def test_an_agent_starts_from_other_vectors_on_the_embedded_data(tmp_path: Path) -> None:
+    chain("drr_synthetic", tmp_path, [*SMALL[: len(SYNTHETIC)], "split.cold_users=keep", *SHORT])
+
+
+@pytest.mark.real
+@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
+@pytest.mark.parametrize("agent", ["drr_ml_100k", "drr_ml_1m_best"])
+def test_an_agent_starts_from_other_vectors_on_real_data(agent: str, tmp_path: Path) -> None:
+    folder = Path(composed([f"experiment={CHAINS[agent][0]}"]).data.base.folder)
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    chain(agent, tmp_path, SHORT)
+
+
+@pytest.mark.real
+@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
+def test_the_documents_agent(tmp_path: Path) -> None:
+    folder = Path(composed(["experiment=drr_ml_1m"]).data.base.folder)
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    assert saved(trained(tmp_path, "experiment=drr_ml_1m", *SHORT))["status"] == "completed"
+
+
 def test_the_search_finds_the_experiments() -> None:
     assert len(REAL) >= 4 * 3
+    drr = {path.stem for path in (conf_dir() / "experiment").glob("drr_*.yaml")}
+    assert drr == {"drr_ml_1m", *CHAINS, *(name for names in CHAINS.values() for name in names)}
 
 
 @pytest.mark.real
