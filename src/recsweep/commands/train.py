@@ -99,7 +99,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     end = time.perf_counter()
     if logger:
         final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
-        logger.log_hyperparams(_hyperparameters(cfg), final)  # val/… itself is the curve
+        exports.hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"
