@@ -1,5 +1,6 @@
 """Training of one model, by gradient steps or in closed form, up to its checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning import Trainer
@@ -21,11 +22,12 @@ def fit(
     model: RecModule | Baseline,
     checkpoints: Path,
     logger: TensorBoardLogger | None,
+    watchers: Sequence[Callback] = (),
 ) -> None:
     """Trains the model on train; with `trainer.refit`, then a fresh one on train + validation.
 
     Goes on from the checkpoints of an interrupted run where there are any. A refit makes as many epochs as selection
-    chose, and its schedule sees the validation objectives of the first training again.
+    chose, and its schedule sees the validation objectives of the first training again. Watchers see the first alone.
     """
     if isinstance(model, Baseline):
         model.fit(data.train)
@@ -35,7 +37,7 @@ def fit(
             model.fit(whole.train)
             save_weights(checkpoints / REFIT, model, whole)
         return
-    selecting = _selecting(cfg, model, checkpoints)
+    selecting = [*_selecting(cfg, model, checkpoints), *watchers]
     _take_steps(cfg, data, model, cfg.trainer.max_epochs, selecting, checkpoints / LAST, logger)
     if cfg.trainer.refit:
         whole = data.whole()

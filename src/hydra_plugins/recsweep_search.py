@@ -1,0 +1,27 @@
+"""`hydra/sweeper=optuna`, in the one package that Hydra takes sweepers from; Hydra loads it at every start."""
+
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class GuidedSearch(Sweeper):
+    """Optuna proposes the jobs; the launcher runs them. The settings are those of `conf/hydra/sweeper/optuna.yaml`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        from recsweep.sweeps import search  # takes a second
+
+        search.run(self.settings, arguments, self.config, self.hydra_context.config_loader, self.launcher)
