@@ -24,4 +24,5 @@ class GuidedSearch(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from recsweep.sweeps import search  # takes a second
 
+        assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         search.run(self.settings, arguments, self.config, self.hydra_context.config_loader, self.launcher)

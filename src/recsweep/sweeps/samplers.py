@@ -1,6 +1,6 @@
 """Where a trial's values come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class ByNumber(BaseSampler):
 class Grid(BaseSampler):
     """Trial n takes point n. Optuna's own grid draws its points, so that two workers may draw the same."""
 
-    def __init__(self, points: list[Point]) -> None:
+    def __init__(self, points: Sequence[Point]) -> None:
         self.points = points
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
