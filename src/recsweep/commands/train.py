@@ -4,47 +4,110 @@ import gc
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from recsweep import build, exports, runs
+from recsweep.callbacks import Pruned
 from recsweep.commands import compose, report
 from recsweep.errors import UserError
 from recsweep.fit import fit
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.sweeps import jobs, progress
+from recsweep.sweeps.share import Share, gpu
 
 log = logging.getLogger(__name__)
 
 
 def run(words: list[str]) -> None:
-    """`train [overrides]`, `train -m [overrides]`, or `train run=DIR resume=true`."""
-    if compose.flags(words).multirun:
-        _sweep(words)
-        return
-    if any(word.startswith("run=") for word in words):
-        words = _resumed(words)
-    compose.launch(words, train)
+    """`train [overrides]`, `train -m [overrides]`, `train run=DIR resume=true`, or `train sweep.resume=DIR`."""
+    begun = compose.take(words, "sweep.resume")
+    if begun is not None:
+        _resume_sweep(Path(begun), words)
+    elif compose.flags(words).multirun:
+        asked = compose.sweep(words)
+        jobs.begin(asked.folder, jobs.Asked(words, asked.jobs))
+        _sweep(asked)
+    else:
+        if any(word.startswith("run=") for word in words):
+            words = _resumed(words)
+        compose.launch(words, train)
 
 
-def _sweep(words: list[str]) -> None:
-    words, folder = compose.spelled_out(words)
+def _resume_sweep(folder: Path, words: list[str]) -> None:
+    if set(words) - {"-m", "--multirun"}:
+        raise UserError(f"{words[0]}: a resumed sweep goes on as it was asked for; start another to change something")
+    before = jobs.asked_before(folder)
+    asked = compose.sweep(before.words, folder)
+    jobs.check_unchanged(folder, before, asked.jobs)
+    _sweep(asked)
+
+
+def _sweep(asked: compose.Sweep) -> None:
+    """Runs the jobs that are not completed, then shows the table; `UserError` where some did not complete."""
     gc.freeze()  # what is imported stays; looking for garbage after each job is then a matter of milliseconds
-    compose.launch(words, train)
-    report.run([str(folder)])
-    states = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
-    failed = [state["error"] for state in states if state["status"] == "failed"]
+    goes_on = f"recsweep train sweep.resume={asked.folder}"
+    try:
+        with progress.shown(asked.folder, asked.n_jobs):
+            compose.hand_over(asked.words, partial(_job, share=asked.share))
+    except UserError:
+        raise
+    except Exception as error:  # a launcher's own, when a process of it was killed
+        raise UserError(f"the launcher gave up ({jobs.one_line(error)}); {goes_on} goes on") from None
+    report.run([str(asked.folder)])
+    if asked.search:
+        from recsweep.sweeps import conclusion  # Optuna takes a second
+
+        conclusion.show(asked.search, asked.folder)
+    failed = [job for job in jobs.folders(asked.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
     if failed:
-        raise UserError(f"{len(failed)} of {len(states)} jobs failed, the first with: {failed[0]}")
+        raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above; {goes_on} tries them again")
+
+
+def _job(cfg: DictConfig, share: Share) -> float:
+    """One job of a sweep, in this process or another: whatever goes wrong is recorded, and the others go on.
+
+    Where it is completed already, the sweep was interrupted and goes on. Who was interrupted may have left processes
+    that still work: the lock waits for them.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with FileLock(folder / ".hydra" / "job.lock"):
+        before = jobs.outcome(folder)
+        if before and before["status"] == "completed":
+            return before["objective"]["value"]
+        if before:
+            jobs.start_over(folder)
+        _take(share)
+        try:
+            return _completed(cfg, folder, min(cfg.trainer.threads, share.cores))["objective"]["value"]
+        except Pruned as reason:
+            runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
+            return float("nan")
+        except Exception as error:  # of whatever kind: a sweep outlives its jobs
+            log.exception("The job failed.")
+            jobs.fail(folder, error)
+            return float("nan")
+
+
+def _take(share: Share) -> None:
+    """Of several GPUs, this job's; a process that used one already stays with it."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
+    if share.gpus_go_round and visible:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu(HydraConfig.get().job.num, visible)
 
 
 def _resumed(words: list[str]) -> list[str]:
@@ -60,22 +123,25 @@ def _resumed(words: list[str]) -> list[str]:
 
 
 def train(cfg: DictConfig) -> float:
-    """One job: data, model, training, judgement. The objective's value, for sweepers."""
+    """One run. The objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    _send_to_log()
-    torch.set_num_threads(cfg.trainer.threads)
     try:
-        outcome = _trained(cfg, folder)
+        outcome = _completed(cfg, folder, cfg.trainer.threads)
     except UserError as error:
-        runs.write_json(folder / "metrics.json", {"status": "failed", "error": str(error)})
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            raise
-        Console(stderr=True, soft_wrap=True).print(f"{folder}: failed: {error}", markup=False, highlight=False)
-        return float("nan")
-    runs.write_json(folder / "metrics.json", outcome)
-    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
+        jobs.fail(folder, error)
+        raise
     _say(cfg, folder, outcome)
     return outcome["objective"]["value"]
+
+
+def _completed(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
+    """Data, model, training, judgement; what metrics.json then says."""
+    _send_to_log()
+    torch.set_num_threads(n_threads)
+    outcome = _trained(cfg, folder)
+    runs.write_json(folder / "metrics.json", outcome)
+    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
+    return outcome
 
 
 def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -88,7 +154,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     known = runs.facts(cfg, data, model)
     read = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
-    fit(cfg, data, model, folder / "checkpoints", logger)
+    fit(cfg, data, model, folder / "checkpoints", logger, _watchers())
     fitted = time.perf_counter()
     truth = runs.oracle(cfg, data)
     metrics = runs.judge(cfg, data, folder)
@@ -114,6 +180,16 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "seconds": {"data": read - start, "fit": fitted - read, "test": end - fitted, "total": end - start},
         **known,
     }
+
+
+def _watchers() -> list[Callback]:
+    """What tells a search how the run goes, where it is a trial that may be pruned."""
+    node = HydraConfig.get()
+    if node.sweeper.get("trial") is None or node.sweeper.pruner == "none":
+        return []
+    from recsweep.sweeps.search import pruning  # Optuna takes a second
+
+    return [pruning(node)]
 
 
 def _training(model: RecModule | Baseline) -> dict[str, float]:
@@ -145,7 +221,7 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
             flat[prefix] = node if isinstance(node, bool | int | float) else str(node)
 
     add("", OmegaConf.to_container(cfg, resolve=True))
-    for group in ("callbacks", "logger", "trainer"):  # their choices say nothing that their values do not
+    for group in ("callbacks", "logger", "search", "trainer"):  # their choices say nothing that their values do not
         choices.pop(group)
     return flat | {group: str(name) for group, name in choices.items()}
 
