@@ -22,7 +22,7 @@ class Objective(BaseModel):
 class Record(BaseModel):
     """`metrics.json` as a run writes it. A metric is None where the run could not compute it."""
 
-    status: Literal["completed", "failed"]
+    status: Literal["completed", "failed", "pruned"]
     error: str | None = None
     objective: Objective | None = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -40,7 +40,8 @@ class Run:
 
     Args:
         folder: of the run.
-        status: "completed", "failed", "unfinished" (killed or still running) or "unreadable".
+        status: "completed", "failed", "pruned" (a search gave it up early), "unfinished" (killed or still running) or
+            "unreadable".
         reason: one line, empty for a completed run.
         overrides: as typed, `("model=svdpp", "seed=1")`.
         choices: Hydra's group choices, `{"model": "svdpp", …}`.
@@ -98,8 +99,8 @@ def _read_record(path: Path) -> tuple[str, str, Record | None]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return "unreadable", _one_line(f"metrics.json: {where + ': ' if where else ''}{first['msg']}"), None
-    if record.status == "failed":
-        return "failed", _one_line(record.error or "no reason given"), record
+    if record.status != "completed":
+        return record.status, _one_line(record.error or "no reason given"), record
     if record.objective is None:
         return "unreadable", "metrics.json: completed, but without an objective", record
     if record.objective.value is None or not math.isfinite(record.objective.value):
