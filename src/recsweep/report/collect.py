@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recsweep.errors import UserError
@@ -22,7 +23,7 @@ class Runs:
         table: a row a run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (what else of the protocol differs between the runs, in
             words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
-            `seconds`, every metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as
+            `seconds/<part>`, every metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as
             typed). Index: position in `runs`. `seed` is text, "0", or "0/3" where a second of `SEEDS` varies.
         swept: the keys that differ between the runs, seeds, model and protocol apart: what a configuration is.
     """
@@ -63,7 +64,8 @@ def _row(run: Run, fixed: Sequence[str], swept: Sequence[str], seeds: Sequence[s
         "mode": record.objective.mode if record.objective else None,
         "selected_on": record.selected_on,
         "n_parameters": _number(record.n_parameters),
-        "seconds": _number(record.seconds.get("total")),
+        "seconds/total": np.nan,
+        **{f"seconds/{part}": seconds for part, seconds in record.seconds.items()},
         **{name: _number(metric) for name, metric in record.metrics.items()},
         **{f"oracle/{name}": _number(metric) for name, metric in record.oracle.items()},
         "overrides": shlex.join(run.overrides),
@@ -71,4 +73,4 @@ def _row(run: Run, fixed: Sequence[str], swept: Sequence[str], seeds: Sequence[s
 
 
 def _number(known: float | None) -> float:
-    return float("nan") if known is None else known
+    return np.nan if known is None else known

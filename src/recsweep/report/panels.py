@@ -45,7 +45,7 @@ def _trade_off(comparison: Comparison, runs: Runs) -> list[Panel]:
     if len(table) < 2:
         return []
     caption = (
-        f"What each configuration reaches in both tasks, with 95 % intervals over {comparison.repeat}s. Filled, on the "
+        f"What each configuration reaches of both aims, with 95 % intervals over {comparison.repeat}s. Filled, on the "
         "dashed line: the Pareto front, which no other configuration beats in both."
     )
     return [Panel(caption, [Markup(trade_off.trade_off_plot(comparison.title, aims, table))], _legend(table.index))]

@@ -46,6 +46,7 @@ class Run:
         overrides: as typed, `("model=svdpp", "seed=1")`.
         choices: Hydra's group choices, `{"model": "svdpp", …}`.
         config: the composed configuration.
+        searched: metrics that a guided search optimised at once, such as ("val/ndcg@10", "n_parameters").
         record: None where `metrics.json` is absent or unreadable.
     """
 
@@ -55,6 +56,7 @@ class Run:
     overrides: tuple[str, ...]
     choices: dict[str, str]
     config: dict[str, Any]
+    searched: tuple[str, ...]
     record: Record | None
 
 
@@ -73,14 +75,16 @@ def read_run(folder: Path) -> Run:
     try:
         overrides = _yaml(hydra / "overrides.yaml", list)
         config = _yaml(hydra / "config.yaml", dict)
-        choices = _yaml(hydra / "hydra.yaml", dict).get("hydra", {}).get("runtime", {}).get("choices", {})
+        engine = _yaml(hydra / "hydra.yaml", dict).get("hydra", {})
+        choices = engine.get("runtime", {}).get("choices", {})
+        searched = engine.get("sweeper", {}).get("objectives") or ()
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, None)
+        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, (), None)
     if not config:
-        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, None)
+        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, (), None)
     groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
     status, reason, record = _read_record(folder / "metrics.json")
-    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, record)
+    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(searched), record)
 
 
 def _yaml(path: Path, kind: type) -> Any:

@@ -47,7 +47,7 @@ def main_table(comparison: Comparison) -> Table:
             _spread(c.test[label], test),
             *_tested(c.tests.get(label), test),
             _whole(runs["n_parameters"].mean()),
-            _duration(runs["seconds"].mean()),
+            _duration(runs["seconds/total"].mean()),
         )
         # A configuration whose epoch was chosen by the test has no honest place in the order: marked.
         mark = " †" if c.selected_on_test(label) else ""

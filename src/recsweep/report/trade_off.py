@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from recsweep.metrics import ERRORS
 from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
@@ -14,7 +15,7 @@ from recsweep.report.svg import DASHED, MARKERS, MUTED, SERIES, STYLE, as_svg, c
 
 
 class Goal(NamedTuple):
-    """A metric that is one of a protocol's two aims, such as "test/mse", and whether a higher value is better."""
+    """One of two aims: a column of `Runs.table` such as "test/mse", and whether a higher value is better."""
 
     metric: str
     higher: bool
@@ -24,12 +25,19 @@ class Goal(NamedTuple):
 
 
 def goals(comparison: Comparison, runs: Runs) -> tuple[Goal, Goal] | None:
-    """The first two metrics that `evaluation.joint` weighs against each other; None where the protocol has one aim."""
+    """The first two aims of a guided search, else of `evaluation.joint`; None where there is one aim only."""
     c = comparison
-    weights = runs.runs[c.table.index[0]].config.get("evaluation", {}).get("joint", {})
+    first = runs.runs[c.table.index[0]]
     part = c.metric.split("/")[0]
-    found = [Goal(f"{part}/{name}", weight > 0) for name, weight in weights.items() if f"{part}/{name}" in c.table]
-    return (found[0], found[1]) if len(found) > 1 else None
+    weighed = first.config.get("evaluation", {}).get("joint", {})
+    aims = [Goal(name, _higher(name)) for name in first.searched]
+    aims = aims if len(aims) > 1 else [Goal(f"{part}/{name}", weight > 0) for name, weight in weighed.items()]
+    known = [aim for aim in aims if aim.metric in c.table]
+    return (known[0], known[1]) if len(known) > 1 else None
+
+
+def _higher(name: str) -> bool:
+    return name != "n_parameters" and not name.startswith("seconds/") and name.rpartition("/")[2] not in ERRORS
 
 
 def reached(comparison: Comparison, aims: Sequence[Goal]) -> pd.DataFrame:

@@ -12,13 +12,12 @@ from recsweep import build
 from recsweep.config.shape import STRICT, Positive, bind
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
+from recsweep.metrics import ERRORS
 from recsweep.seeding import Seed
 from recsweep.sweeps.samplers import GUIDED, ByNumber, Grid
 from recsweep.sweeps.space import Space, parsed
 
 Direction = Literal["minimize", "maximize"]
-ERRORS = ("mse", "rmse", "mae", "log_loss")
-"""Metrics of which less is better."""
 
 
 class Settings(BaseModel):
