@@ -1,10 +1,16 @@
 """Folders of runs, written by hand."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
+
+from recsweep.report import console
+from recsweep.report.collect import collect
+from recsweep.report.comparisons import comparisons
 
 LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
 
@@ -70,3 +76,13 @@ def a_policy(folder: Path, loss: str, seed: int, value: float, *left_out: str) -
     metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **said}
     words = ("model=nominator", f"loss={loss}", f"seed={seed}")
     return a_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
+
+
+def printed(folder: Path, width: int = 120) -> str:
+    """What the report on this folder says on a terminal."""
+    runs = collect(folder)
+    screen = Console(width=width, record=True, file=io.StringIO())
+    for comparison in comparisons(runs, None):
+        console.show(screen, comparison)
+    console.show_broken(screen, runs)
+    return screen.export_text()

@@ -1,30 +1,18 @@
 """The report over folders of runs, good and broken: written by hand, read by the program."""
 
-import io
 import json
 import re
 from pathlib import Path
 
 import pytest
-from made_runs import a_policy, a_run, a_sweep
-from rich.console import Console
+from made_runs import a_policy, a_run, a_sweep, printed
 from torch.utils.tensorboard import SummaryWriter
 
 from recsweep.commands.report import run as report
 from recsweep.errors import UserError
-from recsweep.report import console
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
 from recsweep.report.table import metrics_tables
-
-
-def printed(folder: Path, width: int = 120) -> str:
-    runs = collect(folder)
-    screen = Console(width=width, record=True, file=io.StringIO())
-    for comparison in comparisons(runs, None):
-        console.show(screen, comparison)
-    console.show_broken(screen, runs)
-    return screen.export_text()
 
 
 def test_configurations_stand_in_the_order_of_validation(tmp_path: Path) -> None:
