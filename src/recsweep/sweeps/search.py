@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
@@ -47,7 +48,7 @@ def run(
         raise UserError(f"hydra.sweeper.storage={study.shown(address)}: {str(error).splitlines()[0]}") from None
 
 
-def pruning(hydra: DictConfig) -> Pruning:
+def pruning(hydra: HydraConf) -> Pruning:
     """What reports the epochs of a running job to its trial.
 
     Args:
