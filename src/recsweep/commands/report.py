@@ -44,13 +44,15 @@ def report(folder: Path, baseline: str | None) -> Path:
     # Loading pandas, scipy and matplotlib takes a second that `--help` need not wait for.
     from recsweep.report import console, export, html
     from recsweep.report.collect import collect
-    from recsweep.report.comparisons import comparisons
+    from recsweep.report.comparisons import command, comparisons
 
     runs = collect(folder)
     found = comparisons(runs, baseline)
     screen = Console()
     for comparison in found:
         console.show(screen, comparison)
+        again = command(comparison, runs.runs)
+        screen.print(f"The best again: {again}\n", markup=False, highlight=False, soft_wrap=True)
     console.show_broken(screen, runs)
     export.write(folder, runs, found)
     path = folder / "report.html"

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from recsweep import build, exports, runs
 from recsweep.callbacks import Pruned
-from recsweep.commands import compose, report
+from recsweep.commands import compose, replay, report
 from recsweep.errors import UserError
 from recsweep.fit import fit
 from recsweep.models.base import RecModule
@@ -33,36 +33,46 @@ log = logging.getLogger(__name__)
 
 
 def run(words: list[str]) -> None:
-    """`train [overrides]`, `train -m [overrides]`, `train run=DIR resume=true`, or `train sweep.resume=DIR`."""
+    """One run or a sweep, a new one, one with changes to an earlier run, or one that was interrupted.
+
+    `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
+    """
     begun = compose.take(words, "sweep.resume")
     if begun is not None:
         _resume_sweep(Path(begun), words)
     elif compose.flags(words).multirun:
-        asked = compose.sweep(words)
+        asked, origin = _understood(words)
         jobs.begin(asked.folder, jobs.Asked(words, asked.jobs))
-        _sweep(asked)
+        _sweep(asked, origin)
+    elif "resume=true" in words and any(word.startswith("run=") for word in words):
+        compose.launch(_resumed(words), train)
     else:
-        if any(word.startswith("run=") for word in words):
-            words = _resumed(words)
-        compose.launch(words, train)
+        words, origin = replay.replayed(words)
+        compose.launch(words, partial(train, origin=origin))
 
 
 def _resume_sweep(folder: Path, words: list[str]) -> None:
     if set(words) - {"-m", "--multirun"}:
         raise UserError(f"{words[0]}: a resumed sweep goes on as it was asked for; start another to change something")
     before = jobs.asked_before(folder)
-    asked = compose.sweep(before.words, folder)
+    asked, origin = _understood(before.words, folder)
     jobs.check_unchanged(folder, before, asked.jobs)
-    _sweep(asked)
+    _sweep(asked, origin)
 
 
-def _sweep(asked: compose.Sweep) -> None:
+def _understood(words: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
+    """The sweep that the words ask for, and the run that it changes something of."""
+    words, origin = replay.replayed(words)
+    return compose.sweep(words, folder), origin
+
+
+def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
     """Runs the jobs that are not completed, then shows the table; `UserError` where some did not complete."""
     gc.freeze()  # what is imported stays; looking for garbage after each job is then a matter of milliseconds
     goes_on = f"recsweep train sweep.resume={asked.folder}"
     try:
         with progress.shown(asked.folder, asked.n_jobs):
-            compose.hand_over(asked.words, partial(_job, share=asked.share))
+            compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin))
     except UserError:
         raise
     except Exception as error:  # a launcher's own, when a process of it was killed
@@ -77,7 +87,7 @@ def _sweep(asked: compose.Sweep) -> None:
         raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above; {goes_on} tries them again")
 
 
-def _job(cfg: DictConfig, share: Share) -> float:
+def _job(cfg: DictConfig, share: Share, origin: Path | None) -> float:
     """One job of a sweep, in this process or another: whatever goes wrong is recorded, and the others go on.
 
     Where it is completed already, the sweep was interrupted and goes on. Who was interrupted may have left processes
@@ -92,6 +102,8 @@ def _job(cfg: DictConfig, share: Share) -> float:
             jobs.start_over(folder)
         _take(share)
         try:
+            if origin:
+                replay.changes(cfg, origin, folder)
             return _completed(cfg, folder, min(cfg.trainer.threads, share.cores))["objective"]["value"]
         except Pruned as reason:
             runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
@@ -112,9 +124,8 @@ def _take(share: Share) -> None:
 
 def _resumed(words: list[str]) -> list[str]:
     folder = compose.run_folder(words)
-    if compose.take(words, "resume") != "true":
-        raise UserError(f"run={folder}: add resume=true to go on with it")
-    if words:
+    if words != ["resume=true"]:
+        words.remove("resume=true")
         raise UserError(f"{words[0]}: a resumed run goes on as it was asked for; start another one to change something")
     state = folder / "metrics.json"
     if state.is_file() and json.loads(state.read_text())["status"] == "completed":
@@ -122,9 +133,11 @@ def _resumed(words: list[str]) -> list[str]:
     return [*compose.saved_overrides(folder), f"hydra.run.dir={folder}"]
 
 
-def train(cfg: DictConfig) -> float:
-    """One run. The objective's value."""
+def train(cfg: DictConfig, origin: Path | None = None) -> float:
+    """One run, where `origin` is given one that changes something of that. The objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if origin:
+        replay.show(replay.changes(cfg, origin, folder))
     try:
         outcome = _completed(cfg, folder, cfg.trainer.threads)
     except UserError as error:
@@ -211,19 +224,14 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """What may change a result: the configuration as flat `group.key` values, and the name of each group's choice."""
     without = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
-    flat: dict[str, Any] = {}
-
-    def add(prefix: str, node: Any) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                add(f"{prefix}.{key}" if prefix else key, value)
-        elif not prefix.endswith(("_target_", "_partial_")) and not prefix.startswith(without):
-            flat[prefix] = node if isinstance(node, bool | int | float) else str(node)
-
-    add("", OmegaConf.to_container(cfg, resolve=True))
+    settings = {
+        key: value if isinstance(value, bool | int | float) else str(value)
+        for key, value in replay.flat(OmegaConf.to_container(cfg, resolve=True)).items()
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(without)
+    }
     for group in ("callbacks", "logger", "search", "trainer"):  # their choices say nothing that their values do not
         choices.pop(group)
-    return flat | {group: str(name) for group, name in choices.items()}
+    return settings | {group: str(name) for group, name in choices.items()}
 
 
 def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ def show_broken(console: Console, runs: Runs) -> None:
     if len(broken):
         console.print(Text(f"{len(broken)} of {len(runs.runs)} runs did not complete:", "yellow"))
     for run in broken.itertuples():
-        console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"))
+        console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
 
 
 def _header(name: str) -> str:
