@@ -31,6 +31,7 @@ examples:
   recsweep train -m experiment=rating_synthetic model=biased_mf,svdpp,mlp,means seed=0,1,2
   recsweep train --cfg job experiment=rating_ml_100k
 
+Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh and fish.
 Raw data lies in $RECSWEEP_DATA_DIR, or in data/ where that is unset; results go to outputs/.
 """
 
@@ -44,6 +45,8 @@ def main() -> int:
     try:
         if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(words)):
             print(HELP, end="")
+        elif verb in ("--shell-completion", "-sc"):
+            importlib.import_module("recsweep.commands.completion").run([verb, *words], VERBS)
         elif verb not in VERBS:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:

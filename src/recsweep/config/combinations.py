@@ -9,12 +9,12 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import OneCycleLR
 
-from recsweep.config.files import conf_dir
 from recsweep.config.shape import check_node
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
 from recsweep.losses import multitask, ranking
 from recsweep.models.baselines import Baseline
+from recsweep.paths import conf_dir
 
 
 def check_combination(cfg: DictConfig) -> None:
