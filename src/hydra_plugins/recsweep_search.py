@@ -9,10 +9,14 @@ from omegaconf import DictConfig
 
 
 class GuidedSearch(Sweeper):
-    """Optuna proposes the jobs; the launcher runs them. The settings are those of `conf/hydra/sweeper/optuna.yaml`."""
+    """Optuna proposes the jobs; the launcher runs them.
+
+    Args:
+        settings: those of `conf/hydra/sweeper/optuna.yaml`, which the search reads where it is begun.
+    """
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = settings
+        pass
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
@@ -25,4 +29,4 @@ class GuidedSearch(Sweeper):
         from recsweep.sweeps import search  # takes a second
 
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
-        search.run(self.settings, arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        search.run(arguments, self.config, self.hydra_context.config_loader, self.launcher)

@@ -22,6 +22,7 @@ from rich.console import Console
 from recsweep import build, exports, runs
 from recsweep.callbacks import Pruned
 from recsweep.commands import compose, replay, report
+from recsweep.config import check
 from recsweep.errors import UserError
 from recsweep.fit import fit
 from recsweep.models.base import RecModule
@@ -84,7 +85,8 @@ def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
         conclusion.show(asked.search, asked.folder)
     failed = [job for job in jobs.folders(asked.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
     if failed:
-        raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above; {goes_on} tries them again")
+        again = "" if asked.search else f"; {goes_on} tries them again"  # a search has learned from them
+        raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above{again}")
 
 
 def _job(cfg: DictConfig, share: Share, origin: Path | None) -> float:
@@ -104,6 +106,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None) -> float:
         try:
             if origin:
                 replay.changes(cfg, origin, folder)
+            check(cfg)  # what a search proposes, nobody has seen before
             return _completed(cfg, folder, min(cfg.trainer.threads, share.cores))["objective"]["value"]
         except Pruned as reason:
             runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})

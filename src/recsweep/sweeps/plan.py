@@ -58,7 +58,7 @@ def planned(
     """The search that `hydra.sweeper` and the other overrides ask for; `UserError` for whatever is wrong with it.
 
     Args:
-        compose: from the words of a job to its checked configuration.
+        compose: from the words of a job to its configuration.
     """
     asked = {key: value for key, value in sweeper.items() if key != "_target_"}
     bind("hydra.sweeper.", Settings, asked)

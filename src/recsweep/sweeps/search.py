@@ -1,21 +1,21 @@
 """Guided search: Optuna proposes the jobs, Hydra's launcher runs them, their metrics.json says what they came to."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 
-from recsweep import config
 from recsweep.callbacks import Pruning
 from recsweep.errors import UserError
 from recsweep.sweeps import jobs, study
@@ -24,26 +24,18 @@ from recsweep.sweeps.plan import Plan, planned
 from recsweep.sweeps.share import cores
 
 
-def run(
-    settings: Mapping[str, Any], words: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher
-) -> None:
+def run(words: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
     """Makes what is missing of the search that `hydra.sweeper` and the words ask for."""
-
-    def compose(job: list[str]) -> DictConfig:
-        composed = loader.load_sweep_config(cfg, job)
-        with open_dict(composed):
-            del composed["hydra"]
-        config.check(composed)
-        return composed
-
-    plan = planned(settings, OverridesParser.create(loader).parse_overrides(words), compose)
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra.sweeper, resolve=True))
+    overrides = OverridesParser.create(loader).parse_overrides(words)
+    plan = planned(settings, overrides, partial(loader.load_sweep_config, cfg))
     folder = Path(cfg.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     address = plan.settings.storage or study.beside(folder)
     opened = study.opened(plan, address)
     OmegaConf.save(cfg, folder / "multirun.yaml")
     try:
-        Search(plan, opened, folder, compose, launcher, _at_once(plan, cfg)).run()
+        Search(plan, opened, folder, launcher, _at_once(plan, cfg)).run()
     except StorageInternalError as error:
         raise UserError(f"hydra.sweeper.storage={study.shown(address)}: {str(error).splitlines()[0]}") from None
 
@@ -71,14 +63,12 @@ class Search:
 
     Args:
         folder: of the sweep; trial n has its folder n there.
-        compose: from the words of a job to its checked configuration.
         at_once: trials that the launcher is given at a time.
     """
 
     plan: Plan
     study: Study
     folder: Path
-    compose: Callable[[list[str]], DictConfig]
     launcher: Launcher
     at_once: int
 
@@ -108,29 +98,19 @@ class Search:
         return batch
 
     def _make(self, crew: Crew, batch: list[Trial]) -> None:
-        due = [trial for trial in batch if self._is_due(crew, trial)]
-        if due:
-            asked = [
-                [*self._words(trial), f"hydra.sweeper.trial={trial.number}", f"hydra.sweep.subdir={trial.number}"]
-                for trial in due
+        asked = [
+            [
+                *self.plan.space.job(self.plan.space.point(trial)),
+                f"hydra.sweeper.trial={trial.number}",
+                f"hydra.sweep.subdir={trial.number}",
             ]
-            self.launcher.launch(asked, initial_job_idx=due[0].number)
+            for trial in batch
+            if jobs.outcome(self._folder(trial)) is None  # else its worker died between its end and telling so
+        ]
+        if asked:
+            self.launcher.launch(asked, initial_job_idx=batch[0].number)
         for trial in batch:
-            if trial.number in crew.mine:
-                self._tell(crew, trial)
-
-    def _words(self, trial: Trial) -> list[str]:
-        return self.plan.space.job(self.plan.space.point(trial))
-
-    def _is_due(self, crew: Crew, trial: Trial) -> bool:
-        """Whether the trial is still to be made; one whose words do not go together has failed."""
-        try:
-            self.compose(self._words(trial))
-        except UserError as error:
-            trial.set_user_attr("error", str(error))
-            crew.end(trial, None, TrialState.FAIL)
-            return False
-        return jobs.outcome(self._folder(trial)) is None  # else its worker died between the end and telling so
+            self._tell(crew, trial)
 
     def _folder(self, trial: Trial) -> Path:
         return self.folder / str(trial.number)
