@@ -106,6 +106,8 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
     _check_installed(node)
     folder = folder or Path(node.sweep.dir)
     added = [f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}"]
+    if node.runtime.choices["hydra/sweeper"] == "basic":
+        added.append("hydra/sweeper=grid")  # in config.yaml it would win over what search=NAME chooses
     if node.sweeper.get("params"):
         added += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in given]
         added.append("hydra.sweeper.params=null")
@@ -155,6 +157,9 @@ def _parsed(overrides: list[str]) -> list[Override]:
 
 
 def _jobs(overrides: list[Override]) -> list[list[str]]:
+    for override in overrides:
+        if override.is_interval_sweep():
+            raise UserError(f"{override.input_line}: intervals are for a search: add hydra/sweeper=optuna")
     return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
 
 
@@ -179,7 +184,18 @@ def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
     asked = flags(words)
     if not (asked.cfg or asked.help or asked.hydra_help or asked.info or asked.shell_completion):
         _checked(words)
+        _check_not_searched(asked)
     hand_over(words, task)
+
+
+def _check_not_searched(asked: Namespace) -> None:
+    """Raises `UserError` where one run is given a search's space, and not the values to take from it."""
+    overrides = _parsed(asked.overrides)
+    given = {override.key_or_group for override in overrides}
+    if "search" in given:
+        searched = with_hydra(asked.overrides + _elsewhere(asked)).hydra.sweeper.params or {}
+        for key in searched.keys() - given:
+            raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
 
 
 def hand_over(words: list[str], task: Callable[[DictConfig], Any]) -> None:
