@@ -13,6 +13,7 @@ from recsweep.config.shape import check_node
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
 from recsweep.losses import multitask, ranking
+from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.paths import conf_dir
 
@@ -38,6 +39,7 @@ def check_combination(cfg: DictConfig) -> None:
     if losses:
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
+        _check_processes(cfg, model)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
@@ -63,6 +65,28 @@ def _check_loss(cfg: DictConfig, model: Any) -> None:
     if loss is multitask.GradNorm and not cfg.model.shared_embeddings:
         raise UserError("model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true")
     _construct("loss", cfg.loss)
+
+
+def _check_processes(cfg: DictConfig, model: Any) -> None:
+    n, accumulate = cfg.trainer.processes, cfg.trainer.accumulate
+    if n == 1:
+        return
+    own_steps, loss = model.training_step is not RecModule.training_step, get_object(cfg.loss._target_)
+    if own_steps or loss is multitask.GradNorm:
+        who = f"model {model.__name__}" if own_steps else "gradnorm"
+        raise UserError(
+            f"trainer.processes={n}: {who} goes on from what the batch before left, so one process sees all of them"
+        )
+    if accumulate < n:
+        raise UserError(
+            f"trainer.accumulate={accumulate}: the processes share out the batches of a step, so there must be "
+            f"trainer.processes={n} at least; a smaller trainer.batch_size keeps the step as it was"
+        )
+    n_gpus = torch.cuda.device_count() if cfg.trainer.accelerator != "cpu" else 0
+    if 0 < n_gpus < n:
+        raise UserError(
+            f"trainer.processes={n}: a GPU each, and there are {n_gpus}; take as many, or trainer.accelerator=cpu"
+        )
 
 
 def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
