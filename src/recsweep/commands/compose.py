@@ -105,7 +105,7 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
     node = with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
     _check_installed(node)
     folder = folder or Path(node.sweep.dir)
-    added = [f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}"]
+    added = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
     if node.runtime.choices["hydra/sweeper"] == "basic":
         added.append("hydra/sweeper=grid")  # in config.yaml it would win over what search=NAME chooses
     if node.sweeper.get("params"):

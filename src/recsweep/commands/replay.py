@@ -23,11 +23,13 @@ def replayed(words: list[str]) -> tuple[list[str], Path | None]:
     if not any(word.startswith("run=") for word in words):
         return words, None
     origin = compose.run_folder(words)
-    if not any("=" in word or word.startswith("~") for word in words):
+    given = compose.flags(words).overrides
+    if not given:
         raise UserError(f"run={origin}: say what to change, such as seed=1, or add resume=true to go on with it")
-    given = {word.partition("=")[0] for word in words}
-    kept = [word for word in compose.saved_overrides(origin) if word.partition("=")[0] not in given]
-    return [*kept, *words], origin
+    options = [word for word in words if word not in given]  # Hydra wants them before
+    keys = {word.partition("=")[0] for word in given}
+    kept = [word for word in compose.saved_overrides(origin) if word.partition("=")[0] not in keys]
+    return [*options, *kept, *given], origin
 
 
 def changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:

@@ -73,7 +73,7 @@ def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
     goes_on = f"recsweep train sweep.resume={asked.folder}"
     try:
         with progress.shown(asked.folder, asked.n_jobs):
-            compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin))
+            compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin, here=Path.cwd()))
     except UserError:
         raise
     except Exception as error:  # a launcher's own, when a process of it was killed
@@ -89,12 +89,13 @@ def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
         raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above{again}")
 
 
-def _job(cfg: DictConfig, share: Share, origin: Path | None) -> float:
+def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> float:
     """One job of a sweep, in this process or another: whatever goes wrong is recorded, and the others go on.
 
     Where it is completed already, the sweep was interrupted and goes on. Who was interrupted may have left processes
     that still work: the lock waits for them.
     """
+    os.chdir(here)  # the words may name files from here
     folder = Path(HydraConfig.get().runtime.output_dir)
     with FileLock(folder / ".hydra" / "job.lock"):
         before = jobs.outcome(folder)

@@ -49,7 +49,7 @@ def check_unchanged(folder: Path, before: Asked, jobs: Sequence[list[str]]) -> N
         if then != now:
             raise UserError(f"sweep.resume={folder}: job {number} was {' '.join(then)}, now it is {' '.join(now)}")
     if len(before.jobs) != len(jobs):
-        raise UserError(f"sweep.resume={folder}: had {len(before.jobs)} jobs now it has {len(jobs)}")
+        raise UserError(f"sweep.resume={folder}: had {len(before.jobs)} jobs, now it has {len(jobs)}")
 
 
 def folders(sweep: Path) -> list[Path]:
