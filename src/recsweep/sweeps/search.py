@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
+from rich.console import Console
 
 from recsweep.callbacks import Pruning
 from recsweep.errors import UserError
@@ -76,6 +77,8 @@ class Search:
         """Makes the trials that are missing, and waits for those that other workers make."""
         pause = self.plan.settings.heartbeat
         with Crew(self.study, pause) as crew:
+            if undecided := crew.undecided():
+                _say(f"search: waiting for signs of life of trials {', '.join(map(str, undecided))}")
             while crew.undecided():  # what was interrupted comes first, as it did before
                 time.sleep(pause / 2)
             while True:
@@ -123,6 +126,10 @@ class Search:
         else:
             trial.set_user_attr("error", found["error"])
             crew.end(trial, None, TrialState.PRUNED if found["status"] == "pruned" else TrialState.FAIL)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
 
 
 def _value(found: Mapping[str, Any], name: str) -> float:
