@@ -51,14 +51,16 @@ def sum_gradients(parameters: Sequence[Tensor], sparse: bool) -> None:
 
     Args:
         parameters: the same in all processes.
-        sparse: whether the gradients are.
+        sparse: whether the gradients are sparse in their first dimension, those of embeddings.
     """
     if count() == 1:
         return
     if sparse:
         for parameter in parameters:
             if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter, layout=torch.sparse_coo)
+                nowhere = torch.empty(1, 0, dtype=torch.int64, device=parameter.device)
+                nothing = parameter.new_empty(0, *parameter.shape[1:])
+                parameter.grad = torch.sparse_coo_tensor(nowhere, nothing, parameter.shape)
             distributed.all_reduce(parameter.grad)
         return
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -144,6 +146,7 @@ def _send_to(handler: logging.Handler) -> None:
         if isinstance(logger, logging.Logger):
             logger.handlers.clear()
             logger.propagate = True
+    handler.setLevel(logging.INFO)
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.INFO)
     logging.captureWarnings(True)

@@ -1,7 +1,7 @@
 """Rankings by one stage and by two: what the nominator puts on top, and what the ranker makes of its slate."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -69,6 +69,12 @@ class TwoStageEvaluation(Metric):
         """Forgets all batches."""
         super().reset()
         self.off_policy.reset()
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Adds the batches of another evaluation with the same settings."""
+        assert isinstance(incoming_state, TwoStageEvaluation)
+        super().merge_state(incoming_state)
+        self.off_policy.merge_state(incoming_state.off_policy)
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """What `update` takes after the scorer: a `LoggedBatch`, then masked pairs [S], [S], relevant [L, n_items] and
