@@ -105,9 +105,6 @@ def test_hparams_hold_choices_and_values(run: Path) -> None:
     assert values["data"].string_value == "synthetic"
     assert values["regularization.dropout"].number_value == 0.1
     assert values["seed"].number_value == 0
-    experiment = summaries[metadata.EXPERIMENT_TAG].plugin_data.content
-    shown = {info.name.tag for info in metadata.parse_experiment_plugin_data(experiment).metric_infos}
-    assert shown == {name.replace("val/", "best/val/") for name in saved(run)["metrics"]}
 
 
 def test_evaluate_prints_what_the_run_measured_and_writes_nothing(run: Path, tmp_path: Path) -> None:
@@ -231,12 +228,9 @@ def test_a_job_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> No
     )
     words = ["callbacks.checkpoint.max_mb=1", "model.embedding_dim=2048,4", "hydra.sweep.dir=sweep"]
     found = recsweep(tmp_path, "train", "-m", *TINY, *words)
-    assert found.status == 2
-    told = found.err.splitlines()
-    assert told == [
-        f"{tmp_path / 'sweep' / '0'}: failed: {cause}",
-        f"recsweep: 1 of 2 jobs failed, the first with: {cause}",
-    ]
+    advice = "as listed above; recsweep train sweep.resume=sweep tries them again"
+    assert (found.status, found.err) == (2, f"recsweep: 1 of 2 jobs failed, {advice}\n")
+    assert f"  failed: {cause}" in found.out
     assert saved(tmp_path / "sweep" / "0") == {"status": "failed", "error": cause}
     assert saved(tmp_path / "sweep" / "1")["status"] == "completed"
     assert not (tmp_path / "sweep" / "0" / "checkpoints").exists()

@@ -1,101 +1,18 @@
 """The report over folders of runs, good and broken: written by hand, read by the program."""
 
-import io
 import json
 import re
-import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from rich.console import Console
+from made_runs import a_policy, a_run, a_sweep, printed
 from torch.utils.tensorboard import SummaryWriter
 
 from recsweep.commands.report import run as report
 from recsweep.errors import UserError
-from recsweep.report import console, off_policy
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
 from recsweep.report.table import metrics_tables
-
-LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
-
-
-def a_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, **said: Any) -> Path:
-    """A run's folder as `recsweep train WORDS` leaves it; `said` replaces parts of metrics.json."""
-    (folder / ".hydra").mkdir(parents=True)
-    choices = {"model": model, "data": "synthetic", "split": "random", "evaluation": "rating", "loss": "mse"}
-    values: dict[str, Any] = {"seed": 0, "model": {}, "regularization": {"dropout": 0.1}, "data": {"n_users": 60}}
-    for word in words:
-        key, _, text = word.partition("=")
-        group, _, leaf = key.partition(".")
-        if leaf:
-            values[group][leaf] = yaml.safe_load(text)
-        elif key in choices:
-            choices[key] = text
-        else:
-            values[key] = yaml.safe_load(text)
-    for name, content in {
-        "overrides": list(words),
-        "config": values,
-        "hydra": {"hydra": {"runtime": {"choices": choices}}},
-    }.items():
-        (folder / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    record = {
-        "status": "completed",
-        "objective": {"name": "val/mse", "value": value, "mode": "min"},
-        "metrics": {"val/mse": value, "test/mse": value + 0.01},
-        "oracle": {},
-        "seconds": {"data": 1.0, "fit": 2.0, "test": 3.0, "total": 6.0},
-        "n_parameters": 12,
-        "data": {
-            "name": "synthetic",
-            "n_users": 60,
-            "n_items": 100,
-            "n_interactions": 9,
-            "train": 7,
-            "val": 1,
-            "test": 1,
-        },
-        "versions": {"torch": "2.13.0"},
-    }
-    (folder / "metrics.json").write_text(json.dumps({**record, **said}))
-    return folder
-
-
-def a_sweep(folder: Path, **said: Any) -> Path:
-    """Three models, three seeds; each seed adds a hundredth times its number, more for svdpp."""
-    for number, (model, loss) in enumerate(LOSS.items()):
-        for seed in range(3):
-            value = loss + 0.01 * seed * (1 + number)
-            a_run(folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said)
-    return folder
-
-
-def a_policy(folder: Path, loss: str, seed: int, value: float, *left_out: str) -> Path:
-    """A run whose policy earns `value`, as the log's estimates see it: SNIPS 0.1 above, DM 0.1 below."""
-    estimates = {"ips": value, "snips": value + 0.1, "dm": value - 0.1, "dr": value, "logged": 0.3, "ess": 50.0}
-    ends = {f"{name}{end}": estimates[name] + by for name in estimates for end, by in (("_low", -0.2), ("_high", 0.2))}
-    said = {f"test/off_policy/{name}": number for name, number in {"true": value, **estimates, **ends}.items()}
-    for name in left_out:
-        said[f"test/off_policy/{name}"] = None
-    metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **said}
-    words = ("model=nominator", f"loss={loss}", f"seed={seed}")
-    return a_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
-
-
-def points(plot: str, series: int) -> int:
-    return len(re.findall(rf"<use[^>]*fill: var\(--series-{series}\)", plot))
-
-
-def printed(folder: Path, width: int = 120) -> str:
-    runs = collect(folder)
-    screen = Console(width=width, record=True, file=io.StringIO())
-    for comparison in comparisons(runs, None):
-        console.show(screen, comparison)
-    console.show_broken(screen, runs)
-    return screen.export_text()
 
 
 def test_configurations_stand_in_the_order_of_validation(tmp_path: Path) -> None:
@@ -197,7 +114,8 @@ def test_the_page_is_one_file_that_shows_and_escapes(tmp_path: Path) -> None:
     assert "oracle" in page and ">0.500<" in page and "<svg" in page
     assert "Learning curves" in page
     assert "recsweep train" in page
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["report.html"]
+    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert left == {"report.html", "runs.csv", "runs.parquet", "comparison.csv"}
 
 
 def test_what_was_selected_on_test_is_marked(tmp_path: Path) -> None:
@@ -215,56 +133,6 @@ def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
     (found,) = comparisons(collect(tmp_path), None)
     assert (found.repeat, found.test["svdpp"].n, found.tests["svdpp"].n) == ("fold", 3, 3)
     assert found.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
-
-
-def test_estimates_stand_beside_the_truth(tmp_path: Path) -> None:
-    for seed in range(3):
-        a_policy(tmp_path, "ce", seed, 0.5 + 0.01 * seed)
-        a_policy(tmp_path, "ips_1", seed, 0.6 + 0.01 * seed)
-    a_policy(tmp_path, "ce", 3, 0.5, "true")
-    a_policy(tmp_path, "ce", 4, 0.1, "ips", "ips_low", "ips_high")
-    (found,) = comparisons(collect(tmp_path), None)
-    runs = off_policy.estimated(found)
-    assert runs["label"].tolist() == ["nominator loss=ips_1"] * 3 + ["nominator loss=ce"] * 5
-    assert runs["snips_high"].tolist()[:3] == pytest.approx([0.6 + 0.1 + 0.2, 0.61 + 0.1 + 0.2, 0.62 + 0.1 + 0.2])
-    plots = off_policy.truth_plots(found.title, runs.dropna(subset="true"))
-    for plot, title in zip(plots, ["IPS", "SNIPS", "direct method", "doubly robust"], strict=True):
-        assert f">{title}<" in plot and ">true value<" in plot and ">logged<" in plot
-        assert (points(plot, 0), points(plot, 1)) == (3, 3 if title == "IPS" else 4)
-    ticks = [re.findall(r">(\d\.\d+)<", plot) for plot in plots]
-    assert ticks[0] and all(axis == ticks[0] for axis in ticks)
-    report([str(tmp_path)])
-    page = (tmp_path / "report.html").read_text()
-    assert "against its true value" in page and "What the log alone tells" not in page
-
-
-def test_without_a_truth_the_estimates_stand_beside_one_another(tmp_path: Path) -> None:
-    for loss, value in {"ce": 0.5, "ips_1": 0.6}.items():
-        for seed in range(2):
-            a_policy(tmp_path, loss, seed, value, "true", "dr")
-    (found,) = comparisons(collect(tmp_path), None)
-    plot = off_policy.forest_plot(found.title, off_policy.estimated(found))
-    assert plot.index(">nominator loss=ips_1<") < plot.index(">nominator loss=ce<")
-    assert [points(plot, series) for series in range(4)] == [2, 2, 2, 0]  # one a configuration, no doubly robust
-    assert ">logged<" in plot
-    report([str(tmp_path)])
-    page = (tmp_path / "report.html").read_text()
-    assert "What the log alone tells" in page and "</span> SNIPS<" in page and "doubly robust" not in page
-
-
-@pytest.mark.parametrize("truth", [(), ("true",)], ids=["truth", "no truth"])
-def test_one_run_with_an_estimate_that_nobody_knows_is_drawn(tmp_path: Path, truth: tuple[str, ...]) -> None:
-    a_policy(tmp_path, "ce", 0, 0.5, *truth, "snips", "snips_low", "snips_high", "ips_low", "ips_high")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        report([str(tmp_path)])
-    page = (tmp_path / "report.html").read_text()
-    assert "What the log alone" in page and "SNIPS" not in page
-
-
-def test_runs_without_estimates_have_no_such_plot(tmp_path: Path) -> None:
-    report([str(a_sweep(tmp_path))])
-    assert "What the log alone" not in (tmp_path / "report.html").read_text()
 
 
 def test_test_metrics_are_grouped_and_ends_of_intervals_left_out(tmp_path: Path) -> None:

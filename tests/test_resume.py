@@ -164,7 +164,8 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     assert not (killed / "metrics.json").exists()
     if how is signal.SIGINT:
         assert process.returncode == 130
-        assert err == "recsweep: interrupted; `recsweep train run=DIR resume=true` goes on with a run\n"
+        advice = "go on with `recsweep train run=DIR resume=true`, or sweep.resume=DIR for a sweep"
+        assert err == f"recsweep: interrupted; {advice}\n"
     resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert resumed.status == 0, resumed.err
     undisturbed = trained(tmp_path, *KILLED)
@@ -208,7 +209,7 @@ def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
     assert recsweep(tmp_path, "train", f"run={first}") == (
         2,
         "",
-        f"recsweep: run={first}: add resume=true to go on with it\n",
+        f"recsweep: run={first}: say what to change, such as seed=1, or add resume=true to go on with it\n",
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from shell import TINY
+from shell import SYNTHETIC, TINY
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
@@ -51,14 +51,14 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_the_package_and_every_configuration_file(wheel: Path) -> None:
     held = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    code = {f"recsweep/{path.relative_to(ROOT / 'src' / 'recsweep')}" for path in source_files()}
+    code = {str(path.relative_to(ROOT / "src")) for path in source_files()}
     conf = {f"recsweep/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(conf) > 40
     assert held == code | conf
 
 
 def source_files() -> list[Path]:
-    everything = (ROOT / "src" / "recsweep").rglob("*")
+    everything = (ROOT / "src").rglob("*")
     return [path for path in everything if path.is_file() and "__pycache__" not in path.parts]
 
 
@@ -69,3 +69,9 @@ def test_it_runs_where_the_checkout_is_not(python: Path, tmp_path: Path) -> None
     program = str(python.with_name("recsweep"))
     succeed(program, "train", *TINY, "hydra.run.dir=run", cwd=tmp_path)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["status"] == "completed"
+
+
+def test_hydra_finds_its_sweepers_where_the_checkout_is_not(python: Path, tmp_path: Path) -> None:
+    program = str(python.with_name("recsweep"))
+    words = ("search=means", "hydra.sweeper.n_trials=2", "hydra.sweep.dir=sweep")
+    assert "2 completed" in succeed(program, "train", "-m", *words, *SYNTHETIC, "logger=none", cwd=tmp_path)

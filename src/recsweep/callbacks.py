@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
@@ -11,6 +11,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from recsweep.atomic import replaced
 from recsweep.models.base import RecModule
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+
+class Pruned(Exception):
+    """A search gave up a run whose validation curve promised little."""
 
 
 class StopEarly(EarlyStopping):
@@ -55,6 +62,30 @@ class ResumePoint(Checkpoint):
         with replaced(self.path) as partial:
             trainer.save_checkpoint(partial)
         self.saved_at = time.monotonic()
+
+
+class Pruning(Callback):
+    """Reports the validation objective of every epoch to a search's trial, and ends a run that it gives up."""
+
+    def __init__(self, trial: "Trial") -> None:
+        self.trial = trial
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Looks at the epoch before: at its end Lightning calls this callback before the module, which validates."""
+        assert isinstance(module, RecModule)
+        if not module.objectives:
+            return
+        self._report(module.objectives)
+        if self.trial.should_prune():
+            name, value = f"val/{module.evaluation.objective}", module.objectives[-1]
+            raise Pruned(f"{name} is {value:.4f} after {len(module.objectives)} epochs, and promises little")
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RecModule)
+        self._report(module.objectives)
+
+    def _report(self, objectives: list[float]) -> None:
+        self.trial.report(objectives[-1], step=len(objectives))
 
 
 class EpochProgress(Callback):

@@ -11,7 +11,9 @@ HELP = """recsweep: recommender models side by side under one honest protocol
 usage: recsweep VERB [key=value …] [Hydra's flags]
 
   train [overrides]               one run                     (-m: a sweep over comma-separated values)
+  train run=DIR key=value …       a new run (-m: sweep), with what is given changed; the difference is shown and kept
   train run=DIR resume=true       goes on with a run that was interrupted
+  train sweep.resume=DIR          goes on with a sweep: completed jobs stay, the others are made
   evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under the same or another protocol
   recommend run=DIR user=ID k=10  the best unseen items of a user
   recommend … index=HNSW32        the same by an approximate index over embeddings/ (Flat, HNSW32, IVF64,Flat)
@@ -21,13 +23,15 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
 choices (`recsweep train --help` lists them all): data, split, model, loss, regularization, optimizer, scheduler,
-evaluation, trainer, callbacks, logger, experiment
+evaluation, trainer, callbacks, logger, experiment, search, hydra/launcher (joblib, submitit_local, submitit_slurm,
+ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:
   recsweep train model=svdpp data=ml_100k regularization.dropout=0.2
   recsweep train -m experiment=rating_synthetic model=biased_mf,svdpp,mlp,means seed=0,1,2
   recsweep train --cfg job experiment=rating_ml_100k
 
+Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh and fish.
 Raw data lies in $RECSWEEP_DATA_DIR, or in data/ where that is unset; results go to outputs/.
 """
 
@@ -41,6 +45,8 @@ def main() -> int:
     try:
         if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(words)):
             print(HELP, end="")
+        elif verb in ("--shell-completion", "-sc"):
+            importlib.import_module("recsweep.commands.completion").run([verb, *words], VERBS)
         elif verb not in VERBS:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:
@@ -52,7 +58,8 @@ def main() -> int:
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = "; `recsweep train run=DIR resume=true` goes on with a run" if verb == "train" else ""
+        resuming = "; go on with `recsweep train run=DIR resume=true`, or sweep.resume=DIR for a sweep"
+        goes_on = resuming if verb == "train" else ""
         print(f"recsweep: interrupted{goes_on}", file=sys.stderr)
         return 130
     return 0

@@ -1,10 +1,12 @@
-"""What a run leaves beside its metrics where asked for: vectors, and a comparison with baselines on the same rows."""
+"""What a run leaves beside its metrics: HParams; where asked for, vectors and a comparison with baselines."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from torch.utils.tensorboard.summary import hparams
 
 from recsweep import build, embeddings, runs
 from recsweep.comparison import Curve, comparison
@@ -14,6 +16,19 @@ from recsweep.errors import UserError
 from recsweep.evaluation import Target, evaluate
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+
+
+def hyperparameters(logger: TensorBoardLogger, asked: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Logs what was asked for and what came of it as one row of TensorBoard's HParams.
+
+    Lightning also writes the columns of the table into every run, and TensorBoard takes those of the first run it meets
+    for the whole sweep, so that another model's settings have none. Without them it gathers the columns of all runs.
+    """
+    logger.log_hyperparams(dict(asked))
+    logger.log_metrics(dict(metrics))
+    _, start, end = hparams(dict(asked), {})
+    for summary in (start, end):
+        logger.experiment._get_file_writer().add_summary(summary)
 
 
 def vectors(cfg: DictConfig, data: InteractionData, folder: Path, logger: TensorBoardLogger | None) -> None:

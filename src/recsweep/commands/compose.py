@@ -1,13 +1,15 @@
 """Between a verb's words and Hydra: what is checked before anything runs, and how a run's own words come back."""
 
+import importlib
 import logging
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import hydra
 from hydra import initialize_config_dir
@@ -15,13 +17,20 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsweep.config import composed, conf_dir, one_line, with_hydra
 from recsweep.errors import UserError
+from recsweep.sweeps.share import Share, cores, share
+
+if TYPE_CHECKING:
+    from recsweep.sweeps.plan import Plan
+
+# Hydra warns, in every process, that our launchers bear the names of those that the plugins bring: they are meant to.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 LEAVES_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
@@ -63,20 +72,79 @@ def saved_overrides(folder: Path) -> list[str]:
     return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
 
 
-def spelled_out(words: list[str]) -> tuple[list[str], Path]:
-    """The words of a sweep with what the configuration adds to them, and the sweep's folder.
+class Sweep(NamedTuple):
+    """A sweep that may start: everything in it was composed and checked.
 
-    That is the folder itself, whose name holds the time, and the sweep that an experiment file brings
+    Args:
+        words: what Hydra is handed, with what the configuration adds spelled out.
+        folder: of the sweep.
+        jobs: the overrides of each job; none where a search proposes them.
+        n_jobs: how many there will be.
+        share: what each job may use of its machine.
+        search: what proposes the jobs; None where they are known.
+    """
+
+    words: list[str]
+    folder: Path
+    jobs: list[list[str]]
+    n_jobs: int
+    share: Share
+    search: "Plan | None"
+
+
+def sweep(words: list[str], folder: Path | None = None) -> Sweep:
+    """The sweep that the words ask for, in the folder where one is given; `UserError` for whatever is wrong with it.
+
+    The words get the folder itself, whose name holds the time, and the sweep that an experiment file brings
     (`hydra.sweeper.params`): spelled out, what the user gives replaces what the file says, key by key.
     """
-    overrides = _parsed(flags(words).overrides)
+    asked = flags(words)
+    overrides = _parsed(asked.overrides)
     given = {override.key_or_group for override in overrides}
-    node = with_hydra(_jobs(overrides)[0]).hydra
-    added = [] if "hydra.sweep.dir" in given else [f"hydra.sweep.dir={node.sweep.dir}"]
+    countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
+    node = with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
+    _check_installed(node)
+    folder = folder or Path(node.sweep.dir)
+    added = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
+    if node.runtime.choices["hydra/sweeper"] == "basic":
+        added.append("hydra/sweeper=grid")  # in config.yaml it would win over what search=NAME chooses
     if node.sweeper.get("params"):
         added += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in given]
         added.append("hydra.sweeper.params=null")
-    return [*words, *added], Path(node.sweep.dir)
+    batch = node.sweeper.get("max_batch_size")
+    if node.launcher._target_.endswith(".LocalLauncher") and batch is None and "max_batch_size" in node.sweeper:
+        batch = cores()
+        added.append(f"hydra.sweeper.max_batch_size={batch}")
+    words = [word for word in words if not word.startswith("hydra.sweep.dir=")] + added
+    part = share(node.launcher, batch, cores())
+    if "n_trials" in node.sweeper:
+        plan = _planned(node, words)
+        return Sweep(words, folder, [], plan.n_trials, part, plan)
+    jobs = _checked(words)
+    return Sweep(words, folder, jobs, len(jobs), part, None)
+
+
+def _planned(node: DictConfig, words: list[str]) -> "Plan":
+    """The search that the words ask for, composed and checked at the ends of its space; further jobs as they come."""
+    from recsweep.sweeps.plan import planned  # Optuna takes a second
+
+    asked = flags(words)
+    overrides = [override for override in _parsed(asked.overrides) if not override.is_hydra_override()]
+    settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
+    plan = planned(settings, overrides, lambda job: composed(job + _elsewhere(asked)))
+    for point in plan.space.probes():
+        composed(plan.space.job(point) + _elsewhere(asked))
+    return plan
+
+
+def _check_installed(node: DictConfig) -> None:
+    """Raises `UserError` where the package behind the launcher is missing."""
+    chosen, module = node.runtime.choices["hydra/launcher"], node.launcher._target_.rpartition(".")[0]
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        extra = "slurm" if chosen.startswith("submitit") else chosen
+        raise UserError(f"hydra/launcher={chosen} is not installed: pip install 'recsweep[{extra}]'") from None
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
@@ -89,23 +157,49 @@ def _parsed(overrides: list[str]) -> list[Override]:
 
 
 def _jobs(overrides: list[Override]) -> list[list[str]]:
+    for override in overrides:
+        if override.is_interval_sweep():
+            raise UserError(f"{override.input_line}: intervals are for a search: add hydra/sweeper=optuna")
     return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
 
 
-def _check_jobs(words: list[str]) -> None:
-    """Composes and checks every job that the words ask for, before any of them starts."""
+def _elsewhere(asked: Namespace) -> list[str]:
+    """The override that stands for --config-dir."""
+    return [f"hydra.searchpath=[file://{Path(asked.config_dir).resolve()}]"] if asked.config_dir else []
+
+
+def _checked(words: list[str]) -> list[list[str]]:
+    """The overrides of every job that the words ask for, composed and checked before any of them starts."""
     asked = flags(words)
     overrides = _parsed(asked.overrides)
-    elsewhere = [f"hydra.searchpath=[file://{Path(asked.config_dir).resolve()}]"] if asked.config_dir else []
-    for job in _jobs(overrides) if asked.multirun else [asked.overrides]:
-        composed([word for word in job if not word.startswith("hydra.")] + elsewhere)
+    jobs = _jobs(overrides) if asked.multirun else [asked.overrides]
+    jobs = [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs]
+    for job in jobs:
+        composed(job + _elsewhere(asked))
+    return jobs
 
 
 def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Hands the words to Hydra, which composes each job and calls `task` with its configuration."""
+    """Checks the words and hands them to Hydra, which composes one job and calls `task` with its configuration."""
     asked = flags(words)
     if not (asked.cfg or asked.help or asked.hydra_help or asked.info or asked.shell_completion):
-        _check_jobs(words)
+        _checked(words)
+        _check_not_searched(asked)
+    hand_over(words, task)
+
+
+def _check_not_searched(asked: Namespace) -> None:
+    """Raises `UserError` where one run is given a search's space, and not the values to take from it."""
+    overrides = _parsed(asked.overrides)
+    given = {override.key_or_group for override in overrides}
+    if "search" in given:
+        searched = with_hydra(asked.overrides + _elsewhere(asked)).hydra.sweeper.params or {}
+        for key in searched.keys() - given:
+            raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
+
+
+def hand_over(words: list[str], task: Callable[[DictConfig], Any]) -> None:
+    """Hands checked words to Hydra, which composes each job and calls `task` with its configuration."""
     logging.captureWarnings(True)  # libraries' warnings go to run.log, not between a user's lines
     mistakes: list[UserError] = []
 

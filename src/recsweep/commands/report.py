@@ -1,4 +1,4 @@
-"""`recsweep report DIR`: a folder of runs as a table, and as one HTML page."""
+"""`recsweep report DIR`: a folder of runs as tables, and as one HTML page."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ USAGE = """\
 recsweep report DIR [baseline=NAME]
 
 Compares the runs found at any depth below DIR: mean, 95 % interval, paired test against the baseline.
-Prints the table, and writes DIR/report.html.
+Prints the table, and writes into DIR:
+
+  report.html     the table and plots, in one file that needs no network
+  runs.csv        a row a run: what differs between the runs, every metric, seconds, status; also runs.parquet
+  comparison.csv  a row a configuration and metric: mean, deviation, 95 % interval, test against the baseline
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
                   without it, the first simple model among the runs"""
@@ -36,18 +40,21 @@ def run(words: list[str]) -> None:
 
 
 def report(folder: Path, baseline: str | None) -> Path:
-    """Print the comparison of the runs below `folder`, write `report.html` there, and return its path."""
+    """Print the comparison of the runs below `folder`, write it and the page there, and return the page's path."""
     # Loading pandas, scipy and matplotlib takes a second that `--help` need not wait for.
-    from recsweep.report import console, html
+    from recsweep.report import console, export, html
     from recsweep.report.collect import collect
-    from recsweep.report.comparisons import comparisons
+    from recsweep.report.comparisons import command, comparisons
 
     runs = collect(folder)
     found = comparisons(runs, baseline)
     screen = Console()
     for comparison in found:
         console.show(screen, comparison)
+        again = command(comparison, runs.runs)
+        screen.print(f"The best again: {again}\n", markup=False, highlight=False, soft_wrap=True)
     console.show_broken(screen, runs)
+    export.write(folder, runs, found)
     path = folder / "report.html"
     html.write(path, runs, found)
     screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)

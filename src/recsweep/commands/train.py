@@ -4,54 +4,132 @@ import gc
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from recsweep import build, exports, runs
-from recsweep.commands import compose, report
+from recsweep.callbacks import Pruned
+from recsweep.commands import compose, replay, report
+from recsweep.config import check
 from recsweep.errors import UserError
 from recsweep.fit import fit
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.sweeps import jobs, progress
+from recsweep.sweeps.share import Share, gpu
 
 log = logging.getLogger(__name__)
 
 
 def run(words: list[str]) -> None:
-    """`train [overrides]`, `train -m [overrides]`, or `train run=DIR resume=true`."""
-    if compose.flags(words).multirun:
-        _sweep(words)
-        return
-    if any(word.startswith("run=") for word in words):
-        words = _resumed(words)
-    compose.launch(words, train)
+    """One run or a sweep, a new one, one with changes to an earlier run, or one that was interrupted.
+
+    `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
+    """
+    begun = compose.take(words, "sweep.resume")
+    if begun is not None:
+        _resume_sweep(Path(begun), words)
+    elif compose.flags(words).multirun:
+        asked, origin = _understood(words)
+        jobs.begin(asked.folder, jobs.Asked(words, asked.jobs))
+        _sweep(asked, origin)
+    elif "resume=true" in words and any(word.startswith("run=") for word in words):
+        compose.launch(_resumed(words), train)
+    else:
+        words, origin = replay.replayed(words)
+        compose.launch(words, partial(train, origin=origin))
 
 
-def _sweep(words: list[str]) -> None:
-    words, folder = compose.spelled_out(words)
+def _resume_sweep(folder: Path, words: list[str]) -> None:
+    if set(words) - {"-m", "--multirun"}:
+        raise UserError(f"{words[0]}: a resumed sweep goes on as it was asked for; start another to change something")
+    before = jobs.asked_before(folder)
+    asked, origin = _understood(before.words, folder)
+    jobs.check_unchanged(folder, before, asked.jobs)
+    _sweep(asked, origin)
+
+
+def _understood(words: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
+    """The sweep that the words ask for, and the run that it changes something of."""
+    words, origin = replay.replayed(words)
+    return compose.sweep(words, folder), origin
+
+
+def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
+    """Runs the jobs that are not completed, then shows the table; `UserError` where some did not complete."""
     gc.freeze()  # what is imported stays; looking for garbage after each job is then a matter of milliseconds
-    compose.launch(words, train)
-    report.run([str(folder)])
-    states = [json.loads(path.read_text()) for path in sorted(folder.glob("*/metrics.json"))]
-    failed = [state["error"] for state in states if state["status"] == "failed"]
+    goes_on = f"recsweep train sweep.resume={asked.folder}"
+    try:
+        with progress.shown(asked.folder, asked.n_jobs):
+            compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin, here=Path.cwd()))
+    except UserError:
+        raise
+    except Exception as error:  # a launcher's own, when a process of it was killed
+        raise UserError(f"the launcher gave up ({jobs.one_line(error)}); {goes_on} goes on") from None
+    report.run([str(asked.folder)])
+    if asked.search:
+        from recsweep.sweeps import conclusion  # Optuna takes a second
+
+        conclusion.show(asked.search, asked.folder)
+    failed = [job for job in jobs.folders(asked.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
     if failed:
-        raise UserError(f"{len(failed)} of {len(states)} jobs failed, the first with: {failed[0]}")
+        again = "" if asked.search else f"; {goes_on} tries them again"  # a search has learned from them
+        raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above{again}")
+
+
+def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> float:
+    """One job of a sweep, in this process or another: whatever goes wrong is recorded, and the others go on.
+
+    Where it is completed already, the sweep was interrupted and goes on. Who was interrupted may have left processes
+    that still work: the lock waits for them.
+    """
+    os.chdir(here)  # the words may name files from here
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with FileLock(folder / ".hydra" / "job.lock"):
+        before = jobs.outcome(folder)
+        if before and before["status"] == "completed":
+            return before["objective"]["value"]
+        if before:
+            jobs.start_over(folder)
+        _take(share)
+        try:
+            if origin:
+                replay.changes(cfg, origin, folder)
+            check(cfg)  # what a search proposes, nobody has seen before
+            return _completed(cfg, folder, min(cfg.trainer.threads, share.cores))["objective"]["value"]
+        except Pruned as reason:
+            runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
+            return float("nan")
+        except Exception as error:  # of whatever kind: a sweep outlives its jobs
+            log.exception("The job failed.")
+            jobs.fail(folder, error)
+            return float("nan")
+
+
+def _take(share: Share) -> None:
+    """Of several GPUs, this job's; a process that used one already stays with it."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
+    if share.gpus_go_round and visible:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu(HydraConfig.get().job.num, visible)
 
 
 def _resumed(words: list[str]) -> list[str]:
     folder = compose.run_folder(words)
-    if compose.take(words, "resume") != "true":
-        raise UserError(f"run={folder}: add resume=true to go on with it")
-    if words:
+    if words != ["resume=true"]:
+        words.remove("resume=true")
         raise UserError(f"{words[0]}: a resumed run goes on as it was asked for; start another one to change something")
     state = folder / "metrics.json"
     if state.is_file() and json.loads(state.read_text())["status"] == "completed":
@@ -59,23 +137,28 @@ def _resumed(words: list[str]) -> list[str]:
     return [*compose.saved_overrides(folder), f"hydra.run.dir={folder}"]
 
 
-def train(cfg: DictConfig) -> float:
-    """One job: data, model, training, judgement. The objective's value, for sweepers."""
+def train(cfg: DictConfig, origin: Path | None = None) -> float:
+    """One run, where `origin` is given one that changes something of that. The objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    _send_to_log()
-    torch.set_num_threads(cfg.trainer.threads)
+    if origin:
+        replay.show(replay.changes(cfg, origin, folder))
     try:
-        outcome = _trained(cfg, folder)
+        outcome = _completed(cfg, folder, cfg.trainer.threads)
     except UserError as error:
-        runs.write_json(folder / "metrics.json", {"status": "failed", "error": str(error)})
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            raise
-        Console(stderr=True, soft_wrap=True).print(f"{folder}: failed: {error}", markup=False, highlight=False)
-        return float("nan")
-    runs.write_json(folder / "metrics.json", outcome)
-    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
+        jobs.fail(folder, error)
+        raise
     _say(cfg, folder, outcome)
     return outcome["objective"]["value"]
+
+
+def _completed(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
+    """Data, model, training, judgement; what metrics.json then says."""
+    _send_to_log()
+    torch.set_num_threads(n_threads)
+    outcome = _trained(cfg, folder)
+    runs.write_json(folder / "metrics.json", outcome)
+    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
+    return outcome
 
 
 def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -88,7 +171,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     known = runs.facts(cfg, data, model)
     read = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
-    fit(cfg, data, model, folder / "checkpoints", logger)
+    fit(cfg, data, model, folder / "checkpoints", logger, _watchers())
     fitted = time.perf_counter()
     truth = runs.oracle(cfg, data)
     metrics = runs.judge(cfg, data, folder)
@@ -99,7 +182,7 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     end = time.perf_counter()
     if logger:
         final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
-        logger.log_hyperparams(_hyperparameters(cfg), final)  # val/… itself is the curve
+        exports.hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"
@@ -114,6 +197,16 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "seconds": {"data": read - start, "fit": fitted - read, "test": end - fitted, "total": end - start},
         **known,
     }
+
+
+def _watchers() -> list[Callback]:
+    """What tells a search how the run goes, where it is a trial that may be pruned."""
+    node = HydraConfig.get()
+    if node.sweeper.get("trial") is None or node.sweeper.pruner == "none":
+        return []
+    from recsweep.sweeps.search import pruning  # Optuna takes a second
+
+    return [pruning(node)]
 
 
 def _training(model: RecModule | Baseline) -> dict[str, float]:
@@ -135,19 +228,14 @@ def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """What may change a result: the configuration as flat `group.key` values, and the name of each group's choice."""
     without = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
-    flat: dict[str, Any] = {}
-
-    def add(prefix: str, node: Any) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                add(f"{prefix}.{key}" if prefix else key, value)
-        elif not prefix.endswith(("_target_", "_partial_")) and not prefix.startswith(without):
-            flat[prefix] = node if isinstance(node, bool | int | float) else str(node)
-
-    add("", OmegaConf.to_container(cfg, resolve=True))
-    for group in ("callbacks", "logger", "trainer"):  # their choices say nothing that their values do not
+    settings = {
+        key: value if isinstance(value, bool | int | float) else str(value)
+        for key, value in replay.flat(OmegaConf.to_container(cfg, resolve=True)).items()
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(without)
+    }
+    for group in ("callbacks", "logger", "search", "trainer"):  # their choices say nothing that their values do not
         choices.pop(group)
-    return flat | {group: str(name) for group, name in choices.items()}
+    return settings | {group: str(name) for group, name in choices.items()}
 
 
 def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from recsweep.config.combinations import check_combination, rival_node
-from recsweep.config.files import conf_dir
 from recsweep.config.shape import Config, bind, check_node
 from recsweep.errors import UserError
+from recsweep.paths import conf_dir
 
 __all__ = ["BUILT", "check", "composed", "conf_dir", "one_line", "rival_node", "with_hydra"]
 

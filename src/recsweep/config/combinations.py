@@ -9,12 +9,13 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import OneCycleLR
 
-from recsweep.config.files import conf_dir
 from recsweep.config.shape import check_node
 from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
 from recsweep.losses import multitask, ranking
+from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.paths import conf_dir
 
 
 def check_combination(cfg: DictConfig) -> None:
@@ -39,6 +40,7 @@ def check_combination(cfg: DictConfig) -> None:
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
     _check_pretrained(cfg)
+        _check_processes(cfg, model)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
@@ -71,6 +73,28 @@ def _check_pretrained(cfg: DictConfig) -> None:
         raise UserError("model.frozen=true: noise would stay noise; give model.pretrained=DIR")
     if cfg.model.get("pretrained") and cfg.trainer.refit:
         raise UserError("trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false")
+
+
+def _check_processes(cfg: DictConfig, model: Any) -> None:
+    n, accumulate = cfg.trainer.processes, cfg.trainer.accumulate
+    if n == 1:
+        return
+    own_steps, loss = model.training_step is not RecModule.training_step, get_object(cfg.loss._target_)
+    if own_steps or loss is multitask.GradNorm:
+        who = f"model {model.__name__}" if own_steps else "gradnorm"
+        raise UserError(
+            f"trainer.processes={n}: {who} goes on from what the batch before left, so one process sees all of them"
+        )
+    if accumulate < n:
+        raise UserError(
+            f"trainer.accumulate={accumulate}: the processes share out the batches of a step, so there must be "
+            f"trainer.processes={n} at least; a smaller trainer.batch_size keeps the step as it was"
+        )
+    n_gpus = torch.cuda.device_count() if cfg.trainer.accelerator != "cpu" else 0
+    if 0 < n_gpus < n:
+        raise UserError(
+            f"trainer.processes={n}: a GPU each, and there are {n_gpus}; take as many, or trainer.accelerator=cpu"
+        )
 
 
 def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:

@@ -11,9 +11,9 @@ from hydra.utils import get_object
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from typing_extensions import is_protocol
 
-from recsweep.config.files import conf_dir
 from recsweep.errors import UserError
 from recsweep.models.base import Regularization
+from recsweep.paths import conf_dir
 from recsweep.seeding import Seed
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -27,6 +27,7 @@ class Trainer(BaseModel):
     max_epochs: Positive
     batch_size: Positive
     accumulate: Positive
+    processes: Positive
     shuffle: Literal["rows", "users"]
     accelerator: Literal["auto", "cpu", "cuda"]
     threads: Positive

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from recsweep import processes
 from recsweep.evaluation.binary import BinaryEvaluation
 from recsweep.evaluation.joint import JointEvaluation
 from recsweep.evaluation.off_policy import OffPolicyEvaluation
@@ -60,8 +61,8 @@ def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str
 
 @torch.inference_mode()
 def walk(scorer: Scorer, evaluation: Evaluation, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
-    """`evaluate` on batches that `evaluation.batches` has made before."""
+    """`evaluate` on batches that `evaluation.batches` has made before; of several processes, each scores its share."""
     evaluation.reset()
-    for batch in batches:
+    for batch in processes.share(batches):
         evaluation.update(scorer, *batch)
     return {name: value.item() for name, value in evaluation.compute().items()}

@@ -45,6 +45,12 @@ class BinaryEvaluation(Metric):
         self.add_state("logits", [], dist_reduce_fx="cat")
         self.add_state("labels", [], dist_reduce_fx="cat")
 
+    def reset(self) -> None:
+        """Forgets all batches."""
+        super().reset()
+        for state in (self.logits, self.labels):  # of the right type also in a process that has no batch
+            state.append(torch.empty(0, dtype=torch.float64, device=self.device))
+
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; without times, timestamps are 0.
 
@@ -65,12 +71,12 @@ class BinaryEvaluation(Metric):
     def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` where a score is NaN."""
         logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
-        self.logits.append(without_nan(logits))
-        self.labels.append(label)
+        self.logits.append(without_nan(logits).double())
+        self.labels.append(label.double())
 
     def compute(self) -> dict[str, Tensor]:
         """{"auc", "log_loss"}."""
-        logits, labels = (dim_zero_cat(state).double() for state in (self.logits, self.labels))
+        logits, labels = dim_zero_cat(self.logits), dim_zero_cat(self.labels)
         order = logits.unique(return_inverse=True)[1].double() / len(logits)  # sigmoids of large logits would all be 1
         return {
             "auc": binary_auroc(order, labels.long()),

@@ -56,6 +56,12 @@ class JointEvaluation(Metric):
         self.ranking.reset()
         self.rating.reset()
 
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Adds the batches of another evaluation with the same settings."""
+        assert isinstance(incoming_state, JointEvaluation)
+        self.ranking.merge_state(incoming_state.ranking)
+        self.rating.merge_state(incoming_state.rating)
+
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Any, ...]]:
         """The task, then what its own evaluation takes after the scorer; the same on every call."""
         for batch in self.ranking.batches(target, device):

@@ -77,6 +77,12 @@ class OffPolicyEvaluation(Metric):
         self.add_state("rows", [], dist_reduce_fx="cat")
         self.add_state("true", [], dist_reduce_fx="cat")
 
+    def reset(self) -> None:
+        """Forgets all batches."""
+        super().reset()
+        for state, shape in ((self.rows, (0, 4)), (self.true, (0,))):  # known also to a process that has no batch
+            state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
+
     def batches(self, target: Target, device: torch.device) -> Iterator[LoggedBatch]:
         """What `update` takes after the scorer; `UserError` where the data is no bandit log."""
         log = bandit_log(target.data)
@@ -112,9 +118,9 @@ class OffPolicyEvaluation(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value where it is known."""
-        found = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1))
-        if self.true:
-            found["true"] = dim_zero_cat(self.true).mean()
+        found, true = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1)), dim_zero_cat(self.true)
+        if len(true):
+            found["true"] = true.mean()
         return {f"off_policy/{name}": value for name, value in found.items()}
 
 

@@ -1,7 +1,7 @@
 """Rankings by one stage and by two: what the nominator puts on top, and what the ranker makes of its slate."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -40,6 +40,7 @@ class TwoStageEvaluation(Metric):
     values: Tensor
     n_lists: Tensor
     n_users: Tensor
+    n_by_policy: Tensor
 
     def __init__(
         self,
@@ -61,13 +62,19 @@ class TwoStageEvaluation(Metric):
         self.off_policy = OffPolicyEvaluation("snips", None, batch_size)
         self.add_state("totals", torch.zeros(2, len(self.names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("values", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("n_users", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("n_lists", "n_users", "n_by_policy"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
         self.off_policy.reset()
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Adds the batches of another evaluation with the same settings."""
+        assert isinstance(incoming_state, TwoStageEvaluation)
+        super().merge_state(incoming_state)
+        self.off_policy.merge_state(incoming_state.off_policy)
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """What `update` takes after the scorer: a `LoggedBatch`, then masked pairs [S], [S], relevant [L, n_items] and
@@ -93,6 +100,7 @@ class TwoStageEvaluation(Metric):
         logged, (row, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
         if isinstance(scorer, Policy):
             self.off_policy.update(scorer, *logged)
+            self.n_by_policy = self.n_by_policy + 1
         scores = without_nan(scorer.score_all(logged.user)).double().clamp(min=LOWEST)
         scores = scores.index_put((row, item), scores.new_tensor(-torch.inf))
         slate = _best(scores, relevant, self.slate_size)
@@ -124,7 +132,7 @@ class TwoStageEvaluation(Metric):
         for stage, totals, value in zip(STAGES, self.totals, self.values, strict=True):
             metrics |= {f"{stage}/{name}": total / self.n_lists for name, total in zip(self.names, totals, strict=True)}
             metrics[f"{stage}/value"] = value / self.n_users
-        return metrics | (self.off_policy.compute() if self.off_policy.rows else {})
+        return metrics | (self.off_policy.compute() if self.n_by_policy else {})
 
 
 def _best(scores: Tensor, relevant: Tensor, k: int) -> Tensor:

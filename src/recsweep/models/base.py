@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from recsweep import processes
 from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
@@ -54,7 +55,8 @@ class Training:
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects.
-        accumulate: batches whose mean gradient one optimizer step takes; an epoch's last step takes those left over.
+        accumulate: batches of an optimizer step, which takes the mean gradient of all their rows; an epoch's last step
+            takes those left over.
         seed: of initialisation, dropout and noise.
     """
 
@@ -82,7 +84,8 @@ class RecModule(LightningModule):
     """A `Scorer` that learns by gradient steps.
 
     A call of `training_step` works through a whole group of batches: Lightning's cost of a call (0.6 ms and more) is
-    then spread over `trainer.steps_per_call` steps. Only the group's last step goes through Lightning's optimizer
+    then spread over `trainer.steps_per_call` steps. Of several processes, each works on its share of a step's batches,
+    and all make the same step. Only the group's last step goes through Lightning's optimizer
     wrapper, which is what counts `global_step`; the result does not depend on the grouping.
 
     A subclass gives `training_loss`, `score` and `score_all`, and names what it can be combined with.
@@ -145,12 +148,15 @@ class RecModule(LightningModule):
         batches, accumulate = self.data.batches.group(self.current_epoch, index), self.training_setup.accumulate
         for first in range(0, len(batches), accumulate):
             together = batches[first : first + accumulate]
+            n_rows = sum(len(batch[0]) for batch in together)
             for parameter in parameters:  # a quarter of the cost of optimizer.zero_grad()
                 parameter.grad = None
-            for batch in together:
+            for place, batch in processes.share(enumerate(together, index * self.data.batches.steps + first)):
+                self._start_batch(place)
                 loss = self.training_loss(batch)
-                (loss / len(together)).backward()
+                (loss * (len(batch[0]) / n_rows)).backward()
                 self.note("train/loss", loss.detach())
+            processes.sum_gradients(parameters, self.training_setup.sparse)
             (wrapped if first + accumulate >= len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
                 schedule.step()
@@ -159,12 +165,18 @@ class RecModule(LightningModule):
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
         self.noted = {}
 
+    def _start_batch(self, place: int) -> None:
+        """Of several batches a step, each has draws of its own, whichever process they fall to."""
+        if self.training_setup.accumulate > 1:
+            key = ("disturbance", self.training_setup.seed, self.current_epoch, place)
+            self.generator = generator(*key, device=self.device)
+
     def note(self, name: str, value: Tensor) -> None:
         """Keeps a scalar of a batch; its mean over the epoch goes to TensorBoard and to `epochs`."""
         self.noted.setdefault(name, []).append(value)
 
     def on_train_epoch_end(self) -> None:
-        means = {name: float(torch.stack(values).mean()) for name, values in self.noted.items()}
+        means = {name: float(values.mean()) for name, values in processes.gathered(self.noted).items()}
         loss = means["train/loss"]
         if not math.isfinite(loss):
             raise UserError(

@@ -58,6 +58,15 @@ class Comparison:
         """The table's rows of one configuration."""
         return self.table[self.table["label"] == label]
 
+    def metrics(self) -> list[str]:
+        """What the runs measured on validation and test, `metric` and `selection` first.
+
+        The ends of a metric's own interval, `_low` and `_high`, are no metrics.
+        """
+        measured = [str(name) for name in self.table if str(name).startswith(("val/", "test/"))]
+        names = dict.fromkeys((self.metric, self.selection, *measured))
+        return [name for name in names if not name.endswith(("_low", "_high")) and self.table[name].notna().any()]
+
     def selected_on_test(self, label: str) -> bool:
         return bool((self.of(label)["selected_on"] == "test").any())
 

@@ -39,12 +39,15 @@ def show(console: Console, comparison: Comparison) -> None:
 
 
 def show_broken(console: Console, runs: Runs) -> None:
-    """List the runs that did not complete, with the reason."""
-    broken = runs.table[runs.table["status"] != "completed"]
+    """List the runs that did not complete, with the reason; pruned ones are counted, for a search is meant to prune."""
+    status = runs.table["status"]
+    broken = runs.table[~status.isin(["completed", "pruned"])]
+    if "pruned" in set(status):
+        console.print(Text(f"{(status == 'pruned').sum()} of {len(runs.runs)} runs were pruned."))
     if len(broken):
         console.print(Text(f"{len(broken)} of {len(runs.runs)} runs did not complete:", "yellow"))
     for run in broken.itertuples():
-        console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"))
+        console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
 
 
 def _header(name: str) -> str:

@@ -1,6 +1,6 @@
 """The report as one self-contained HTML file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -11,22 +11,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from recsweep.atomic import replaced
-from recsweep.report import lines, off_policy, plots
+from recsweep.report import panels, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, command
 from recsweep.report.table import Table, how_to_read, main_table, metrics_tables, verdict
-
-GLYPHS = "●■▲◆▼✚"
-"""`svg.MARKERS` as text, for the legends."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Plots that share a legend, and what they show."""
-
-    caption: str
-    plots: Sequence[Markup]
-    legend: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +27,13 @@ class Section:
     command: str
     facts: Mapping[str, str]
     table: Table
+    more: Table | None
     notes: str
     metrics: Mapping[str, Table]
     wide: Markup
     narrow: Markup
     hidden: int
-    panels: Sequence[Panel]
+    panels: Sequence[panels.Panel]
 
 
 def write(path: Path, runs: Runs, found: Sequence[Comparison]) -> None:
@@ -71,77 +60,24 @@ def render(runs: Runs, found: Sequence[Comparison], folder: Path) -> str:
 
 
 def _section(comparison: Comparison, runs: Runs) -> Section:
+    table = main_table(comparison)
+    hidden = max(0, len(comparison.labels) - plots.SHOWN)
+    shown = len(table.rows) - hidden
     return Section(
         title=comparison.title,
         best=comparison.labels[0],
         verdict=verdict(comparison),
         command=command(comparison, runs.runs),
         facts=_facts(comparison, runs),
-        table=main_table(comparison),
+        table=Table(table.columns, table.rows[:shown]),
+        more=Table(table.columns, table.rows[shown:]) if hidden else None,
         notes=how_to_read(comparison),
         metrics=metrics_tables(comparison),
         wide=Markup(plots.comparison_plot(comparison, width=760)),
         narrow=Markup(plots.comparison_plot(comparison, width=360)),
-        hidden=max(0, len(comparison.labels) - plots.SHOWN),
-        panels=[
-            *_off_policy_panels(comparison),
-            *_numeric_panels(comparison, runs),
-            *_curve_panels(comparison, runs),
-        ],
+        hidden=hidden,
+        panels=panels.panels(comparison, runs),
     )
-
-
-def _numeric_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    panels = []
-    for key in runs.swept:
-        drawn = lines.numeric_lines(comparison, runs, key)
-        if drawn:
-            plot = Markup(plots.numeric_plot(key, comparison.metric, list(drawn.values())))
-            caption = f"{comparison.metric} along {key}: mean and 95 % interval over {comparison.repeat}s."
-            panels.append(Panel(caption, [plot], _legend(drawn)))
-    return panels
-
-
-def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    curves = lines.curve_lines(comparison, runs)
-    if not curves:
-        return []
-    names = comparison.top(lines.LINES)
-    flat = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
-    drawn = [
-        Markup(plots.curve_plot(tag, names, by_name, flat if tag == comparison.selection else {}))
-        for tag, by_name in curves.items()
-    ]
-    caption = (
-        f"Learning curves: mean and 95 % interval over {comparison.repeat}s, as far as every run of a configuration "
-        f"went. The first, steep epochs are cut.{' Dashed: no curve was logged, the final value.' if flat else ''}"
-    )
-    return [Panel(caption, drawn, _legend(names))]
-
-
-def _off_policy_panels(comparison: Comparison) -> list[Panel]:
-    runs = off_policy.estimated(comparison)
-    runs = runs[runs["label"].isin(runs["label"].unique()[: lines.LINES])]
-    known = runs.dropna(subset="true")
-    if len(known):
-        caption = (
-            "What the log alone told of each policy, against its true value: a point a run, with the estimate's 95 % "
-            "interval. On the dashed diagonal the log told the truth. Dotted: the log's own mean reward."
-        )
-        drawn = [Markup(plot) for plot in off_policy.truth_plots(comparison.title, known)]
-        return [Panel(caption, drawn, _legend(known["label"].unique()))]
-    if len(runs):
-        caption = (
-            f"What the log alone tells of each policy: estimates with their 95 % intervals, ends averaged over "
-            f"{comparison.repeat}s. Dashed: the log's own mean reward."
-        )
-        plot = Markup(off_policy.forest_plot(comparison.title, runs))
-        return [Panel(caption, [plot], _legend(off_policy.shown(runs).values()))]
-    return []
-
-
-def _legend(names: Iterable[str]) -> list[tuple[str, str]]:
-    return list(zip(GLYPHS, names, strict=False))
 
 
 def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:

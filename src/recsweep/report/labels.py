@@ -114,9 +114,9 @@ def _short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _texts(values: Iterable[Value]) -> dict[Value, str]:
-    """Each value as text: floats with six digits, or as many as keep different ones different."""
+    """Each value as text: floats with four digits, or as many as keep different ones different."""
     distinct = dict.fromkeys(values)
-    for digits in range(6, 18):
+    for digits in range(4, 18):
         texts = {v: f"{v:.{digits}g}" if isinstance(v, float) else str(v) for v in distinct}
         if len(set(texts.values())) == len(texts):
             break

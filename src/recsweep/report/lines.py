@@ -1,4 +1,4 @@
-"""What the line plots show: a metric along a swept number, and learning curves from TensorBoard's event files."""
+"""What the line plots show: a metric along a swept value, and learning curves from TensorBoard's event files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,50 +21,69 @@ POINTS = 1000
 """Points kept of a run's curve; a longer one is thinned."""
 
 
-def numeric_lines(comparison: Comparison, runs: Runs, key: str) -> dict[str, pd.DataFrame]:
-    """The metric along the values of `key`, by configuration of the other keys, the best ones first.
+def along(comparison: Comparison, runs: Runs, key: str) -> pd.DataFrame:
+    """The metric along the values of `key`, a row a configuration that has the key, best on validation first.
 
     Returns:
-        name -> columns `mean`, `half_width`, index value upwards; empty where `key` is no swept number.
+        columns `name` (the configuration of the other keys), `value`, `mean`, `half_width`.
     """
     c = comparison
     one_each = [runs.runs[c.of(label).index[0]] for label in c.labels]
-    values = [value(run, key) for run in one_each]
     names = labels(one_each, [other for other in runs.swept if other != key])
-    points = pd.DataFrame(
-        [
-            (name, number, c.test[label].mean, c.test[label].half_width)
-            for name, number, label in zip(names, values, c.labels, strict=True)
-            if number is not None
-        ],
-        columns=["name", "value", "mean", "half_width"],
-    )
-    if not all(isinstance(number, int | float) for number in points["value"]):
-        return {}
-    lines = {
-        str(name): line.set_index("value")[["mean", "half_width"]].sort_index()
-        for name, line in points.groupby("name", sort=False)
-        if len(line) > 1
-    }
-    return dict(list(lines.items())[:LINES])
+    rows = [
+        (name, value(run, key), c.test[label].mean, c.test[label].half_width)
+        for name, run, label in zip(names, one_each, c.labels, strict=True)
+        if value(run, key) is not None
+    ]
+    return pd.DataFrame(rows, columns=["name", "value", "mean", "half_width"])
 
 
-def curve_lines(comparison: Comparison, runs: Runs) -> dict[str, dict[str, pd.DataFrame]]:
-    """Learning curves of the best configurations and the baseline; a model without epochs has none.
+def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The points of `along` that differ in nothing but the key's value, the best configurations first.
+
+    A line that is level says of a model that it does not know the key, and is left out.
 
     Returns:
+        name -> its rows; empty where most points are alone, as in a random search.
+    """
+    groups = {str(name): line for name, line in points.groupby("name", sort=False) if len(line) > 1}
+    if 2 * sum(map(len, groups.values())) < len(points):
+        return {}
+    bent = {name: line for name, line in groups.items() if line["mean"].nunique() > 1}
+    return dict(list(bent.items())[:LINES])
+
+
+def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str, dict[str, pd.DataFrame]]]:
+    """Learning curves of the best configurations and the baseline.
+
+    Returns:
+        the chosen configurations, of each model at most one that has no curve, since it was computed at once; and
         tag -> configuration -> `mean_curve`. Tags: the validation metric and the training loss.
     """
-    lines: dict[str, dict[str, pd.DataFrame]] = {comparison.selection: {}, "train/loss": {}}
-    for label in comparison.top(LINES):
-        logged = [
-            read_scalars(runs.runs[position].folder / "tb", lines) for position in comparison.of(label).index[:RUNS]
-        ]
-        for tag, curves in lines.items():
-            curve = mean_curve(scalars[tag] for scalars in logged if tag in scalars)
-            if len(curve) > 1:
-                curves[label] = curve
-    return {tag: curves for tag, curves in lines.items() if curves}
+    c = comparison
+    chosen: list[str] = []
+    at_once: set[str] = set()
+    lines: dict[str, dict[str, pd.DataFrame]] = {c.selection: {}, "train/loss": {}}
+    for label in c.labels:
+        if label != c.baseline and len(chosen) >= (LINES if c.baseline in chosen else LINES - 1):
+            continue
+        curves = _curves(comparison, runs, label, lines)
+        model = str(c.of(label)["model"].iloc[0])
+        if not curves and model in at_once and label != c.baseline:
+            continue
+        if not curves:
+            at_once.add(model)
+        for tag, curve in curves.items():
+            lines[tag][label] = curve
+        chosen.append(label)
+    return chosen, {tag: curves for tag, curves in lines.items() if curves}
+
+
+def _curves(comparison: Comparison, runs: Runs, label: str, tags: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Those tags that a configuration's runs logged over epochs, as `mean_curve`."""
+    logged = [read_scalars(runs.runs[at].folder / "tb", tags) for at in comparison.of(label).index[:RUNS]]
+    means = {tag: mean_curve(scalars[tag] for scalars in logged if tag in scalars) for tag in tags}
+    return {tag: curve for tag, curve in means.items() if len(curve) > 1}
 
 
 def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.comparisons import Comparison
-from recsweep.report.svg import DASHED, INK, MARKERS, MUTED, PAGE, SERIES, STYLE, as_svg, canvas, mark, note, shorten
+from recsweep.report.svg import CLEAR, DASHED, INK, MARKERS, MUTED, SERIES, STYLE, as_svg, canvas, mark, note, shorten
 
 PREFIX = "test/off_policy/"
 ESTIMATORS = {"ips": "IPS", "snips": "SNIPS", "dm": "direct method", "dr": "doubly robust"}
@@ -75,8 +75,7 @@ def forest_plot(title: str, runs: pd.DataFrame) -> str:
         figure, axes = canvas(370, 18 * rows * len(groups) + 70)
         mark(axes, "logged", runs["logged"].mean(), MUTED)
         for group, (label, of) in enumerate(groups):
-            clear = {"facecolor": PAGE, "edgecolor": "none", "pad": 1.5}  # of the line that crosses it
-            note(axes, shorten(str(label), 48), (0, rows * group), ("axes fraction", "data"), -4, bbox=clear)
+            note(axes, shorten(str(label), 48), (0, rows * group), ("axes fraction", "data"), -4, bbox=CLEAR)
             for number, name in enumerate(names):
                 _estimates(axes, of[[name, *(name + end for end in ENDS)]], rows * group + 1 + number, number)
         axes.set_ylim(rows * len(groups) - 0.3, -0.7)

@@ -22,7 +22,7 @@ class Objective(BaseModel):
 class Record(BaseModel):
     """`metrics.json` as a run writes it. A metric is None where the run could not compute it."""
 
-    status: Literal["completed", "failed"]
+    status: Literal["completed", "failed", "pruned"]
     error: str | None = None
     objective: Objective | None = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -40,11 +40,13 @@ class Run:
 
     Args:
         folder: of the run.
-        status: "completed", "failed", "unfinished" (killed or still running) or "unreadable".
+        status: "completed", "failed", "pruned" (a search gave it up early), "unfinished" (killed or still running) or
+            "unreadable".
         reason: one line, empty for a completed run.
         overrides: as typed, `("model=svdpp", "seed=1")`.
         choices: Hydra's group choices, `{"model": "svdpp", …}`.
         config: the composed configuration.
+        searched: metrics that a guided search optimised at once, such as ("val/ndcg@10", "n_parameters").
         record: None where `metrics.json` is absent or unreadable.
     """
 
@@ -54,6 +56,7 @@ class Run:
     overrides: tuple[str, ...]
     choices: dict[str, str]
     config: dict[str, Any]
+    searched: tuple[str, ...]
     record: Record | None
 
 
@@ -72,14 +75,16 @@ def read_run(folder: Path) -> Run:
     try:
         overrides = _yaml(hydra / "overrides.yaml", list)
         config = _yaml(hydra / "config.yaml", dict)
-        choices = _yaml(hydra / "hydra.yaml", dict).get("hydra", {}).get("runtime", {}).get("choices", {})
+        engine = _yaml(hydra / "hydra.yaml", dict).get("hydra", {})
+        choices = engine.get("runtime", {}).get("choices", {})
+        searched = engine.get("sweeper", {}).get("objectives") or ()
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, None)
+        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, (), None)
     if not config:
-        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, None)
+        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, (), None)
     groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
     status, reason, record = _read_record(folder / "metrics.json")
-    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, record)
+    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(searched), record)
 
 
 def _yaml(path: Path, kind: type) -> Any:
@@ -98,8 +103,8 @@ def _read_record(path: Path) -> tuple[str, str, Record | None]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return "unreadable", _one_line(f"metrics.json: {where + ': ' if where else ''}{first['msg']}"), None
-    if record.status == "failed":
-        return "failed", _one_line(record.error or "no reason given"), record
+    if record.status != "completed":
+        return record.status, _one_line(record.error or "no reason given"), record
     if record.objective is None:
         return "unreadable", "metrics.json: completed, but without an objective", record
     if record.objective.value is None or not math.isfinite(record.objective.value):

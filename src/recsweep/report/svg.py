@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # older matplotlibs do not have it
 INK, MUTED, GRID, ACCENT, ORACLE, PAGE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
 DASHED = (0, (4, 3))
+CLEAR = {"facecolor": PAGE, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+"""The box of a text that lines cross."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES)
@@ -64,14 +66,17 @@ def as_svg(figure: Figure, name: str) -> str:
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r'\b(d|x|y|transform)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
     return re.sub("|".join(VARIABLES), lambda match: f"var(--{VARIABLES[match[0]]})", text)
 
 
 def mark(axes: Axes, name: str, level: float, colour: str) -> None:
-    """A dashed vertical line with its name on top; none where the level is unknown."""
+    """A dashed vertical line with its name on top, inside the axes as they are now; none where the level is unknown."""
     if np.isfinite(level):
         axes.axvline(level, color=colour, linewidth=1.2, linestyle=DASHED)
-        note(axes, shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha="center", color=colour, fontsize=11)
+        low, high = axes.get_xlim()
+        side = "left" if level < low + (high - low) / 3 else "right" if level > high - (high - low) / 3 else "center"
+        note(axes, shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha=side, color=colour, fontsize=11)
 
 
 def note(

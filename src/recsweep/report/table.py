@@ -47,7 +47,7 @@ def main_table(comparison: Comparison) -> Table:
             _spread(c.test[label], test),
             *_tested(c.tests.get(label), test),
             _whole(runs["n_parameters"].mean()),
-            _duration(runs["seconds"].mean()),
+            _duration(runs["seconds/total"].mean()),
         )
         # A configuration whose epoch was chosen by the test has no honest place in the order: marked.
         mark = " †" if c.selected_on_test(label) else ""
@@ -58,16 +58,14 @@ def main_table(comparison: Comparison) -> Table:
 def metrics_tables(comparison: Comparison) -> dict[str, Table]:
     """Every test metric of every configuration, in tables of metrics that share the name before the last slash.
 
-    None where the main table shows the only one. The ends of intervals, `_low` and `_high`, are no metrics.
+    None where the main table shows the only one.
     """
-    table = comparison.table
-    names = [str(name) for name in table if str(name).startswith("test/") and table[name].notna().any()]
+    names = [name for name in comparison.metrics() if name.startswith("test/")]
     if len(names) < 2:
         return {}
     groups: dict[str, list[str]] = {}
     for name in names:
-        if not name.endswith(("_low", "_high")):
-            groups.setdefault(name.rpartition("/")[0], []).append(name)
+        groups.setdefault(name.rpartition("/")[0], []).append(name)
     return {group: _metrics_table(comparison, members) for group, members in groups.items()}
 
 
@@ -118,7 +116,8 @@ def how_to_read(comparison: Comparison) -> str:
     notes = [
         f"Ordered by {c.selection} ({better} is better){read}.",
         f"± is the 95 % t-interval over {repeats}. difference: mean of {c.metric} minus that of {c.baseline}, "
-        f"{c.repeat} by {c.repeat}; p: two-sided paired t-test, Holm-corrected; d: Cohen's d of the differences.",
+        f"{c.repeat} by {c.repeat}; p: two-sided paired t-test, Holm-corrected; "
+        "d: Cohen's d_z, the mean difference over its standard deviation.",
     ]
     if c.repeat == "fold":
         notes.append("Folds share training data, so their interval is somewhat too narrow.")
@@ -147,7 +146,7 @@ def _digits(column: Mapping[str, stats.Spread]) -> int:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else DASH
+    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
 
 
 def _spread(spread: stats.Spread, digits: int) -> str:

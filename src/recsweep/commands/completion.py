@@ -1,0 +1,23 @@
+"""`recsweep --shell-completion`: what a shell asks while a line is typed, so nothing here may load torch."""
+
+import os
+import sys
+
+import hydra
+
+from recsweep.paths import conf_dir
+
+
+def run(words: list[str], verbs: tuple[str, ...]) -> None:
+    """`--shell-completion install=bash` (zsh, fish), or its `query=bash` about the line in COMP_LINE.
+
+    Verbs are ours; what may follow them is Hydra's, which does not expect a verb.
+    """
+    if words[-1].startswith("query="):
+        program, *typed = os.environ["COMP_LINE"].split(" ", 2)
+        if len(typed) < 2:
+            print(" ".join(verbs))
+            return
+        os.environ["COMP_LINE"] = f"{program} {typed[1]}"
+    sys.argv = ["recsweep", *words]
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(lambda cfg: None)()
