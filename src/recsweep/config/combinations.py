@@ -39,8 +39,8 @@ def check_combination(cfg: DictConfig) -> None:
     if losses:
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
-    _check_pretrained(cfg)
         _check_processes(cfg, model)
+    _check_pretrained(cfg)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
