@@ -42,9 +42,9 @@ def a_grid(folder: Path) -> Path:
 
 
 def a_search(folder: Path) -> Path:
-    """Twelve trials, no two of which share a value of dropout or rank."""
-    for number in range(12):
-        words = (f"regularization.dropout={number / 20}", f"model.rank={50 - number}")
+    """Thirteen trials, no two of which share a value of dropout, and only two one of rank."""
+    for number in range(13):
+        words = (f"regularization.dropout={number / 20}", f"model.rank={50 - number % 12}")
         a_run(folder / str(number), "model=biased_mf", *words, model="biased_mf", value=0.8 + 0.01 * number)
     return folder
 
@@ -91,8 +91,8 @@ def test_searched_values_are_a_cloud(tmp_path: Path) -> None:
     found, runs = compared(a_search(tmp_path))
     points = lines.along(found, runs, "regularization.dropout")
     assert lines.grid_lines(points) == {}
-    assert points["value"].tolist() == [number / 20 for number in range(12)]
-    assert points["mean"].tolist() == pytest.approx([0.81 + 0.01 * number for number in range(12)])
+    assert points["value"].tolist() == [number / 20 for number in range(13)]
+    assert points["mean"].tolist() == pytest.approx([0.81 + 0.01 * number for number in range(13)])
     assert "test/mse against each searched value" in page(tmp_path)
 
 
@@ -186,4 +186,4 @@ def test_a_large_sweep_is_a_small_page(tmp_path: Path) -> None:
             a_run(tmp_path / f"{2 * number + seed}", "model=svdpp", *words, model="svdpp", value=0.8 + number / 1e3)
     shown = page(tmp_path)
     assert "56 more configurations" in shown
-    assert len(shown) < 250_000
+    assert len(shown) < 200_000
