@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import time
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,33 @@ def test_a_mistake_in_one_process_ends_all() -> None:
 def test_a_process_that_is_killed_ends_all() -> None:
     with pytest.raises(UserError, match=r"^process 1 terminated with signal SIGKILL, of the 2 that trained"):
         processes.launch(2, "gloo", fails, "killed")
+
+
+def waits(folder: Path) -> None:
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_nobody_survives_who_started_them(tmp_path: Path) -> None:
+    """Else they would go on writing beside the run that is resumed."""
+    starts = get_context(processes.START).Process(target=processes.launch, args=(2, "gloo", waits, tmp_path))
+    starts.start()
+    deadline = time.monotonic() + 120
+    while len(pids := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+        assert starts.is_alive() and time.monotonic() < deadline
+        time.sleep(0.05)
+    starts.kill()
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def sums(folder: Path) -> None:
