@@ -72,6 +72,8 @@ def test_few_numbers_are_named_and_many_have_round_ticks() -> None:
     many = scale([1.13 * 1.5**step for step in range(20)])  # up to 2505
     assert list(many.ticks.values()) == ["10", "100", "1000"]
     assert list(many.ticks) == pytest.approx([math.log(n / 1.13) / (19 * math.log(1.5)) for n in (10, 100, 1000)])
+    assert list(scale([0.011 * 1.4**step for step in range(12)]).ticks.values()) == ["0.02", "0.05", "0.1", "0.2"]
+    assert list(scale([step / 7 for step in range(9)]).ticks.values()) == ["0", "0.3", "0.6", "0.9"]
     assert list(scale([0.101, 0.1011, 0.2]).ticks.values()) == ["0.101", "0.2"]  # what would touch is left out
 
 
