@@ -2,18 +2,19 @@
 
 import json
 import os
-import signal
+import time
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+import workers
 from shell import TINY, fitted, recsweep, same, saved, tiny, trained, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import DISTURBED
 from test_two_stage import TINY as TINY_LOG
-from torch import Tensor, distributed
+from torch import Tensor
 
 from recsweep import build, processes, runs
 from recsweep.config import composed
@@ -133,51 +134,41 @@ def test_mistakes_end_in_one_line(words: str, tmp_path: Path) -> None:
     assert found == (2, "", f"recsweep: {REFUSED[words]}\n")
 
 
-# What the processes exchange. The functions below run in each of them.
-
-
-def fails(how: str) -> None:
-    """The second process ends while the first waits for it."""
-    if processes.rank() == 1:
-        if how == "mistake":
-            raise UserError("the second one knows better")
-        os.kill(os.getpid(), signal.SIGKILL)
-    distributed.barrier()
-
-
 def test_a_mistake_in_one_process_ends_all() -> None:
     with pytest.raises(UserError) as raised:
-        processes.launch(2, "gloo", fails, "mistake")
+        processes.launch(2, "gloo", workers.fails, "mistake")
     assert str(raised.value) == "the second one knows better"
 
 
 def test_a_process_that_is_killed_ends_all() -> None:
     with pytest.raises(UserError, match=r"^process 1 terminated with signal SIGKILL, of the 2 that trained"):
-        processes.launch(2, "gloo", fails, "killed")
+        processes.launch(2, "gloo", workers.fails, "killed")
 
 
-def sums(folder: Path) -> None:
-    """Gradients and notes of two processes: the second has seen nothing of `once`, and both nothing of `never`."""
-    both, once, never = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
-    (both.sum() * 3 if processes.rank() else both.sum() + once.sum() * 2).backward()
-    processes.sum_gradients([both, once, never], sparse=False)
-    table = torch.nn.Parameter(torch.zeros(3, 1))
-    if processes.rank() == 0:
-        torch.nn.functional.embedding(torch.tensor([1, 1]), table, sparse=True).sum().backward()
-    processes.sum_gradients([table], sparse=True)
-    assert table.grad is not None
-    noted = {"all": [torch.tensor(float(processes.rank()))]} | ({} if processes.rank() else {"one": [torch.ones(())]})
-    found: dict[str, Any] = {
-        "gradients": [both.grad, once.grad, never.grad],
-        "table": table.grad.to_dense(),
-        "noted": processes.gathered(noted),
-        "share": list(processes.share(range(5))),
-    }
-    torch.save(found, folder / f"{processes.rank()}.pt")
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_nobody_survives_who_started_them(tmp_path: Path) -> None:
+    """Else they would go on writing beside the run that is resumed."""
+    starts = get_context(processes.START).Process(target=processes.launch, args=(2, "gloo", workers.waits, tmp_path))
+    starts.start()
+    deadline = time.monotonic() + 120
+    while len(pids := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+        assert starts.is_alive() and time.monotonic() < deadline
+        time.sleep(0.05)
+    starts.kill()
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_sums_are_known_to_all(tmp_path: Path) -> None:
-    processes.launch(2, "gloo", sums, tmp_path)
+    processes.launch(2, "gloo", workers.sums, tmp_path)
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         both, once, never = found["gradients"]
@@ -197,36 +188,14 @@ JUDGED = {
     "two_stage": [*TINY_LOG, "model=nominator", "evaluation=two_stage"],
     "off_policy": [*TINY_LOG, "model=nominator", "evaluation=off_policy"],
 }
-CASES = [(name, size) for name in JUDGED for size in (7, 10_000)]
-"""With one large batch, there is nothing for the second process."""
-
-
-def judged(folder: Path) -> None:
-    """The metrics of untrained models, and how many lists or rows this process has judged."""
-    found = {}
-    for name, size in CASES:
-        cfg = composed([*JUDGED[name], f"evaluation.batch_size={size}", f"paths.cache_dir={folder}"])
-        data = build.data(cfg)
-        model, protocol = build.model(cfg, data).eval(), build.evaluation(cfg)
-        metrics = evaluate(model, protocol, data.target("val"))
-        parts = [protocol, *protocol.children()]
-        counts = [
-            [float(part.metric_state[n].sum()) for n in ("n_lists", "count") if n in part.metric_state]
-            for part in parts
-        ]
-        rows = [
-            sum(len(rows) for rows in getattr(part, n))
-            for part in parts
-            for n in ("labels", "rows")
-            if hasattr(part, n)
-        ]
-        found[f"{name} {size}"] = {"metrics": metrics, "counts": [*(n for some in counts for n in some), *rows]}
-    (folder / f"{processes.rank()} of {processes.count()}.json").write_text(json.dumps(found))
 
 
 def test_metrics_are_those_of_one_process_and_count_once(tmp_path: Path) -> None:
-    judged(tmp_path)
-    processes.launch(2, "gloo", judged, tmp_path)
+    cases = {name: [*words, "evaluation.batch_size=7"] for name, words in JUDGED.items()}
+    idle = ("rating", "binary", "two_stage")  # one large batch leaves nothing to the second process
+    cases |= {f"{name}, one batch": [*JUDGED[name], "evaluation.batch_size=10000"] for name in idle}
+    workers.judged(tmp_path, cases)
+    processes.launch(2, "gloo", workers.judged, tmp_path, cases)
     alone, first, second = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0 of 1", "0 of 2", "1 of 2")
     )

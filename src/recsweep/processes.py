@@ -5,14 +5,16 @@ A process that was not started by `launch` is the only one: it does everything, 
 
 import logging
 import logging.handlers
+import os
 import pickle
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from multiprocessing import get_context, set_forkserver_preload
+from multiprocessing import get_context, parent_process, set_forkserver_preload
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -123,6 +125,7 @@ def launch(n: int, backend: str, work: Callable[..., None], *args: Any) -> None:
 
 
 def _work(number: int, n: int, backend: str, meeting: str, job: bytes, n_threads: int, failures: Any, log: Any) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     _send_to(logging.NullHandler() if number else logging.handlers.QueueHandler(log))
     torch.set_num_threads(n_threads)
     if backend == "nccl":
@@ -138,6 +141,14 @@ def _work(number: int, n: int, backend: str, meeting: str, job: bytes, n_threads
         error.add_note(traceback.format_exc())
         failures.put(error)
         sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed takes nobody with it: the fork server stands between, and lives on."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _send_to(handler: logging.Handler) -> None:

@@ -126,7 +126,11 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
 
 def _planned(node: DictConfig, words: list[str]) -> "Plan":
     """The search that the words ask for, composed and checked at the ends of its space; further jobs as they come."""
-    from recsweep.sweeps.plan import planned  # Optuna takes a second
+    try:
+        from recsweep.sweeps import study  # Optuna takes a second
+        from recsweep.sweeps.plan import planned
+    except ModuleNotFoundError:
+        raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
     asked = flags(words)
     overrides = [override for override in _parsed(asked.overrides) if not override.is_hydra_override()]
@@ -134,6 +138,8 @@ def _planned(node: DictConfig, words: list[str]) -> "Plan":
     plan = planned(settings, overrides, lambda job: composed(job + _elsewhere(asked)))
     for point in plan.space.probes():
         composed(plan.space.job(point) + _elsewhere(asked))
+    if plan.settings.storage:
+        study.opened(plan, plan.settings.storage)  # what is wrong with it is said before anything is written
     return plan
 
 

@@ -78,7 +78,8 @@ def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
         raise
     except Exception as error:  # a launcher's own, when a process of it was killed
         raise UserError(f"the launcher gave up ({jobs.one_line(error)}); {goes_on} goes on") from None
-    report.run([str(asked.folder)])
+    if jobs.folders(asked.folder):  # of a search, other workers may have made all trials
+        report.run([str(asked.folder)])
     if asked.search:
         from recsweep.sweeps import conclusion  # Optuna takes a second
 

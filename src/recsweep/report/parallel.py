@@ -7,7 +7,7 @@ import pandas as pd
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.labels import value
-from recsweep.report.scale import scale
+from recsweep.report.scale import LETTERS, scale
 from recsweep.report.svg import ACCENT, CLEAR, GRID, INK, MUTED, SERIES, STYLE, as_svg, canvas, note, shorten
 
 LINES = 200
@@ -52,9 +52,11 @@ def parallel_plot(title: str, table: pd.DataFrame) -> str:
         axes.plot(places[:, 0], range(len(scales)), color=ACCENT, linewidth=2.4)
         for level, (key, axis) in enumerate(scales.items()):
             note(axes, shorten(key, 50), (0, level), ("data", "data"), 6, color=INK, bbox=CLEAR)
-            for at, name in axis.ticks.items():
+            long = sum(map(len, axis.ticks.values())) > LETTERS
+            for number, (at, name) in enumerate(axis.ticks.items()):
                 text = {"ha": {0.0: "left", 1.0: "right"}.get(at, "center"), "color": MUTED, "fontsize": 11}
-                note(axes, shorten(name, 18), (at, level), ("data", "data"), -14, bbox=CLEAR, **text)
+                below = 26 if long and number % 2 else 14  # in two rows what is too long for one
+                note(axes, shorten(name, 18), (at, level), ("data", "data"), -below, bbox=CLEAR, **text)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(len(scales) - 0.7, -0.35)
         axes.axis("off")

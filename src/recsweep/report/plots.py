@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.comparisons import Comparison
 from recsweep.report.labels import Value
-from recsweep.report.scale import numeric, scale
+from recsweep.report.scale import LETTERS, numeric, scale
 from recsweep.report.stats import Spread
 from recsweep.report.svg import (
     ACCENT,
@@ -32,9 +32,6 @@ from recsweep.report.svg import (
 
 SHOWN = 24
 """Configurations in the comparison plot: the best ones, and the baseline."""
-
-LETTERS = 44
-"""So many stand below a plot side by side."""
 
 
 def comparison_plot(comparison: Comparison, width: int) -> str:

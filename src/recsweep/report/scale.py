@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from recsweep.report.labels import Value
 
@@ -16,6 +16,9 @@ ALL_NAMED = 8
 
 LETTER = 0.02
 """The width of a letter, as a share of the axis."""
+
+LETTERS = 40
+"""So many stand along the axis in one row."""
 
 
 class Scale(NamedTuple):
@@ -46,9 +49,7 @@ def scale(values: Sequence[Value], all_named: int = ALL_NAMED) -> Scale:
     named = np.unique(numbers[np.isfinite(numbers)])
     logarithmic = _multiply(named)
     if len(named) > all_named:
-        low, high = named[named > 0][0] if logarithmic else named[0], named[-1]
-        round_ones = (LogLocator(numticks=5) if logarithmic else MaxNLocator(4)).tick_values(low, high)
-        named = np.array([tick for tick in round_ones if low <= tick <= high] or [low, high])
+        named = _round(named[named > 0] if logarithmic else named, logarithmic)
     everything = np.concatenate([numbers, named])
     stretched = _logs(everything) if logarithmic else everything
     low, high = np.nanmin(stretched), np.nanmax(stretched)
@@ -79,6 +80,15 @@ def _lopsided(ascending: np.ndarray) -> float:
     """How far the median is from the middle, as a share of the range."""
     low, high = ascending[0], ascending[-1]
     return abs(float(np.median(ascending)) - (low + high) / 2) / (high - low)
+
+
+def _round(numbers: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """A few round numbers between the ends of ascending ones; the ends themselves where there is no such number."""
+    low, high = numbers[0], numbers[-1]
+    locator: Locator = MaxNLocator(4)
+    if logarithmic:
+        locator = LogLocator(subs=(1.0,) if high / low >= 1000 else (1.0, 2.0, 5.0), numticks=20)
+    return np.array([tick for tick in locator.tick_values(low, high) if low <= tick <= high] or [low, high])
 
 
 def _logs(numbers: np.ndarray) -> np.ndarray:

@@ -84,9 +84,9 @@ class Crew:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in trials if trial.number not in self.mine]
 
-    def undecided(self) -> list[int]:
-        """The running trials of which it is not known yet if somebody runs them."""
-        return [trial.number for trial in self.others() if not self._seen(trial).moved and not self._orphaned(trial)]
+    def undecided(self) -> set[int]:
+        """The running trials of which it is not known yet whether somebody runs them."""
+        return {trial.number for trial in self.others() if not self._seen(trial).moved and not self._orphaned(trial)}
 
     def orphans(self) -> list[FrozenTrial]:
         """Running trials that nobody runs."""

@@ -78,8 +78,8 @@ class Search:
         pause = self.plan.settings.heartbeat
         with Crew(self.study, pause) as crew:
             if undecided := crew.undecided():
-                _say(f"search: waiting for signs of life of trials {', '.join(map(str, undecided))}")
-            while crew.undecided():  # what was interrupted comes first, as it did before
+                _say(f"search: waiting for signs of life of trials {', '.join(map(str, sorted(undecided)))}")
+            while undecided & crew.undecided():  # what was interrupted comes first, as it did before
                 time.sleep(pause / 2)
             while True:
                 if batch := self._batch(crew):

@@ -6,14 +6,10 @@ from itertools import product
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
 
 from recsweep.errors import UserError
-
-try:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-    from optuna.trial import Trial
-except ImportError:
-    raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Point = Mapping[str, Any]

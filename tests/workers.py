@@ -1,0 +1,69 @@
+"""What the processes of `test_ddp.py` do. Each imports this file, which therefore imports little."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from recsweep import build, processes
+from recsweep.config import composed
+from recsweep.errors import UserError
+from recsweep.evaluation import evaluate
+
+COUNTS = ("n_lists", "count")
+ROWS = ("labels", "rows")
+"""States of evaluations that say how much they have seen: as numbers, or as lists of it."""
+
+
+def fails(how: str) -> None:
+    """The second process ends while the first waits for it."""
+    if processes.rank() == 1:
+        if how == "mistake":
+            raise UserError("the second one knows better")
+        os.kill(os.getpid(), signal.SIGKILL)
+    distributed.barrier()
+
+
+def waits(folder: Path) -> None:
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+
+
+def sums(folder: Path) -> None:
+    """Gradients and notes of two processes: the second has seen nothing of `once`, and both nothing of `never`."""
+    both, once, never = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    (both.sum() * 3 if processes.rank() else both.sum() + once.sum() * 2).backward()
+    processes.sum_gradients([both, once, never], sparse=False)
+    table = torch.nn.Parameter(torch.zeros(3, 1))
+    if processes.rank() == 0:
+        torch.nn.functional.embedding(torch.tensor([1, 1]), table, sparse=True).sum().backward()
+    processes.sum_gradients([table], sparse=True)
+    assert table.grad is not None
+    noted = {"all": [torch.tensor(float(processes.rank()))]} | ({} if processes.rank() else {"one": [torch.ones(())]})
+    found: dict[str, Any] = {
+        "gradients": [both.grad, once.grad, never.grad],
+        "table": table.grad.to_dense(),
+        "noted": processes.gathered(noted),
+        "share": list(processes.share(range(5))),
+    }
+    torch.save(found, folder / f"{processes.rank()}.pt")
+
+
+def judged(folder: Path, cases: dict[str, list[str]]) -> None:
+    """The metrics of untrained models, and how many lists or rows this process has judged."""
+    found = {}
+    for name, words in cases.items():
+        cfg = composed([*words, f"paths.cache_dir={folder}"])
+        data = build.data(cfg)
+        model, protocol = build.model(cfg, data).eval(), build.evaluation(cfg)
+        metrics = evaluate(model, protocol, data.target("val"))
+        parts = [protocol, *protocol.children()]
+        counts = [float(part.metric_state[n]) for part in parts for n in COUNTS if n in part.metric_state]
+        lists = [getattr(part, n) for part in parts for n in ROWS if hasattr(part, n)]
+        found[name] = {"metrics": metrics, "counts": [*counts, *(sum(map(len, rows)) for rows in lists)]}
+    (folder / f"{processes.rank()} of {processes.count()}.json").write_text(json.dumps(found))
