@@ -181,6 +181,10 @@ def test_trials_are_counted_over_the_whole_study(tmp_path: Path) -> None:
         ["3", "4"],
     ]
     assert len({trial.params["model.l2"] for trial in study(tmp_path / "shared.db").trials}) == 5
+    idle = search(tmp_path, *words, "hydra.sweeper.n_trials=5", into="three")
+    best = study(tmp_path / "shared.db").best_trial
+    assert idle.status == 0, idle.err
+    assert re.findall(r"recsweep train model=.* model.l2=(\S+)", idle.out) == [str(best.params["model.l2"])]
 
 
 def test_a_failed_job_is_a_failed_trial_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -204,9 +208,9 @@ def test_points_that_do_not_go_together_are_failed_trials(tmp_path: Path) -> Non
 def test_the_best_trial_is_printed_ready_to_paste(tmp_path: Path) -> None:
     outcome = search(tmp_path, *EASE, L2, "hydra.sweeper.n_trials=4")
     best = max(range(4), key=lambda number: saved(tmp_path / "sweep" / str(number))["objective"]["value"])
-    line = next(line for line in outcome.out.splitlines() if line.startswith("recsweep train "))
-    assert f"Trial {best}: val/ndcg@10" in outcome.out and "study.db" in outcome.out
-    again = recsweep(tmp_path, *line.split()[1:], "hydra.run.dir=again")
+    (words,) = re.findall(r"recsweep (train model=.*)", outcome.out)
+    assert f"Best: trial {best}, val/ndcg@10" in outcome.out and "study.db" in outcome.out
+    again = recsweep(tmp_path, *words.split(), "hydra.run.dir=again")
     assert again.status == 0, again.err
     assert saved(tmp_path / "again")["metrics"] == saved(tmp_path / "sweep" / str(best))["metrics"]
 
@@ -226,7 +230,7 @@ def test_several_objectives_give_the_pareto_front(tmp_path: Path) -> None:
     front = {mine for mine in range(8) if not any(beats(other, value[mine]) for other in value)}
     found = study(tmp_path / "sweep" / "study.db")
     assert {trial.number for trial in found.best_trials} == front
-    assert {int(number) for number in re.findall(r"^Trial (\d+):", outcome.out, re.MULTILINE)} == front
+    assert {int(number) for number in re.findall(r"^trial (\d+),", outcome.out, re.MULTILINE)} == front
 
 
 # Pruning.

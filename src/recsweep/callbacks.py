@@ -78,7 +78,7 @@ class Pruning(Callback):
         self._report(module.objectives)
         if self.trial.should_prune():
             name, value = f"val/{module.evaluation.objective}", module.objectives[-1]
-            raise Pruned(f"{name} is {value:.4f} after {len(module.objectives)} epochs, and promises little")
+            raise Pruned(f"{name} is {value:.4f} after epoch {len(module.objectives)}, and promises little")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RecModule)

@@ -14,21 +14,31 @@ STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNIN
 
 
 def show(plan: Plan, folder: Path) -> None:
-    """Prints the best trial, or the Pareto front, as words to paste, and where the study is kept."""
+    """Prints the best trial, or the Pareto front, and where the study is kept.
+
+    Words to paste stand beside it where the report of the sweep's own runs does not give them.
+    """
     address = plan.settings.storage or study.beside(folder)
     found = study.begun(plan.settings.study, address, "none")
     trials = [trial for trial in found.get_trials(deepcopy=False) if trial.number < plan.n_trials]
     states = Counter(STATES[trial.state.name] for trial in trials)
-    lines = [f"search {found.study_name}: {', '.join(f'{count} {state}' for state, count in states.items())}"]
+    lines = [f"Search {found.study_name}: {', '.join(f'{count} {state}' for state, count in states.items())}"]
     best = found.best_trials if states["completed"] else []
     if len(plan.aims) > 1:
         lines.append(f"Pareto front of {' and '.join(plan.aims)}: {len(best)} trials")
-    for trial in best if len(plan.aims) > 1 else best[:1]:
-        lines += _pasteable(plan, trial)
+        lines += [line for trial in best for line in (_reached(plan, trial), _again(plan, trial))]
+    elif best:
+        lines.append(f"Best: {_reached(plan, best[0])}")
+        if not Path(best[0].user_attrs["folder"]).is_relative_to(folder.resolve()):  # another worker's
+            lines.append(_again(plan, best[0]))
     lines.append(f"Study: optuna-dashboard {shlex.quote(study.shown(address))}")
     Console(soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
 
 
-def _pasteable(plan: Plan, trial: FrozenTrial) -> list[str]:
-    reached = ", ".join(f"{name} {value:.6g}" for name, value in zip(plan.aims, trial.values, strict=True))
-    return [f"Trial {trial.number}: {reached}", shlex.join(["recsweep", "train", *plan.space.job(trial.params)])]
+def _reached(plan: Plan, trial: FrozenTrial) -> str:
+    values = ", ".join(f"{name} {value:.6g}" for name, value in zip(plan.aims, trial.values, strict=True))
+    return f"trial {trial.number}, {values}"
+
+
+def _again(plan: Plan, trial: FrozenTrial) -> str:
+    return shlex.join(["recsweep", "train", *plan.space.job(trial.params)])
