@@ -114,7 +114,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
             runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
             return float("nan")
         except Exception as error:  # of whatever kind: a sweep outlives its jobs
-            log.exception("The job failed.")
+            log.info("The job failed.", exc_info=True)
             jobs.fail(folder, error)
             return float("nan")
 

@@ -7,7 +7,7 @@ from optuna import Study
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from recsweep.errors import UserError
 from recsweep.sweeps.plan import Plan
@@ -78,6 +78,8 @@ def storage(address: str) -> RDBStorage:
         raise UserError(
             f"hydra.sweeper.storage={address}: no SQLAlchemy URL, such as postgresql+psycopg://user@host/database"
         ) from None
+    except IntegrityError:  # another worker makes the tables at this moment: now they are there
+        return storage(address)
     except (ImportError, SQLAlchemyError, RuntimeError) as error:  # RuntimeError: tables of another Optuna
         reason = str(error).splitlines()[0]
         raise UserError(f"hydra.sweeper.storage={shown(address)}: {reason}") from None
