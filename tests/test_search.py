@@ -126,12 +126,14 @@ def test_a_grid_has_every_combination_once(tmp_path: Path) -> None:
 
 
 def drawn(sampler: str, seed: int, n_trials: int, interrupted_at: int | None = None) -> list[float]:
-    """The points of a search for the least (log10 x - 2)², in this process."""
-    numbers = space("x=tag(log,interval(1,1e5))")
+    """The values of x in a search for the least (log10 x - 2)², whatever y, in this process."""
+    numbers = space("y=interval(0,1)", "x=tag(log,interval(1,1e5))")
     found = optuna.create_study(sampler=ByNumber(GUIDED[sampler], seed))
     for number in range(n_trials):
         trial = found.ask()
-        if number == interrupted_at:  # nothing was drawn yet; another process goes on
+        if number == interrupted_at:  # and another process goes on
+            if sampler != "gp":  # in the middle of the point
+                space("y=interval(0,1)").point(trial)
             found.sampler = ByNumber(GUIDED[sampler], seed)
             trial = trial_of(found, number)
         found.tell(trial, (log10(numbers.point(trial)["x"]) - 2) ** 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from optuna import Study
@@ -20,10 +21,10 @@ GUIDED: dict[str, Callable[[int], BaseSampler]] = {
 
 
 class ByNumber(BaseSampler):
-    """A sampler whose draws depend on the seed, the trial's number and the trials before, and on nothing else.
+    """A sampler whose draws depend on the seed, the trial's number, the key and the trials before, and on nothing else.
 
-    So two workers with the same seed draw different points, and a search that goes on draws those that it would have
-    drawn without the interruption.
+    So two workers with the same seed draw different points, and a search that goes on draws what it would have drawn
+    without the interruption, be it in the middle of a point; there, a Gaussian process alone draws the rest afresh.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -31,9 +32,12 @@ class ByNumber(BaseSampler):
         self.seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        mixed = np.random.SeedSequence((self.seed, trial.number)).generate_state(1)[0]
-        self.sampler = self.make(int(mixed))
+        self.sampler = self._made(trial, "")
         self.sampler.before_trial(study, trial)
+
+    def _made(self, trial: FrozenTrial, name: str) -> BaseSampler:
+        key = (self.seed, trial.number, crc32(name.encode()))
+        return self.make(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.sampler.infer_relative_search_space(study, trial)
@@ -46,7 +50,7 @@ class ByNumber(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._made(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         self.sampler.after_trial(study, trial, state, values)
