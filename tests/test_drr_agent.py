@@ -414,6 +414,7 @@ def test_updates_for_every_step(per_step: str, updates: int) -> None:
 LOSSES = {"train/loss", "train/policy_loss"}
 ALL_LIKED = "data.above=0"
 """Every row counts, so everybody has sessions."""
+QUICK = "model.updates_per_step=0.1"
 
 
 @pytest.mark.parametrize("loss", ["ddpg", "td3"])
@@ -446,13 +447,13 @@ def test_users_without_sessions_are_said_once(tmp_path: Path) -> None:
     rows = build.data(cfg).train.user
     few = sum(int((rows == user).sum()) < 2 for user in range(60))
     line = f"{few} of 60 users have fewer than 2 positives, and no sessions"
-    found = recsweep(tmp_path, "train", *SMALL, "hydra.run.dir=run")
+    found = recsweep(tmp_path, "train", *SMALL, QUICK, "hydra.run.dir=run")
     assert (found.status, found.err) == (0, f"{line}\n") and few > 0
     assert (tmp_path / "run" / "run.log").read_text().count(f"WARNING recsweep.models.drr.agent: {line}\n") == 1
 
 
 def test_nothing_is_said_where_everybody_has_sessions(tmp_path: Path) -> None:
-    assert recsweep(tmp_path, "train", *SMALL, ALL_LIKED).err == ""
+    assert recsweep(tmp_path, "train", *SMALL, QUICK, ALL_LIKED).err == ""
 
 
 HISTOGRAMS = {"value": 64, "target_value": 64, "expected_value": 64, "td_error": 64}
@@ -461,7 +462,7 @@ HISTOGRAMS = {"value": 64, "target_value": 64, "expected_value": 64, "td_error":
 
 @pytest.mark.parametrize("loss", ["ddpg", "td3"])
 def test_tensorboard_holds_what_the_networks_say(loss: str, tmp_path: Path) -> None:
-    words = [*SMALL, f"loss={loss}", "logger=tensorboard", "loss.max_value=0.01", "hydra.run.dir=run"]
+    words = [*SMALL, QUICK, f"loss={loss}", "logger=tensorboard", "loss.max_value=0.01", "hydra.run.dir=run"]
     assert recsweep(tmp_path, "train", *words).status == 0
     events = EventAccumulator(str(tmp_path / "run" / "tb"), {"histograms": 0}).Reload()
     assert set(events.Tags()["histograms"]) == {*HISTOGRAMS, "policy_loss"}
@@ -496,7 +497,7 @@ def test_a_network_that_diverges_in_the_second_epoch(
             next(getattr(self, broken).parameters()).data.fill_(torch.nan)
 
     monkeypatch.setattr(DRR, "_start_epoch", breaking)
-    words = [*SMALL, ALL_LIKED]
+    words = [*SMALL, QUICK, ALL_LIKED]
     found = recsweep(tmp_path, "train", *words, "hydra.run.dir=run")
     assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
     assert found.err == "recsweep: training diverged: a TD error is not finite; lower optimizer.lr\n"

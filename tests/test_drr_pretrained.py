@@ -31,6 +31,7 @@ AGENT = [
     "model.min_positives=2",
     "model.n_envs=8",
     "model.buffer_size=300",
+    "model.updates_per_step=0.1",
     "trainer.max_epochs=2",
     "trainer.batch_size=64",
 ]
