@@ -27,6 +27,7 @@ from recsweep.errors import UserError
 from recsweep.sweeps.crew import DEATHS, SILENCE, Crew, trial_of
 from recsweep.sweeps.samplers import GUIDED, ByNumber
 from recsweep.sweeps.space import Space, parsed
+from recsweep.sweeps.study import storage
 
 EASE = ("model=ease", *SYNTHETIC, "logger=none", "hydra.sweeper.heartbeat=0.2")
 L2 = "model.l2=tag(log,interval(1,1e5))"
@@ -275,6 +276,21 @@ def shared(tmp_path: Path) -> str:
     address = f"sqlite:///{tmp_path / 'shared.db'}"
     optuna.create_study(study_name="shared", storage=address)
     return address
+
+
+def test_workers_that_begin_a_study_at_the_same_time_all_find_it(tmp_path: Path) -> None:
+    together, opened = Barrier(4), []
+
+    def begin() -> None:
+        together.wait()
+        opened.append(storage(f"sqlite:///{tmp_path / 'new.db'}"))
+
+    threads = [Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4 and not opened[-1].get_all_studies()
 
 
 def worker(address: str, seconds: float = 1.0) -> Crew:

@@ -168,6 +168,13 @@ def test_a_sweep_is_resumed_only_as_it_was(content: str | None, words: list[str]
 # Jobs side by side.
 
 
+def slurm_answers() -> bool:
+    try:
+        return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=3).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+
+
 @pytest.mark.parametrize(
     ("launcher", "words"),
     [
@@ -178,11 +185,14 @@ def test_a_sweep_is_resumed_only_as_it_was(content: str | None, words: list[str]
             ["hydra.launcher.ray.init.num_cpus=2"],
             marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"),
         ),
+        ("submitit_slurm", ["hydra.launcher.mem_gb=2"]),
     ],
 )
 def test_launchers_make_the_same_sweep(
     launcher: str, words: list[str], undisturbed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if launcher == "submitit_slurm" and not slurm_answers():
+        pytest.skip("no Slurm cluster answers here")
     words = [*TINY, "model=biased_mf", "seed=0,1", f"hydra/launcher={launcher}", *words]
     found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
     assert (found.status, found.err) == (0, "")

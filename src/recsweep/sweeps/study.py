@@ -1,5 +1,6 @@
 """The study behind a guided search: its storage, and what makes it the same study as before."""
 
+import time
 from pathlib import Path
 
 import optuna
@@ -7,7 +8,7 @@ from optuna import Study
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from recsweep.errors import UserError
 from recsweep.sweeps.plan import Plan
@@ -69,7 +70,7 @@ def _check_same(study: Study, plan: Plan) -> None:
         )
 
 
-def storage(address: str) -> RDBStorage:
+def storage(address: str, attempts: int = 10) -> RDBStorage:
     """The database behind an SQLAlchemy URL; `UserError` where it cannot be reached."""
     patient = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
     try:
@@ -78,8 +79,15 @@ def storage(address: str) -> RDBStorage:
         raise UserError(
             f"hydra.sweeper.storage={address}: no SQLAlchemy URL, such as postgresql+psycopg://user@host/database"
         ) from None
-    except IntegrityError:  # another worker makes the tables at this moment: now they are there
-        return storage(address)
     except (ImportError, SQLAlchemyError, RuntimeError) as error:  # RuntimeError: tables of another Optuna
+        if attempts > 1 and _made_at_once(error):
+            time.sleep(0.2)
+            return storage(address, attempts - 1)
         reason = str(error).splitlines()[0]
         raise UserError(f"hydra.sweeper.storage={shown(address)}: {reason}") from None
+
+
+def _made_at_once(error: Exception) -> bool:
+    """Whether another worker makes the tables at this moment: soon they are there."""
+    # PostgreSQL, which may say it in any language, has classes of its own for it; SQLite and MySQL have not.
+    return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
