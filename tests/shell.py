@@ -1,10 +1,15 @@
-"""The program in this process: its commands, and the library calls behind them."""
+"""The program in this process, or in one of its own: its commands, and the library calls behind them."""
 
 import io
 import json
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -22,6 +27,9 @@ from recsweep.models.baselines import Baseline
 
 SYNTHETIC = ("data.n_users=60", "data.n_items=100", "data.n_interactions=1200")
 TINY = (*SYNTHETIC, "trainer.max_epochs=2", "trainer.batch_size=64", "logger=none")
+
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"])
 
 
 class Outcome(NamedTuple):
@@ -47,6 +55,34 @@ def recsweep(folder: Path, *words: str) -> Outcome:
         except SystemExit as end:  # Hydra's own --help ends the program
             status = int(end.code or 0)
     return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def started(folder: Path, *words: str) -> ForkServerProcess:
+    """`recsweep WORDS` in a process that may be killed; what it says goes to `said` in the folder.
+
+    It is forked from one that has imported everything, and therefore begins at once.
+    """
+    process = PROCESSES.Process(target=_main, args=(folder, words), daemon=True)
+    process.start()
+    return process
+
+
+def _main(folder: Path, words: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
+    sys.argv = ["recsweep", *words]
+    sys.exit(main())
+
+
+def wait_for(what: Callable[[], object], *running: ForkServerProcess) -> None:
+    """Until the call gives something true, two minutes at most, while these processes run."""
+    end = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < end and all(process.is_alive() for process in running)
+        time.sleep(0.01)
 
 
 def trained(folder: Path, *words: str) -> Path:

@@ -44,9 +44,9 @@ def test_implicit_als_lands_on_its_published_numbers(tmp_path: Path) -> None:
     """The same lists: what irspack's example `1-vs-100-negative` prints for 192 dimensions.
 
     The settings are those of Rendle et al. (2022), in whose 12 epochs ndcg@10 of validation moves by less than 0.002
-    from the fourth on.
+    from the fourth on; with five of the experiment's eight, what test reaches moves by less than 0.003.
     """
-    found = metrics(tmp_path, "experiment=ncf_ml_1m_ials")
+    found = metrics(tmp_path, "experiment=ncf_ml_1m_ials", "model.epochs=5")
     assert found["test/hit_rate@10"] == pytest.approx(0.7310, abs=0.005)
     assert found["test/ndcg@10"] == pytest.approx(0.4521, abs=0.005)
 
@@ -77,10 +77,10 @@ def test_the_simulator_knows_movielens_as_well_as_the_reference(tmp_path: Path) 
 
 
 def test_one_network_ranks_and_rates(tmp_path: Path) -> None:
-    """MovieLens 100K 95:5, validation, a third of the recipe: ranks nearly as EASE, errs far less than means."""
+    """MovieLens 100K 95:5, validation, a fifth of the recipe: ranks nearly as EASE, errs far less than means."""
     protocol = ["trainer.refit=false"]
     ease = metrics(tmp_path, "experiment=multitask_ml_100k_ease", *protocol)
     means = metrics(tmp_path, "experiment=multitask_ml_100k_means", *protocol)
-    found = metrics(tmp_path, "experiment=multitask_ml_100k", "trainer.max_epochs=20", *protocol)
+    found = metrics(tmp_path, "experiment=multitask_ml_100k", "trainer.max_epochs=12", *protocol)
     assert found["val/mrr_all"] > 0.95 * ease["val/mrr_all"]
     assert found["val/mse"] < means["val/mse"] - 0.05

@@ -2,16 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig
-from shell import TINY, fitted, recsweep, same, saved, tiny, trained, weights
+from shell import TINY, fitted, recsweep, same, saved, started, tiny, trained, wait_for, weights
 
 from recsweep import build, runs
 from recsweep.callbacks import ResumePoint
@@ -30,6 +27,7 @@ SESSIONS = [
     "model.n_envs=8",
     "model.updates_per_step=0.2",
     "model.buffer_size=300",
+    "trainer.limit_batches=5",
 ]
 
 VARIANTS = {
@@ -133,39 +131,27 @@ def test_a_refit_trains_on_validation_too_for_as_many_epochs_as_were_best(tmp_pa
     assert means[runs.BEST] != means[runs.REFIT]
 
 
-KILLED = [*TINY, "trainer.max_epochs=150", "callbacks.early_stopping.patience=null", "regularization.dropout=0.2"]
-
-
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A run in a process of its own that has saved at least once."""
-    command = [sys.executable, "-m", "recsweep", "train", *words, "callbacks.checkpoint.every_seconds=0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs inherit it ignored
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / "run" / "checkpoints" / runs.LAST).is_file():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    return process
+KILLED = [
+    *TINY,
+    "trainer.max_epochs=150",
+    "callbacks.early_stopping.patience=null",
+    "callbacks.checkpoint.every_seconds=0",
+    "regularization.dropout=0.2",
+]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
-    process = started(tmp_path, *KILLED, "hydra.run.dir=run")
-    process.send_signal(how)
-    err = process.communicate(timeout=60)[1]
     killed = tmp_path / "run"
+    process = started(tmp_path, "train", *KILLED, "hydra.run.dir=run")
+    wait_for((killed / "checkpoints" / runs.LAST).is_file, process)
+    os.kill(process.pid, how)
+    process.join(60)
     assert not (killed / "metrics.json").exists()
     if how is signal.SIGINT:
-        assert process.returncode == 130
+        assert process.exitcode == 130
         advice = "go on with `recsweep train run=DIR resume=true`, or sweep.resume=DIR for a sweep"
-        assert err == f"recsweep: interrupted; {advice}\n"
+        assert (tmp_path / "said").read_text() == f"recsweep: interrupted; {advice}\n"
     resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert resumed.status == 0, resumed.err
     undisturbed = trained(tmp_path, *KILLED)

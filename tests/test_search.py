@@ -3,13 +3,12 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from math import log10
 from pathlib import Path
@@ -20,7 +19,7 @@ import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from shell import SYNTHETIC, TINY, Outcome, recsweep, saved
+from shell import SYNTHETIC, TINY, Outcome, recsweep, saved, started, wait_for
 
 from recsweep.config import composed, conf_dir, with_hydra
 from recsweep.errors import UserError
@@ -297,14 +296,6 @@ def worker(address: str, seconds: float = 1.0) -> Crew:
     return Crew(optuna.load_study(study_name="shared", storage=address), seconds)
 
 
-def wait_for(what: Callable[[], object]) -> None:
-    """Until the call gives something true, a minute at most."""
-    end = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_who_gives_signs_of_life_keeps_the_trial(shared: str) -> None:
     other = worker(shared, seconds=1.0)
     with worker(shared, seconds=0.2) as mine:
@@ -363,36 +354,21 @@ def test_a_trial_that_kills_its_workers_fails_in_the_end(shared: str) -> None:
     assert trial.state.name == "FAIL" and trial.user_attrs["error"] == f"{DEATHS} workers died over it"
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """`recsweep train WORDS` in a process of its own."""
-    command = [sys.executable, "-m", "recsweep", "train", *words]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
 def test_a_search_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    words = (*BPR, "trainer.max_epochs=20", "optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=5")
+    words = (*BPR, "trainer.max_epochs=6", "optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=4")
     assert search(tmp_path, *words, into="undisturbed").status == 0
-    for killed_in in ("1", "3"):
+    for killed_in in ("1", "2"):
         begun = "sweep.resume=killed" if killed_in != "1" else "hydra.sweep.dir=killed"
         asked = [begun] if killed_in != "1" else ["-m", "hydra/sweeper=optuna", *words, begun]
-        process = started(tmp_path, *asked)
-        last = tmp_path / "killed" / killed_in / ".hydra" / "overrides.yaml"
-        while not last.is_file():
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = started(tmp_path, "train", *asked)
+        wait_for((tmp_path / "killed" / killed_in / ".hydra" / "overrides.yaml").is_file, process)
+        process.kill()
+        process.join()
     assert recsweep(tmp_path, "train", "sweep.resume=killed").status == 0
     assert points(tmp_path / "killed") == points(tmp_path / "undisturbed")
-    for number in map(str, range(5)):
+    for number in map(str, range(4)):
         assert saved(tmp_path / "killed" / number)["metrics"] == saved(tmp_path / "undisturbed" / number)["metrics"]
-    assert not (tmp_path / "killed" / "5").exists()
+    assert not (tmp_path / "killed" / "4").exists()
 
 
 @pytest.fixture
@@ -428,18 +404,21 @@ def postgresql() -> Iterator[str]:
 
 
 def test_two_workers_share_a_study_on_postgresql(tmp_path: Path, postgresql: str) -> None:
-    searched = ("optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=12")
-    shared = (f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.heartbeat=5")
-    words = ("-m", "hydra/sweeper=optuna", *BPR, "trainer.max_epochs=30", *searched, *shared)
-    workers = [started(tmp_path, *words, f"hydra.sweep.dir=worker_{place}") for place in (0, 1)]
-    for process in workers:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err.decode()
+    searched = ("optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=8")
+    shared = (f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.heartbeat=3")
+    words = ("-m", "hydra/sweeper=optuna", *BPR, "trainer.max_epochs=10", *searched, *shared)
+    workers = []
+    for folder in (tmp_path / "worker_0", tmp_path / "worker_1"):
+        folder.mkdir()
+        workers.append(started(folder, "train", *words, "hydra.sweep.dir=sweep"))
+    for place, process in enumerate(workers):
+        process.join(300)
+        assert process.exitcode == 0, (tmp_path / f"worker_{place}" / "said").read_text()
     trials = optuna.load_study(study_name="bpr_mf", storage=postgresql).trials
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 12
-    assert len({trial.params["optimizer.lr"] for trial in trials}) == 12
-    made = [sorted(int(path.name) for path in tmp_path.glob(f"worker_{place}/[0-9]*")) for place in (0, 1)]
-    assert made[0] and made[1] and sorted(made[0] + made[1]) == list(range(12))
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 8
+    made = [sorted(int(path.name) for path in tmp_path.glob(f"worker_{place}/sweep/[0-9]*")) for place in (0, 1)]
+    assert made[0] and made[1] and sorted(made[0] + made[1]) == list(range(8))
     for trial in trials:
         assert trial.value == saved(Path(trial.user_attrs["folder"]))["objective"]["value"]
 
@@ -497,17 +476,10 @@ def test_a_search_without_m_is_refused(tmp_path: Path) -> None:
     assert recsweep(tmp_path, "train", "search=ease", *EASE[1:-1], "model.l2=3.0").status == 0
 
 
-def test_without_optuna_the_extra_is_named(tmp_path: Path) -> None:
-    (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('none here')\n")
-    program = "import sys; sys.argv = sys.argv[1:]; from recsweep.cli import main; sys.exit(main())"
-    found = subprocess.run(
-        [sys.executable, "-c", program, "recsweep", "train", "-m", "search=ease"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert (
-        found.returncode == 2
-        and "pip install 'recsweep[search]'" in found.stderr
-        and len(found.stderr.splitlines()) == 1
-    )
+def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "recsweep.sweeps.study")
+    monkeypatch.delattr("recsweep.sweeps.study")
+    found = recsweep(tmp_path, "train", "-m", "search=ease")
+    assert found == (2, "", "recsweep: a guided search needs Optuna: pip install 'recsweep[search]'\n")
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
-from shell import TINY, recsweep, same, saved, weights
+from shell import TINY, recsweep, same, saved, started, wait_for, weights
 
 from recsweep import runs
 from recsweep.commands import train
@@ -121,17 +120,13 @@ def test_a_resume_makes_what_is_missing(undisturbed: Path, tmp_path: Path) -> No
 def test_a_resume_after_kills_equals_an_undisturbed_sweep(undisturbed: Path, tmp_path: Path) -> None:
     chance = random.Random(7)
     sweep = tmp_path / "sweep"
-    command = [sys.executable, "-m", "recsweep", "train"]
     words = ["-m", *WORDS, "hydra.sweep.dir=sweep"]
     for wanted in (1, 3):  # jobs that have begun when the kill is drawn
-        process = subprocess.Popen([*command, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 120
-        while len(jobs.folders(sweep)) < wanted and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        process = started(tmp_path, "train", *words)
+        wait_for(lambda wanted=wanted: len(jobs.folders(sweep)) >= wanted, process)
         time.sleep(chance.random() / 4)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
         words = ["sweep.resume=sweep"]
     found = recsweep(tmp_path, "train", *words)
     assert (found.status, found.err) == (0, "")
@@ -195,8 +190,9 @@ def test_launchers_make_the_same_sweep(
         pytest.skip("no Slurm cluster answers here")
     words = [*TINY, "model=biased_mf", "seed=0,1", f"hydra/launcher={launcher}", *words]
     found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
-    assert (found.status, found.err) == (0, "")
-    assert capfd.readouterr() == ("", "")  # of the workers
+    assert found.status == 0, found.err
+    if launcher != "submitit_slurm":  # a cluster may say a word, such as that it keeps no accounts
+        assert found.err == "" and capfd.readouterr() == ("", "")  # of the workers
     assert results(tmp_path / "sweep") == results(undisturbed)[:2]
     assert "lightning" in (tmp_path / "sweep" / "0" / "run.log").read_text()
 
