@@ -95,7 +95,8 @@ def test_searched_values_are_a_cloud(tmp_path: Path) -> None:
     assert lines.grid_lines(points) == {}
     assert points["value"].tolist() == [number / 20 for number in range(13)]
     assert points["mean"].tolist() == pytest.approx([0.81 + 0.01 * number for number in range(13)])
-    assert "test/mse against each searched value" in page(tmp_path)
+    assert points["selected"].tolist() == pytest.approx([0.8 + 0.01 * number for number in range(13)])
+    assert "val/mse against each searched value" in page(tmp_path)  # whoever tunes does not look at the test
 
 
 def test_one_swept_word_is_the_comparison_itself(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_the_direction_is_the_evaluation_s_own(tmp_path: Path) -> None:
     assert search(tmp_path, *words, into="rates").status == 0
     directions = [study(tmp_path / into / "study.db").direction.name for into in ("ranks", "rates")]
     assert directions == ["MAXIMIZE", "MINIMIZE"]
+    assert study(tmp_path / "rates" / "study.db").metric_names == ["val/mse"]
 
 
 def test_what_a_user_gives_replaces_what_the_space_says(tmp_path: Path) -> None:

@@ -25,17 +25,18 @@ def along(comparison: Comparison, runs: Runs, key: str) -> pd.DataFrame:
     """The metric along the values of `key`, a row a configuration that has the key, best on validation first.
 
     Returns:
-        columns `name` (the configuration of the other keys), `value`, `mean`, `half_width`.
+        columns `name` (the configuration of the other keys), `value`, `mean`, `half_width`; `selected`, the mean of
+        what selects.
     """
     c = comparison
     one_each = [runs.runs[c.of(label).index[0]] for label in c.labels]
     names = labels(one_each, [other for other in runs.swept if other != key])
     rows = [
-        (name, value(run, key), c.test[label].mean, c.test[label].half_width)
+        (name, value(run, key), c.test[label].mean, c.test[label].half_width, c.val[label].mean)
         for name, run, label in zip(names, one_each, c.labels, strict=True)
         if value(run, key) is not None
     ]
-    return pd.DataFrame(rows, columns=["name", "value", "mean", "half_width"])
+    return pd.DataFrame(rows, columns=["name", "value", "mean", "half_width", "selected"])
 
 
 def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:

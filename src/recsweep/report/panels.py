@@ -84,9 +84,9 @@ def _values(comparison: Comparison, runs: Runs) -> list[Panel]:
             caption = f"{c.metric} along {key}: mean and 95 % interval over {c.repeat}s."
             found.append(Panel(caption, [plot], _legend(drawn)))
         elif points["name"].nunique() >= ENOUGH and points["value"].nunique() > 1:
-            clouds[key] = Markup(plots.scatter_plot(key, c.metric, points))
+            clouds[key] = Markup(plots.scatter_plot(key, c.selection, points))
     if clouds:
-        caption = f"{c.metric} against each searched value: a point a configuration, large the best on validation."
+        caption = f"{c.selection} against each searched value: a point a configuration, large the best."
         found.append(Panel(caption, list(clouds.values()), []))
     return found
 

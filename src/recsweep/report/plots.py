@@ -90,16 +90,17 @@ def value_plot(key: str, metric: str, lines: Sequence[pd.DataFrame]) -> str:
 
 
 def scatter_plot(key: str, metric: str, points: pd.DataFrame) -> str:
-    """A metric against a value that was searched along with others: a point a configuration, the best one last.
+    """What selects against a value that was searched along with others: a point a configuration, the best one last.
 
     Args:
-        points: columns `value` and `mean`, the best configuration first.
+        metric: the name of what selects.
+        points: columns `value` and `selected`, the best configuration first.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _value_axes(key, metric, list(points["value"]))
-        places = scale(list(points["value"])).places
-        axes.plot(places[1:], points["mean"].iloc[1:], "o", color=SERIES[0], alpha=0.5, markersize=6, markeredgewidth=0)
-        axes.plot(places[:1], points["mean"].iloc[:1], "o", color=ACCENT, markersize=9, markeredgewidth=0)
+        places, heights = scale(list(points["value"])).places, points["selected"].to_numpy()
+        axes.plot(places[1:], heights[1:], "o", color=SERIES[0], alpha=0.5, markersize=6, markeredgewidth=0)
+        axes.plot(places[:1], heights[:1], "o", color=ACCENT, markersize=9, markeredgewidth=0)
         return as_svg(figure, f"scatter {key} {metric}")
 
 

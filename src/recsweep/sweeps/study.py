@@ -1,10 +1,12 @@
 """The study behind a guided search: its storage, and what makes it the same study as before."""
 
 import time
+import warnings
 from pathlib import Path
 
 import optuna
 from optuna import Study
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
@@ -62,6 +64,8 @@ def _check_same(study: Study, plan: Plan) -> None:
     begun = study.user_attrs.get("search")
     if begun is None:
         study.set_user_attr("search", lines)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            study.set_metric_names(list(plan.aims))  # what the dashboard calls them
     elif begun != lines:
         then, now = ("; ".join(a for a in one if a not in other) for one, other in ((begun, lines), (lines, begun)))
         raise UserError(
