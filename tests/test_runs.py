@@ -77,6 +77,12 @@ def test_real_data_has_no_oracle(blocks: Path, tmp_path: Path) -> None:
     assert saved(run)["oracle"] == {}
 
 
+def test_what_a_baseline_has_learned_is_counted(tmp_path: Path) -> None:
+    """The mean and a bias a user and item; a vector each."""
+    assert saved(trained(tmp_path, *TINY, "model=means"))["n_parameters"] == 1 + 60 + 100
+    assert saved(trained(tmp_path, *TINY, "model=ials", "model.embedding_dim=4"))["n_parameters"] == (60 + 100) * 4
+
+
 @pytest.mark.parametrize("key", ["seed", "split.seed", "data.seed"])
 def test_seeds_have_an_upper_end(key: str, tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", *SYNTHETIC, f"{key}={2**32}")

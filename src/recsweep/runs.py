@@ -129,8 +129,9 @@ def facts(cfg: DictConfig, data: InteractionData, model: nn.Module) -> dict[str,
     """What metrics.json says besides metrics: the data's sizes, the model's, the versions."""
     rows, split = data.data, data.split
     packages = ("recsweep", "torch", "lightning", "hydra-core")
+    learned = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
     return {
-        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "n_parameters": sum(numbers.numel() for numbers in learned),
         "data": {
             "name": rows.name,
             "n_users": rows.n_users,
