@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from math import log10
 from pathlib import Path
 from statistics import median
@@ -366,6 +366,8 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: P
         process.kill()
         process.join()
     assert recsweep(tmp_path, "train", "sweep.resume=killed").status == 0
+    trials = study(tmp_path / "killed" / "study.db").trials
+    assert all(one.datetime_complete < other.datetime_start for one, other in pairwise(trials))  # who learn from it
     assert points(tmp_path / "killed") == points(tmp_path / "undisturbed")
     for number in map(str, range(4)):
         assert saved(tmp_path / "killed" / number)["metrics"] == saved(tmp_path / "undisturbed" / number)["metrics"]

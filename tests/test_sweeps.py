@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -76,6 +78,7 @@ def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monk
     assert "Traceback" in log and "and more of it" in log
 
     monkeypatch.setattr(train, "fit", fit)
+    (failed / "checkpoints" / runs.LAST).write_bytes(b"what failed may be in there")
     written = (completed / "metrics.json").stat().st_mtime_ns
     again = recsweep(tmp_path, "train", "sweep.resume=sweep")
     assert (again.status, again.err) == (0, "")
@@ -132,6 +135,23 @@ def test_a_resume_after_kills_equals_an_undisturbed_sweep(undisturbed: Path, tmp
     assert (found.status, found.err) == (0, "")
     assert results(sweep) == results(undisturbed)
     assert not list(sweep.rglob("*.part"))
+
+
+def test_a_job_waits_for_who_still_makes_it(undisturbed: Path, tmp_path: Path) -> None:
+    """A process that the killed one left behind."""
+    sweep = copied(undisturbed, tmp_path)
+    (sweep / "2" / "metrics.json").unlink()
+    lock = FileLock(sweep / "2" / ".hydra" / "job.lock", thread_local=False)
+    lock.acquire()
+    released: list[int] = []
+
+    def release() -> None:
+        released.append(time.time_ns())
+        lock.release()
+
+    Timer(3.0, release).start()
+    assert recsweep(tmp_path, "train", "sweep.resume=sweep").status == 0
+    assert (sweep / "2" / "metrics.json").stat().st_mtime_ns > released[0]
 
 
 def test_a_folder_that_holds_a_sweep_is_not_mixed_with_another(undisturbed: Path, tmp_path: Path) -> None:
@@ -197,11 +217,20 @@ def test_launchers_make_the_same_sweep(
     assert "lightning" in (tmp_path / "sweep" / "0" / "run.log").read_text()
 
 
-def test_a_job_that_fails_elsewhere_is_recorded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = [*TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "callbacks.checkpoint.max_mb=1"]
-    found = recsweep(tmp_path, "train", "-m", *words, "model.embedding_dim=2048,4", "hydra.sweep.dir=sweep")
+def test_jobs_elsewhere_fail_alone_and_find_what_is_here(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(40) for item in range(20)]
+    (tmp_path / "here.csv").write_text("user,item,rating\n" + "".join(rows))
+    words = [
+        "data=table",
+        "data.path=here.csv",
+        "trainer.max_epochs=2",
+        "logger=none",
+        "callbacks.checkpoint.max_mb=0.1",
+    ]
+    words += ["model.embedding_dim=2048,4", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
     assert found.status == 2 and found.err.startswith("recsweep: 1 of 2 jobs failed, ") and found.err.count("\n") == 1
-    assert [saved(tmp_path / "sweep" / job)["status"] for job in "01"] == ["failed", "completed"]
+    assert [saved(tmp_path / "sweep" / job).get("error", "")[:13] for job in "01"] == ["a saved model", ""]
     assert capfd.readouterr() == ("", "")
 
 

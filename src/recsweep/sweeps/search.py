@@ -108,10 +108,8 @@ class Search:
                 f"hydra.sweep.subdir={trial.number}",
             ]
             for trial in batch
-            if jobs.outcome(self._folder(trial)) is None  # else its worker died between its end and telling so
         ]
-        if asked:
-            self.launcher.launch(asked, initial_job_idx=batch[0].number)
+        self.launcher.launch(asked, initial_job_idx=batch[0].number)
         for trial in batch:
             self._tell(crew, trial)
 
