@@ -14,7 +14,7 @@ def test_the_file_appears_at_the_end(before: str | None, tmp_path: Path) -> None
         path.write_text(before)
     with replaced(path) as partial:
         partial.write_text("new")
-        assert partial == tmp_path / "metrics.part"
+        assert partial == tmp_path / "metrics.json.part"
         assert (path.read_text() if path.exists() else None) == before
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"metrics.json": "new"}
 

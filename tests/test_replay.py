@@ -14,7 +14,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_replay_is_the_run_with_what_is_given_changed(origin: Path, tmp_path: Path) -> None:
-    words = ["model.embedding_dim=4", "loss=mse", "hydra.run.dir=again"]
+    words = ["model.embedding_dim=4", "loss=mse", "paths.data_dir=elsewhere", "hydra.run.dir=again"]
     found = recsweep(tmp_path, "train", f"run={origin}", *words)
     assert (found.status, found.err) == (0, "")
     assert found.out.splitlines()[0] == "model.embedding_dim: 8 → 4"
@@ -22,7 +22,7 @@ def test_a_replay_is_the_run_with_what_is_given_changed(origin: Path, tmp_path: 
     changed = {"model.embedding_dim": {"was": 8, "is": 4}}
     assert json.loads((again / "changed.json").read_text()) == {"run": str(origin), "changes": changed}
     asked = yaml.safe_load((again / ".hydra" / "overrides.yaml").read_text())
-    assert asked == [*TINY, "seed=3", "model.embedding_dim=4", "loss=mse"]
+    assert asked == [*TINY, "seed=3", "model.embedding_dim=4", "loss=mse", "paths.data_dir=elsewhere"]
     direct = trained(tmp_path, *TINY, "model.embedding_dim=4", "seed=3")
     assert saved(again)["metrics"] == saved(direct)["metrics"]
     assert not (direct / "changed.json").exists()

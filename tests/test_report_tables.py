@@ -71,6 +71,15 @@ def test_a_row_a_configuration_and_metric(tmp_path: Path) -> None:
     assert np.isnan(rows.loc["means", ["difference", "p_holm", "d_z"]].astype(float)).all()
 
 
+def test_validation_orders_and_where_more_is_better_the_most_comes_first(tmp_path: Path) -> None:
+    for number, value in enumerate((0.2, 0.4, 0.3)):
+        said = {"objective": {"name": "val/mrr", "value": value, "mode": "max"}}
+        said |= {"metrics": {"val/mrr": value, "test/mrr": 0.5 - value}}
+        a_run(tmp_path / str(number), f"regularization.dropout=0.{number}", **said)
+    _, grouped = both(tmp_path)
+    assert grouped["configuration"].tolist() == ["means dropout=0.1", "means dropout=0.2", "means dropout=0"] * 2
+
+
 def test_nothing_to_compare_is_a_table_without_rows(tmp_path: Path) -> None:
     a_run(tmp_path / "0", status="failed", error="it went wrong", objective=None, metrics={})
     runs, grouped = both(tmp_path)

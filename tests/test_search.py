@@ -23,8 +23,9 @@ from shell import SYNTHETIC, TINY, Outcome, recsweep, saved, started, wait_for
 
 from recsweep.config import composed, conf_dir, with_hydra
 from recsweep.errors import UserError
-from recsweep.sweeps.crew import DEATHS, SILENCE, Crew, trial_of
+from recsweep.sweeps.crew import SILENCE, Crew, trial_of
 from recsweep.sweeps.samplers import GUIDED, ByNumber
+from recsweep.sweeps.search import DEATHS
 from recsweep.sweeps.space import Space, parsed
 from recsweep.sweeps.study import storage
 
@@ -158,8 +159,10 @@ def test_the_direction_is_the_evaluation_s_own(tmp_path: Path) -> None:
     assert search(tmp_path, *EASE, L2, "hydra.sweeper.n_trials=1", into="ranks").status == 0
     words = ("model=means", *EASE[1:], "model.user_shrinkage=interval(0,9)", "hydra.sweeper.n_trials=1")
     assert search(tmp_path, *words, into="rates").status == 0
-    directions = [study(tmp_path / into / "study.db").direction.name for into in ("ranks", "rates")]
-    assert directions == ["MAXIMIZE", "MINIMIZE"]
+    assert search(tmp_path, *words, "hydra.sweeper.objectives=[val/mae,val/mse]", into="both").status == 0
+    asked = [study(tmp_path / into / "study.db").directions for into in ("ranks", "rates", "both")]
+    names = [[direction.name for direction in directions] for directions in asked]
+    assert names == [["MAXIMIZE"], ["MINIMIZE"], ["MINIMIZE", "MINIMIZE"]]
     assert study(tmp_path / "rates" / "study.db").metric_names == ["val/mse"]
 
 
@@ -345,14 +348,16 @@ def test_an_orphan_goes_to_one_of_those_who_want_it(shared: str) -> None:
     assert sorted(taken) == [0, 0, 0, 1]
 
 
-def test_a_trial_that_kills_its_workers_fails_in_the_end(shared: str) -> None:
-    worker(shared).begin()
-    for death in range(1, DEATHS + 1):
-        crew = worker(shared, seconds=0.02)
-        wait_for(crew.orphans)
-        assert len(crew.take_over(crew.orphans())) == (death < DEATHS)
-    (trial,) = optuna.load_study(study_name="shared", storage=shared).trials
-    assert trial.state.name == "FAIL" and trial.user_attrs["error"] == f"{DEATHS} workers died over it"
+def test_a_trial_that_kills_its_workers_fails_in_the_end(tmp_path: Path) -> None:
+    words = (*EASE, L2, f"hydra.sweeper.storage=sqlite:///{tmp_path}/shared.db")
+    assert search(tmp_path, *words, "hydra.sweeper.n_trials=1", into="first").status == 0
+    Crew(study(tmp_path / "shared.db"), 1.0).begin().set_user_attr("deaths", DEATHS - 1)  # and never beats
+    found = search(tmp_path, *words, "hydra.sweeper.n_trials=3", into="sweep")
+    reason = f"{DEATHS} workers died over it"
+    assert found.status == 2 and f"failed: {reason}" in found.out
+    trials = study(tmp_path / "shared.db").trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials[1].user_attrs["error"] == reason
 
 
 def test_a_search_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -437,6 +442,9 @@ MISTAKES = {
     "test": ((L2, "hydra.sweeper.objectives=[test/ndcg@10]"), "test/ndcg@10: a search looks at val/"),
     "no such metric": ((L2, "hydra.sweeper.objectives=[val/ndgc@10]"), "val/ndgc@10: no such metric; there are val/"),
     "evaluation": (("evaluation=full_ranking,sampled_99",), "evaluation cannot be searched"),
+    "split": (("split.seed=0,1",), "split.seed cannot be searched"),
+    "data": (("data=synthetic,ml_100k",), "data cannot be searched"),
+    "evaluation of models": (("model=ease,means",), "what is searched must not change evaluation"),
     "range of a key": (("model.l2=interval(-1,1)",), "model.l2=-1.0: it should be greater than"),
     "key": (("model.l3=interval(1,2)",), "model.l3"),
     "interval": (("model.l2=interval(2,1)",), "model.l2=interval(2,1)"),

@@ -8,19 +8,22 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from rich.console import Console
 from shell import TINY, recsweep, same, saved, started, wait_for, weights
 
 from recsweep import runs
 from recsweep.commands import train
+from recsweep.errors import UserError
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.progress import Line
 from recsweep.sweeps.share import Share, gpu, share
@@ -92,7 +95,64 @@ def test_the_table_ends_with_the_best_command(undisturbed: Path, tmp_path: Path)
     assert f"The best again: recsweep train {' '.join(TINY)} model=means\n" in found.out
 
 
+class Fragile(Launcher):
+    """Makes three jobs side by side, and gives up on all when number 1 is killed."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+        self.launched: list[list[int]] = []
+
+    def setup(self, **_: Any) -> None:
+        pass
+
+    def launch(self, job_overrides: Any, initial_job_idx: int) -> list[Any]:
+        numbers = [int(words[-1].removeprefix("hydra.sweep.subdir=")) for words in job_overrides]
+        self.launched.append(numbers)
+        side_by_side = numbers[:3] if 1 in numbers else numbers
+        for number in side_by_side:
+            (self.sweep / str(number) / ".hydra").mkdir(parents=True, exist_ok=True)
+            (self.sweep / str(number) / ".hydra" / "overrides.yaml").write_text("")
+        for number in side_by_side if 1 not in numbers else [0]:
+            runs.write_json(self.sweep / str(number) / "metrics.json", {"status": "completed"})
+        if 1 in numbers:
+            raise RuntimeError("a worker is gone")
+        return []
+
+
+def test_a_job_whose_process_is_killed_has_failed_and_the_others_are_made(tmp_path: Path) -> None:
+    """Of 0, 1 and 2, the first had ended; 1 is killed again, alone."""
+    launcher = Fragile(tmp_path)
+    jobs.made(launcher, tmp_path, {number: [] for number in range(5)})
+    assert launcher.launched == [[0, 1, 2, 3, 4], [1], [2], [3, 4]]
+    reason = "broke off: RuntimeError: a worker is gone"
+    assert saved(tmp_path / "1") == {"status": "failed", "error": reason}
+    assert [saved(tmp_path / job)["status"] for job in "0234"] == ["completed"] * 4
+
+
+def test_a_launcher_that_cannot_begin_ends_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fragile, "launch", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no cluster")))
+    with pytest.raises(RuntimeError, match="no cluster"):
+        jobs.made(Fragile(tmp_path), tmp_path, {0: [], 1: []})
+
+
 # Sweeps that are interrupted.
+
+
+def test_of_two_sweeps_that_begin_in_one_folder_one_is_refused(tmp_path: Path) -> None:
+    together, begun = Barrier(4), []
+
+    def begin() -> None:
+        together.wait()
+        with suppress(UserError):
+            jobs.begin(tmp_path / "sweep", jobs.Asked([], []))
+            begun.append(True)
+
+    threads = [Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert begun == [True]
 
 
 def test_what_was_asked_is_kept(undisturbed: Path) -> None:
@@ -141,17 +201,36 @@ def test_a_job_waits_for_who_still_makes_it(undisturbed: Path, tmp_path: Path) -
     """A process that the killed one left behind."""
     sweep = copied(undisturbed, tmp_path)
     (sweep / "2" / "metrics.json").unlink()
-    lock = FileLock(sweep / "2" / ".hydra" / "job.lock", thread_local=False)
-    lock.acquire()
-    released: list[int] = []
+    held, released = Event(), []
 
-    def release() -> None:
-        released.append(time.time_ns())
-        lock.release()
+    def hold() -> None:
+        with FileLock(sweep / "2" / ".hydra" / "job.lock"):
+            held.set()
+            time.sleep(3)
+            released.append(time.time_ns())
 
-    Timer(3.0, release).start()
+    Thread(target=hold).start()
+    held.wait()
     assert recsweep(tmp_path, "train", "sweep.resume=sweep").status == 0
     assert (sweep / "2" / "metrics.json").stat().st_mtime_ns > released[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["hydra.sweep.subdir=x"],
+            "hydra.sweep.dir alone may be named: the folders of a sweep's jobs bear their numbers",
+        ),
+        (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0: give a number of jobs, or null for all"),
+        (["--help"], "-m runs a sweep; leave it out with --help"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=abc"], "hydra.launcher.n_jobs=abc"),
+    ],
+)
+def test_what_a_sweep_cannot_be_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    found = recsweep(tmp_path, "train", "-m", *TINY, "seed=0,1", *words)
+    assert (found.status, found.out) == (2, "") and message in found.err and found.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_holds_a_sweep_is_not_mixed_with_another(undisturbed: Path, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` at the end: its name with `.part` for a suffix.
+    """Where to write what becomes `path` at the end: its name and `.part`.
 
     After an exception `path` is as it was before, and the partial file is gone.
     """
-    partial = path.with_suffix(".part")
+    partial = path.with_name(f"{path.name}.part")
     try:
         yield partial
         os.replace(partial, path)

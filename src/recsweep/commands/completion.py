@@ -5,6 +5,7 @@ import sys
 
 import hydra
 
+from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
 
@@ -13,7 +14,14 @@ def run(words: list[str], verbs: tuple[str, ...]) -> None:
 
     Verbs are ours; what may follow them is Hydra's, which does not expect a verb.
     """
-    if words[-1].startswith("query="):
+    asked, _, shell = words[-1].partition("=")
+    if asked not in ("install", "uninstall", "query") or shell not in ("bash", "zsh", "fish"):
+        raise UserError(
+            '--shell-completion: what for? eval "$(recsweep --shell-completion install=bash)", or zsh, fish'
+        )
+    if asked == "query" and "COMP_LINE" not in os.environ:
+        raise UserError("--shell-completion query=…: is what a shell asks, with its line in COMP_LINE")
+    if asked == "query":
         program, *typed = os.environ["COMP_LINE"].split(" ", 2)
         if len(typed) < 2:
             print(" ".join(verbs))

@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from recsweep.config import composed, conf_dir, one_line, with_hydra
 from recsweep.errors import UserError
@@ -40,10 +41,12 @@ def flags(words: list[str]) -> Namespace:
     with redirect_stderr(StringIO()) as said:
         try:
             asked = get_args_parser().parse_args(words)
-        except SystemExit:
+        except SystemExit as end:
+            if not end.code:  # --version has been answered
+                raise
             raise UserError(said.getvalue().rpartition("error: ")[2].strip()) from None
-    if asked.multirun and (asked.cfg or asked.info or asked.shell_completion):
-        raise UserError("-m runs a sweep; leave it out with --cfg, --info or --shell-completion")
+    if asked.multirun and (asked.cfg or asked.info or asked.help or asked.hydra_help or asked.shell_completion):
+        raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
     return asked
 
 
@@ -67,9 +70,14 @@ def run_folder(words: list[str]) -> Path:
     return folder
 
 
-def saved_overrides(folder: Path) -> list[str]:
-    """The overrides that made a run, as they were given."""
-    return list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+def saved_words(folder: Path) -> list[str]:
+    """The words that made a run, as they were given: its --config-dir where it had one, and its overrides."""
+    try:
+        overrides, hydra = (OmegaConf.load(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
+        sources = hydra.hydra.runtime.config_sources
+        return [*(f"--config-dir={at.path}" for at in sources if at.provider == "command-line"), *overrides]
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({one_line(error)})") from None
 
 
 class Sweep(NamedTuple):
@@ -104,6 +112,8 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
     countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
     node = with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
     _check_installed(node)
+    if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in given):
+        raise UserError("hydra.sweep.dir alone may be named: the folders of a sweep's jobs bear their numbers")
     folder = folder or Path(node.sweep.dir)
     added = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
     if node.runtime.choices["hydra/sweeper"] == "basic":
@@ -112,6 +122,8 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
         added += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in given]
         added.append("hydra.sweeper.params=null")
     batch = node.sweeper.get("max_batch_size")
+    if batch is not None and not (isinstance(batch, int) and batch > 0):
+        raise UserError(f"hydra.sweeper.max_batch_size={batch}: give a number of jobs, or null for all at once")
     if node.launcher._target_.endswith(".LocalLauncher") and batch is None and "max_batch_size" in node.sweeper:
         batch = cores()
         added.append(f"hydra.sweeper.max_batch_size={batch}")
@@ -128,7 +140,7 @@ def _planned(node: DictConfig, words: list[str]) -> "Plan":
     """The search that the words ask for, composed and checked at the ends of its space; further jobs as they come."""
     try:
         from recsweep.sweeps import study  # Optuna takes a second
-        from recsweep.sweeps.plan import planned
+        from recsweep.sweeps.plan import PROTOCOL, planned
     except ModuleNotFoundError:
         raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
@@ -136,8 +148,10 @@ def _planned(node: DictConfig, words: list[str]) -> "Plan":
     overrides = [override for override in _parsed(asked.overrides) if not override.is_hydra_override()]
     settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
     plan = planned(settings, overrides, lambda job: composed(job + _elsewhere(asked)))
-    for point in plan.space.probes():
-        composed(plan.space.job(point) + _elsewhere(asked))
+    first, *others = (composed(plan.space.job(point) + _elsewhere(asked)) for point in plan.space.probes())
+    for group in PROTOCOL:
+        if any(other[group] != first[group] for other in others):
+            raise UserError(f"what is searched must not change {group}, for it says what trials are compared by")
     if plan.settings.storage:
         study.opened(plan, plan.settings.storage)  # what is wrong with it is said before anything is written
     return plan

@@ -19,4 +19,4 @@ def run(words: list[str]) -> None:
             table.add_row(name, repr(value))
         Console().print(table)
 
-    compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)
+    compose.launch([*compose.saved_words(folder), *words, *compose.LEAVES_NOTHING], task)

@@ -45,7 +45,7 @@ def run(words: list[str]) -> None:
             items, scores = _by_index(factory, folder / "embeddings", data.data, user, seen, int(k))
         _show(data.data, distinct, items, scores)
 
-    compose.launch([*compose.saved_overrides(folder), *words, *compose.LEAVES_NOTHING], task)
+    compose.launch([*compose.saved_words(folder), *words, *compose.LEAVES_NOTHING], task)
 
 
 @torch.inference_mode()

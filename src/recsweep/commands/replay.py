@@ -28,7 +28,7 @@ def replayed(words: list[str]) -> tuple[list[str], Path | None]:
         raise UserError(f"run={origin}: say what to change, such as seed=1, or add resume=true to go on with it")
     options = [word for word in words if word not in given]  # Hydra wants them before
     keys = {word.partition("=")[0] for word in given}
-    kept = [word for word in compose.saved_overrides(origin) if word.partition("=")[0] not in keys]
+    kept = [word for word in compose.saved_words(origin) if word.partition("=")[0] not in keys]
     return [*options, *kept, *given], origin
 
 

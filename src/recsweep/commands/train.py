@@ -1,7 +1,6 @@
 """`recsweep train`: one run, or with -m a sweep of them."""
 
 import gc
-import json
 import logging
 import math
 import os
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -98,7 +96,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
     """
     os.chdir(here)  # the words may name files from here
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with FileLock(folder / ".hydra" / "job.lock"):
+    with jobs.lock(folder):
         before = jobs.outcome(folder)
         if before and before["status"] == "completed":
             return before["objective"]["value"]
@@ -109,7 +107,8 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
             if origin:
                 replay.changes(cfg, origin, folder)
             check(cfg)  # what a search proposes, nobody has seen before
-            return _completed(cfg, folder, min(cfg.trainer.threads, share.cores))["objective"]["value"]
+            n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
+            return _completed(cfg, folder, n_threads)["objective"]["value"]
         except Pruned as reason:
             runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
             return float("nan")
@@ -132,10 +131,9 @@ def _resumed(words: list[str]) -> list[str]:
     if words != ["resume=true"]:
         words.remove("resume=true")
         raise UserError(f"{words[0]}: a resumed run goes on as it was asked for; start another one to change something")
-    state = folder / "metrics.json"
-    if state.is_file() and json.loads(state.read_text())["status"] == "completed":
+    if (jobs.outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    return [*compose.saved_overrides(folder), f"hydra.run.dir={folder}"]
+    return [*compose.saved_words(folder), f"hydra.run.dir={folder}"]
 
 
 def train(cfg: DictConfig, origin: Path | None = None) -> float:

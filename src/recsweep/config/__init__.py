@@ -5,7 +5,13 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from recsweep.config.combinations import check_combination, rival_node
 from recsweep.config.shape import Config, bind, check_node
@@ -51,7 +57,7 @@ def check(cfg: DictConfig) -> None:
 def one_line(error: Exception) -> str:
     """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
     cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
         return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"
     if isinstance(error, MissingMandatoryValue):

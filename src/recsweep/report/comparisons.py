@@ -9,7 +9,7 @@ import pandas as pd
 from recsweep.errors import UserError
 from recsweep.report import stats
 from recsweep.report.collect import Runs
-from recsweep.report.labels import SEEDS
+from recsweep.report.labels import SEEDS, value
 from recsweep.report.read import Run
 
 BASELINES = ("means", "popularity", "item_knn", "ease", "ials", "bpr_mf")
@@ -98,9 +98,10 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
 
 
 def command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """The command that trains the best configuration again; its seed is left to the reader."""
-    best = comparison.of(comparison.labels[0]).index[0]
-    words = [word for word in runs[best].overrides if word.split("=", 1)[0].lstrip("+") not in SEEDS]
+    """The command that trains the best configuration again; a seed of which it had several is left to the reader."""
+    best = [runs[place] for place in comparison.of(comparison.labels[0]).index]
+    several = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
+    words = [word for word in best[0].overrides if word.split("=", 1)[0].lstrip("+") not in several]
     return shlex.join(["recsweep", "train", *words])
 
 

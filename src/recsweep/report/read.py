@@ -80,10 +80,10 @@ def read_run(folder: Path) -> Run:
         searched = engine.get("sweeper", {}).get("objectives") or ()
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, (), None)
-    if not config:
+    status, reason, record = _read_record(folder / "metrics.json")
+    if not config and status != "failed":
         return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, (), None)
     groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
-    status, reason, record = _read_record(folder / "metrics.json")
     return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(searched), record)
 
 

@@ -11,7 +11,6 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 SILENCE = 3  # heartbeats without a sign of life, after which a trial's worker is taken for dead
-DEATHS = 3  # workers that a trial may take with it
 RELEASED = "released"
 
 
@@ -106,7 +105,7 @@ class Crew:
         """Those of the orphans that are now this worker's; others may want them at the same time.
 
         Fischer's mutual exclusion: of all who sign within a short time the last one's name stays, and after a longer
-        time each looks whose it is. A trial that has taken too many workers with it is failed.
+        time each looks whose it is.
         """
         claim = f"{self.name} claims"
         trials = [trial_of(self.study, orphan.number) for orphan in orphans]
@@ -118,15 +117,9 @@ class Crew:
         for trial, orphan in zip(trials, orphans, strict=True):
             if now[trial.number].user_attrs["beat"] == claim:
                 self.mine[trial.number] = trial
-                self._count_death(trial, orphan)
+                died = orphan.user_attrs.get("beat") != RELEASED
+                trial.set_user_attr("deaths", orphan.user_attrs.get("deaths", 0) + died)
         return [trial for trial in trials if trial.number in self.mine]
-
-    def _count_death(self, trial: Trial, orphan: FrozenTrial) -> None:
-        deaths = orphan.user_attrs.get("deaths", 0) + (orphan.user_attrs.get("beat") != RELEASED)
-        trial.set_user_attr("deaths", deaths)
-        if deaths >= DEATHS:
-            trial.set_user_attr("error", f"{deaths} workers died over it")
-            self.end(trial, None, TrialState.FAIL)
 
 
 def _sign(trial: Trial, beat: str) -> None:

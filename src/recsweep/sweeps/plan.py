@@ -1,5 +1,6 @@
 """What a guided search searches, how, and for what: `hydra.sweeper` and the words of a sweep, checked."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,6 +19,9 @@ from recsweep.sweeps.samplers import GUIDED, ByNumber, Grid
 from recsweep.sweeps.space import Space, parsed
 
 Direction = Literal["minimize", "maximize"]
+
+PROTOCOL = ("data", "split", "evaluation")
+"""Groups that must agree before two trials can be compared."""
 
 
 class Settings(BaseModel):
@@ -82,7 +86,7 @@ def _check_searched(space: Space) -> None:
             "or model.embedding_dim=16,32,64"
         )
     for key in space.searched:
-        if key.partition(".")[0] in ("evaluation", "search"):
+        if re.split("[./@]", key)[0] in (*PROTOCOL, "search"):
             raise UserError(f"{key} cannot be searched, for it says what trials are compared by; give it one value")
 
 

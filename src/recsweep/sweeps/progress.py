@@ -46,16 +46,12 @@ class Line:
                 continue
             found = jobs.outcome(job)
             if found is None:
-                running += self._is_new(job / ".hydra" / "overrides.yaml")
+                running += jobs.written(job / ".hydra" / "overrides.yaml", self.began)  # else it was interrupted before
             elif found["status"] == "failed":
                 failed += 1
             else:
                 self.completed.add(job)
         return running, failed
-
-    def _is_new(self, path: Path) -> bool:
-        """Whether the file is of this session, not of one that was interrupted."""
-        return path.is_file() and path.stat().st_mtime >= self.began
 
 
 def shown(sweep: Path, n_jobs: int) -> AbstractContextManager[object]:

@@ -22,7 +22,10 @@ from recsweep.errors import UserError
 from recsweep.sweeps import jobs, study
 from recsweep.sweeps.crew import Crew, trial_of
 from recsweep.sweeps.plan import Plan, planned
-from recsweep.sweeps.share import cores
+from recsweep.sweeps.share import cores, workers
+
+DEATHS = 3
+"""Workers that a trial may take with it."""
 
 
 def run(words: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
@@ -53,9 +56,8 @@ def pruning(hydra: HydraConf) -> Pruning:
 
 
 def _at_once(plan: Plan, cfg: DictConfig) -> int:
-    """Trials that the launcher is given at a time: as many as it runs, where the user does not say."""
-    n_jobs = cfg.hydra.launcher.get("n_jobs", 1)  # of joblib
-    return plan.settings.max_batch_size or (n_jobs if n_jobs > 0 else cores())
+    """Trials that the launcher is given at a time: as many as joblib has workers, where the user does not say."""
+    return plan.settings.max_batch_size or workers(cfg.hydra.launcher.get("n_jobs", 1), cores())
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,15 @@ class Search:
 
     def _batch(self, crew: Crew) -> list[Trial]:
         orphans = [trial for trial in crew.orphans() if trial.number < self.plan.n_trials]
-        batch = crew.take_over(orphans[: self.at_once])
+        batch = []
+        for trial in crew.take_over(orphans[: self.at_once]):
+            if trial.user_attrs["deaths"] < DEATHS:
+                batch.append(trial)
+            else:
+                folder = self._folder(trial)
+                folder.mkdir(parents=True, exist_ok=True)
+                jobs.fail(folder, UserError(f"{DEATHS} workers died over it"))
+                self._tell(crew, trial)
         while len(batch) < self.at_once and len(self.study.get_trials(deepcopy=False)) < self.plan.n_trials:
             trial = crew.begin()
             if trial.number >= self.plan.n_trials:  # another worker was faster
@@ -101,15 +111,11 @@ class Search:
         return batch
 
     def _make(self, crew: Crew, batch: list[Trial]) -> None:
-        asked = [
-            [
-                *self.plan.space.job(self.plan.space.point(trial)),
-                f"hydra.sweeper.trial={trial.number}",
-                f"hydra.sweep.subdir={trial.number}",
-            ]
+        asked = {
+            trial.number: [*self.plan.space.job(self.plan.space.point(trial)), f"hydra.sweeper.trial={trial.number}"]
             for trial in batch
-        ]
-        self.launcher.launch(asked, initial_job_idx=batch[0].number)
+        }
+        jobs.made(self.launcher, self.folder, asked)
         for trial in batch:
             self._tell(crew, trial)
 

@@ -35,9 +35,7 @@ def share(launcher: Mapping[str, Any], batch: int | None, cores: int) -> Share:
     """
     match launcher["_target_"].rpartition(".")[2]:
         case "JoblibLauncher":
-            n_jobs = launcher["n_jobs"]
-            side_by_side = n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
-            return Share(max(1, cores // side_by_side), gpus_go_round=True)
+            return Share(max(1, cores // workers(launcher["n_jobs"], cores)), gpus_go_round=True)
         case "LocalLauncher":
             return Share(max(1, cores // (batch or cores)), gpus_go_round=True)
         case "SlurmLauncher":
@@ -46,6 +44,15 @@ def share(launcher: Mapping[str, Any], batch: int | None, cores: int) -> Share:
             return Share(max(1, int(launcher["ray"]["remote"]["num_cpus"])), gpus_go_round=False)
         case _:
             return Share(cores, gpus_go_round=False)
+
+
+def workers(n_jobs: int, cores: int) -> int:
+    """How many joblib has: `n_jobs`, or from -1 down all cores, all but one, …
+
+    >>> workers(3, 8), workers(-1, 8), workers(-2, 8)
+    (3, 8, 7)
+    """
+    return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
 
 
 def gpu(job: int, visible: Sequence[str]) -> str:
