@@ -452,10 +452,7 @@ BAD = {
     # words
     "train model": "model: not of the form key=value (Error parsing override 'model')",
     "train model=[": "model=[: not of the form key=value (no viable alternative at input '[')",
-    "train seed=1,2": (
-        "Ambiguous value for argument 'seed=1,2' 1. To use it as a list, use key=[value1,value2] 2. To use it as "
-        "string, quote the value: key='value1,value2' 3. To sweep over it, add --multirun to your command line"
-    ),
+    "train seed=1,2": "seed=1,2: several values: add -m for a sweep, or write a list as [a,b]",
     "train -m seed=0,-1": "seed=-1: it should be greater than or equal to 0",
     "train run=nope": f"run=nope: {NO_RUN}",
     "nope": "nope: no such verb; there are train, evaluate, recommend, report, data",

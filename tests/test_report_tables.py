@@ -98,3 +98,14 @@ def test_pruned_runs_are_listed_and_not_counted(tmp_path: Path) -> None:
     assert "epoch 2: too far off" in (tmp_path / "report.html").read_text()
     shown = printed(tmp_path)
     assert "1 of 10 runs were pruned" in shown and "did not complete" not in shown
+
+
+def test_the_terminal_shows_the_best_and_the_baseline(tmp_path: Path) -> None:
+    """Of 30 configurations, 24 and the last one, which is the baseline."""
+    for number in range(30):
+        model = "means" if number == 29 else "svdpp"
+        words = [f"model={model}", f"regularization.dropout=0.{number:02}"]
+        a_run(tmp_path / str(number), *words, model=model, value=0.5 + 0.01 * number)
+    shown = printed(tmp_path)
+    assert "dropout=0.23" in shown and "dropout=0.24" not in shown
+    assert "\nmeans " in shown and "5 more configurations are in the report." in shown

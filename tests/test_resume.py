@@ -150,7 +150,7 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     assert not (killed / "metrics.json").exists()
     if how is signal.SIGINT:
         assert process.exitcode == 130
-        advice = "go on with `recsweep train run=DIR resume=true`, or sweep.resume=DIR for a sweep"
+        advice = f"go on with `recsweep train run={killed} resume=true`"
         assert (tmp_path / "said").read_text() == f"recsweep: interrupted; {advice}\n"
     resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert resumed.status == 0, resumed.err
@@ -199,10 +199,11 @@ def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
     )
 
 
-def test_another_model_does_not_go_on_from_a_run(tmp_path: Path) -> None:
-    words = ["train", *TINY, "hydra.run.dir=run"]
-    assert recsweep(tmp_path, *words, "model.embedding_dim=4").status == 0
-    found = recsweep(tmp_path, *words, "model.embedding_dim=8", "trainer.max_epochs=9")
-    message = "run/checkpoints/last.ckpt: the weights of another model; leave model and loss as the run had them"
-    assert (found.status, found.err.count("\n")) == (2, 1)
-    assert message in found.err
+def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
+    """Else the new run would go on from the other's checkpoint."""
+    words = ["train", *TINY, "model=means", "hydra.run.dir=run"]
+    assert recsweep(tmp_path, *words).status == 0
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    advice = "name another hydra.run.dir, or go on with it: recsweep train run=run resume=true"
+    assert recsweep(tmp_path, *words, "seed=1") == (2, "", f"recsweep: run: holds a run already; {advice}\n")
+    assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before

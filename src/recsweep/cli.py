@@ -57,9 +57,8 @@ def main() -> int:
     except OSError as error:  # a folder that cannot be written to, a full disk
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        resuming = "; go on with `recsweep train run=DIR resume=true`, or sweep.resume=DIR for a sweep"
-        goes_on = resuming if verb == "train" else ""
+    except KeyboardInterrupt as interrupt:
+        goes_on = f"; go on with `{interrupt}`" if str(interrupt) else ""
         print(f"recsweep: interrupted{goes_on}", file=sys.stderr)
         return 130
     return 0

@@ -192,11 +192,25 @@ def _checked(words: list[str]) -> list[list[str]]:
     """The overrides of every job that the words ask for, composed and checked before any of them starts."""
     asked = flags(words)
     overrides = _parsed(asked.overrides)
+    for override in overrides:
+        if override.is_sweep_override() and not asked.multirun:
+            raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
     jobs = _jobs(overrides) if asked.multirun else [asked.overrides]
     jobs = [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs]
     for job in jobs:
         composed(job + _elsewhere(asked))
     return jobs
+
+
+def check_free(words: list[str]) -> None:
+    """Raises `UserError` where the words name a folder for a new run that holds one already."""
+    for override in _parsed(flags(words).overrides):
+        folder = Path(str(override.value()))
+        if override.key_or_group == "hydra.run.dir" and (folder / ".hydra").is_dir():
+            raise UserError(
+                f"{folder}: holds a run already; name another hydra.run.dir, or go on with it: "
+                f"recsweep train run={folder} resume=true"
+            )
 
 
 def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:

@@ -6,11 +6,15 @@ from rich.table import Table
 
 from recsweep import build, runs
 from recsweep.commands import compose
+from recsweep.sweeps import jobs
 
 
 def run(words: list[str]) -> None:
     """`evaluate run=DIR [overrides]`: the run's own overrides come first, so a later one can change the protocol."""
     folder = compose.run_folder(words)
+    if (jobs.outcome(folder) or {}).get("status") != "completed":
+        note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
+        Console(stderr=True, soft_wrap=True).print(note, markup=False, highlight=False)
 
     def task(cfg: DictConfig) -> None:
         metrics = runs.judge(cfg, build.data(cfg), folder)

@@ -48,14 +48,14 @@ def report(folder: Path, baseline: str | None) -> Path:
 
     runs = collect(folder)
     found = comparisons(runs, baseline)
+    path = folder / "report.html"
+    export.write(folder, runs, found)  # before anything is shown: whoever reads along may leave, as `head` does
+    html.write(path, runs, found)
     screen = Console()
     for comparison in found:
         console.show(screen, comparison)
         again = command(comparison, runs.runs)
         screen.print(f"The best again: {again}\n", markup=False, highlight=False, soft_wrap=True)
     console.show_broken(screen, runs)
-    export.write(folder, runs, found)
-    path = folder / "report.html"
-    html.write(path, runs, found)
     screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
     return path

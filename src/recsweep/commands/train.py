@@ -47,12 +47,13 @@ def run(words: list[str]) -> None:
         compose.launch(_resumed(words), train)
     else:
         words, origin = replay.replayed(words)
+        compose.check_free(words)
         compose.launch(words, partial(train, origin=origin))
 
 
 def _resume_sweep(folder: Path, words: list[str]) -> None:
-    if set(words) - {"-m", "--multirun"}:
-        raise UserError(f"{words[0]}: a resumed sweep goes on as it was asked for; start another to change something")
+    if changed := [word for word in words if word not in ("-m", "--multirun")]:
+        raise UserError(f"{changed[0]}: a resumed sweep goes on as it was asked for; start another to change something")
     before = jobs.asked_before(folder)
     asked, origin = _understood(before.words, folder)
     jobs.check_unchanged(folder, before, asked.jobs)
@@ -72,9 +73,11 @@ def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
     try:
         with progress.shown(asked.folder, asked.n_jobs):
             compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin, here=Path.cwd()))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(goes_on) from None
     except UserError:
         raise
-    except Exception as error:  # a launcher's own, when a process of it was killed
+    except Exception as error:  # a launcher's own
         raise UserError(f"the launcher gave up ({jobs.one_line(error)}); {goes_on} goes on") from None
     if jobs.folders(asked.folder):  # of a search, other workers may have made all trials
         report.run([str(asked.folder)])
@@ -106,6 +109,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
         try:
             if origin:
                 replay.changes(cfg, origin, folder)
+            cfg.callbacks.progress = False  # the sweep shows its own
             check(cfg)  # what a search proposes, nobody has seen before
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
             return _completed(cfg, folder, n_threads)["objective"]["value"]
@@ -143,6 +147,8 @@ def train(cfg: DictConfig, origin: Path | None = None) -> float:
         replay.show(replay.changes(cfg, origin, folder))
     try:
         outcome = _completed(cfg, folder, cfg.trainer.threads)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
     except UserError as error:
         jobs.fail(folder, error)
         raise

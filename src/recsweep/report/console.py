@@ -7,7 +7,8 @@ from rich.text import Text
 
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
-from recsweep.report.table import Table, how_to_read, main_table, verdict
+from recsweep.report.plots import SHOWN
+from recsweep.report.table import Row, Table, how_to_read, main_table, verdict
 
 STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "other": ""}
 
@@ -29,10 +30,13 @@ def show(console: Console, comparison: Comparison) -> None:
     grid.add_column(table.columns[0], overflow="fold")
     for number in shown:
         grid.add_column(Text(_header(table.columns[number])), justify="right", no_wrap=True)
-    for row in table.rows:
+    rows, hidden = _best(table, len(comparison.labels))
+    for row in rows:
         cells = [row.label, *(row.cells[number - 1] for number in shown)]
         grid.add_row(*map(Text, cells), style=STYLES[row.role])
     console.print(Text(comparison.title, "bold"), "", grid, "", sep="\n")
+    if hidden:
+        console.print(Text(f"{hidden} more configurations are in the report.\n"))
     console.print(Text(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
     console.print(Text(how_to_read(comparison), "dim"))
     console.print()
@@ -48,6 +52,13 @@ def show_broken(console: Console, runs: Runs) -> None:
         console.print(Text(f"{len(broken)} of {len(runs.runs)} runs did not complete:", "yellow"))
     for run in broken.itertuples():
         console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
+
+
+def _best(table: Table, n_labels: int) -> tuple[list[Row], int]:
+    """The oracle, the best configurations and the baseline; and how many are left out."""
+    last = len(table.rows) - n_labels + SHOWN
+    kept = [row for place, row in enumerate(table.rows) if place < last or row.role == "baseline"]
+    return kept, len(table.rows) - len(kept)
 
 
 def _header(name: str) -> str:
