@@ -9,6 +9,8 @@ import pytest
 from made_runs import a_run, a_sweep, printed
 
 from recsweep.commands.report import run as report
+from recsweep.report.collect import collect
+from recsweep.report.comparisons import command, comparisons
 
 
 def both(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -109,3 +111,17 @@ def test_the_terminal_shows_the_best_and_the_baseline(tmp_path: Path) -> None:
     shown = printed(tmp_path)
     assert "dropout=0.23" in shown and "dropout=0.24" not in shown
     assert "\nmeans " in shown and "5 more configurations are in the report." in shown
+
+
+def test_the_best_again_has_the_seeds_that_all_its_runs_had(tmp_path: Path) -> None:
+    for seed in range(2):
+        a_run(tmp_path / str(seed), "model=means", f"seed={seed}", "data.seed=5")
+    runs = collect(tmp_path)
+    assert command(comparisons(runs, None)[0], runs.runs) == "recsweep train model=means data.seed=5"
+
+
+def test_jobs_that_have_not_begun_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_run(tmp_path / "0", "model=means", "seed=0")
+    (tmp_path / "sweep.json").write_text('{"words": [], "jobs": [["seed=0"], ["seed=1"], ["seed=2"]]}')
+    report([str(tmp_path)])
+    assert f"2 jobs of this sweep have not begun: recsweep train sweep.resume={tmp_path}" in capsys.readouterr().out

@@ -207,3 +207,16 @@ def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
     advice = "name another hydra.run.dir, or go on with it: recsweep train run=run resume=true"
     assert recsweep(tmp_path, *words, "seed=1") == (2, "", f"recsweep: run: holds a run already; {advice}\n")
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+
+
+def test_a_run_with_a_configuration_of_its_own_goes_on_with_it(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\n")
+    words = ["--config-dir", "mine", *TINY, "experiment=own", "hydra.run.dir=run"]
+    assert recsweep(tmp_path, "train", *words).status == 0
+    (tmp_path / "run" / "metrics.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    for verb in ("train", "evaluate"):
+        resumed = ["resume=true"] if verb == "train" else []
+        found = recsweep(tmp_path / "elsewhere", verb, f"run={tmp_path / 'run'}", *resumed)
+        assert found.status == 0, found.err

@@ -22,6 +22,7 @@ from rich.console import Console
 from shell import TINY, recsweep, same, saved, started, wait_for, weights
 
 from recsweep import runs
+from recsweep.atomic import write_json
 from recsweep.commands import train
 from recsweep.errors import UserError
 from recsweep.sweeps import jobs, progress
@@ -113,7 +114,7 @@ class Fragile(Launcher):
             (self.sweep / str(number) / ".hydra").mkdir(parents=True, exist_ok=True)
             (self.sweep / str(number) / ".hydra" / "overrides.yaml").write_text("")
         for number in side_by_side if 1 not in numbers else [0]:
-            runs.write_json(self.sweep / str(number) / "metrics.json", {"status": "completed"})
+            write_json(self.sweep / str(number) / "metrics.json", {"status": "completed"})
         if 1 in numbers:
             raise RuntimeError("a worker is gone")
         return []
@@ -373,7 +374,7 @@ def test_the_line_counts_what_is_in_the_folder(tmp_path: Path) -> None:
         asked.touch()
         os.utime(asked, (time.time() - age, time.time() - age))
         if content:
-            runs.write_json(tmp_path / str(number) / "metrics.json", content)
+            write_json(tmp_path / str(number) / "metrics.json", content)
 
     job(0, {"status": "completed"})
     job(1, {"status": "completed"})

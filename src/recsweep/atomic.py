@@ -1,9 +1,11 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -19,3 +21,9 @@ def replaced(path: Path) -> Iterator[Path]:
     except BaseException:  # an interrupt too
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all."""
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")

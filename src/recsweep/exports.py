@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard.summary import hparams
 
 from recsweep import build, embeddings, runs
+from recsweep.atomic import write_json
 from recsweep.comparison import Curve, comparison
 from recsweep.config import rival_node
 from recsweep.data.datamodules import InteractionData
@@ -54,7 +55,7 @@ def baselines(
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     shown = {group: settings[group] for group in ("model", "loss", "regularization", "optimizer", "trainer", "seed")}
     shown["compare_with"] = settings["callbacks"]["compare_with"]
-    runs.write_json(
+    write_json(
         folder / "comparison.json", comparison(shown, curve, metrics, on_test, protocol.objective, protocol.mode)
     )
 

@@ -1,8 +1,6 @@
 """A run's folder: what is written there, and how a model comes back from it."""
 
-import json
 import pickle
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,12 +32,6 @@ LAST = "last.ckpt"  # all of the training state, to resume from
 REFIT = "refit.ckpt"  # weights after training again on train + validation
 KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEvaluation, TwoStageEvaluation)
 """Protocols whose best possible model is known on synthetic data."""
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all."""
-    with replaced(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from recsweep.atomic import write_json
 from recsweep.commands import compose
 from recsweep.errors import UserError
-from recsweep.runs import write_json
 
 Changes = dict[str, dict[str, Any]]
 

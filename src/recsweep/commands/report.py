@@ -45,6 +45,7 @@ def report(folder: Path, baseline: str | None) -> Path:
     from recsweep.report import console, export, html
     from recsweep.report.collect import collect
     from recsweep.report.comparisons import command, comparisons
+    from recsweep.sweeps import jobs
 
     runs = collect(folder)
     found = comparisons(runs, baseline)
@@ -57,5 +58,10 @@ def report(folder: Path, baseline: str | None) -> Path:
         again = command(comparison, runs.runs)
         screen.print(f"The best again: {again}\n", markup=False, highlight=False, soft_wrap=True)
     console.show_broken(screen, runs)
+    if (folder / jobs.ASKED).is_file():
+        to_come = len(jobs.asked_before(folder).jobs) - len(runs.runs)
+        if to_come > 0:
+            line = f"{to_come} jobs of this sweep have not begun: recsweep train sweep.resume={folder} makes them"
+            screen.print(line, markup=False, highlight=False, soft_wrap=True)
     screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
     return path

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from recsweep import build, exports, runs
+from recsweep.atomic import write_json
 from recsweep.callbacks import Pruned
 from recsweep.commands import compose, replay, report
 from recsweep.config import check
@@ -114,7 +115,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
             return _completed(cfg, folder, n_threads)["objective"]["value"]
         except Pruned as reason:
-            runs.write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
+            write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
             return float("nan")
         except Exception as error:  # of whatever kind: a sweep outlives its jobs
             log.info("The job failed.", exc_info=True)
@@ -161,7 +162,7 @@ def _completed(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
     _send_to_log()
     torch.set_num_threads(n_threads)
     outcome = _trained(cfg, folder)
-    runs.write_json(folder / "metrics.json", outcome)
+    write_json(folder / "metrics.json", outcome)
     gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
 

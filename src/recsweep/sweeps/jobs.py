@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
 
+from recsweep.atomic import write_json
 from recsweep.errors import UserError
-from recsweep.runs import write_json
 
 ASKED = "sweep.json"
 RECORD = "metrics.json"
