@@ -9,7 +9,7 @@ import torch
 from shell import TINY, recsweep, saved, trained
 
 from recsweep import build, runs
-from recsweep.commands.compose import saved_overrides
+from recsweep.commands.compose import saved_words
 from recsweep.config import composed
 from recsweep.errors import UserError
 
@@ -47,7 +47,7 @@ def test_the_comparison_holds_what_runs_of_the_baselines_reach(run: Path, tmp_pa
 
 
 def test_vectors_are_those_of_the_final_model(run: Path) -> None:
-    cfg = composed(saved_overrides(run))
+    cfg = composed(saved_words(run))
     data = build.data(cfg)
     final = runs.final_model(cfg, data, run)
     user, item = (np.load(run / "embeddings" / f"{kind}_embeddings.npy") for kind in ("user", "item"))

@@ -6,14 +6,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from recsweep.sweeps import jobs
+
 
 class Grid(BasicSweeper):
     """Every combination, in the order of Hydra's own sweeper: jobs that were composed and checked before."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Makes them batch by batch; a job whose process is killed does not stop the others."""
-        from recsweep.sweeps import jobs  # takes a second, and Hydra loads this file at every start
-
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

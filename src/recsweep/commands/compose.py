@@ -206,7 +206,7 @@ def check_free(words: list[str]) -> None:
     """Raises `UserError` where the words name a folder for a new run that holds one already."""
     for override in _parsed(flags(words).overrides):
         folder = Path(str(override.value()))
-        if override.key_or_group == "hydra.run.dir" and (folder / ".hydra").is_dir():
+        if override.key_or_group == "hydra.run.dir" and (folder / "checkpoints").is_dir():
             raise UserError(
                 f"{folder}: holds a run already; name another hydra.run.dir, or go on with it: "
                 f"recsweep train run={folder} resume=true"
