@@ -60,7 +60,7 @@ class ResumePoint(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         with replaced(self.path) as partial:
-            trainer.save_checkpoint(partial, weights_only=False)
+            trainer.save_checkpoint(partial, weights_only=False)  # all of the state: Lightning asks what to write
         self.saved_at = time.monotonic()
 
 
