@@ -64,3 +64,17 @@ def test_tab_loads_nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_shell_is_told_to_call(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "--shell-completion", "install=bash")
     assert found.status == 0 and found.out.rstrip().endswith("-F hydra_bash_completion recsweep")
+
+
+@pytest.mark.parametrize("words", [["-sc"], ["-sc", "install=tcsh"], ["-sc", "query=bash"]])
+def test_completion_asked_by_hand_is_one_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    found = recsweep(tmp_path, *words)
+    assert (found.status, found.out, found.err.count("\n")) == (2, "", 1) and "--shell-completion" in found.err
+
+
+def test_hydra_s_version(tmp_path: Path) -> None:
+    found = recsweep(tmp_path, "train", "--version")
+    assert (found.status, found.err) == (0, "") and found.out.startswith("Hydra 1.")

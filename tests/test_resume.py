@@ -216,7 +216,9 @@ def test_a_run_with_a_configuration_of_its_own_goes_on_with_it(tmp_path: Path) -
     assert recsweep(tmp_path, "train", *words).status == 0
     (tmp_path / "run" / "metrics.json").unlink()
     (tmp_path / "elsewhere").mkdir()
-    for verb in ("train", "evaluate"):
-        resumed = ["resume=true"] if verb == "train" else []
-        found = recsweep(tmp_path / "elsewhere", verb, f"run={tmp_path / 'run'}", *resumed)
-        assert found.status == 0, found.err
+    run = f"run={tmp_path / 'run'}"
+    judged = recsweep(tmp_path / "elsewhere", "evaluate", run)
+    assert judged.status == 0 and judged.err.startswith(f"{run} did not complete: ")
+    resumed = recsweep(tmp_path / "elsewhere", "train", run, "resume=true")
+    assert (resumed.status, resumed.err) == (0, "")
+    assert recsweep(tmp_path / "elsewhere", "evaluate", run).err == ""

@@ -170,7 +170,7 @@ def test_a_resume_makes_what_is_missing(undisturbed: Path, tmp_path: Path) -> No
     (sweep / "0" / ".hydra").mkdir()
     (sweep / "0" / ".hydra" / "config.yaml").write_text("trainer:\n  max_ep")
     shutil.rmtree(sweep / "1")
-    (sweep / "2" / "metrics.json").unlink()
+    (sweep / "2" / "metrics.json").write_text('{"status": "compl')
     (sweep / "report.html").unlink()
     found = recsweep(tmp_path, "train", "sweep.resume=sweep")
     assert (found.status, found.err) == (0, "")
@@ -347,6 +347,9 @@ def test_a_job_takes_no_more_threads_than_its_share(tmp_path: Path, monkeypatch:
     words = [*TINY, "model=means", "trainer.threads=4"]
     assert recsweep(tmp_path, "train", "-m", *words, "seed=0,1", "hydra.sweep.dir=alone").status == 0
     assert asked == [3, 3]
+    words += ["trainer=ddp", "trainer.processes=2"]
+    assert recsweep(tmp_path, "train", "-m", *words, "seed=0,1", "hydra.sweep.dir=shared").status == 0
+    assert asked[2:] == [1, 1]  # 3 // 2, of each process
 
 
 def test_gpus_go_round() -> None:

@@ -64,8 +64,8 @@ def check_unchanged(folder: Path, before: Asked, jobs: Sequence[list[str]]) -> N
 def made(launcher: Launcher, sweep: Path, asked: Mapping[int, Sequence[str]]) -> None:
     """Has the launcher make these jobs, each in the folder of its number.
 
-    Where it gives up because a process was killed, those that were lost with it are made one by one. What is lost
-    again, alone, has failed; then come the others.
+    Where it gives up because a process was killed, those that were lost with it are made one by one, then come the
+    others. What is lost alone has failed.
 
     Args:
         asked: the words of each job.
