@@ -27,12 +27,12 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from recsweep import build
 from recsweep.config import composed
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import evaluate
 from recsweep.models.drr.agent import DRR
 from recsweep.models.drr.replay import Transitions
+from recsweep.runs import build
 
 BATCH, DIM, HIDDEN, N, GAMMA, TAU = 512, 8, 16, 5, 0.8, 1e-3
 FILLED = (3_000, 100_000, 1_000_000)

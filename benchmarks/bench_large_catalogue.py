@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from recsweep import build
 from recsweep.config import composed
 from recsweep.data.batches import Batches
 from recsweep.data.datamodules import InteractionData
@@ -36,6 +35,7 @@ from recsweep.data.synthetic import Synthetic
 from recsweep.evaluation import evaluate
 from recsweep.models import retrieval
 from recsweep.models.base import RecModule
+from recsweep.runs import build
 
 SPARSE = ["optimizer=sparse_adam", "regularization=none", "model.embedding_dim=64"]
 TOWERS = ["model=two_tower", "regularization=none", "model.embedding_dim=64", "model.hidden=[64,64]"]

@@ -39,12 +39,12 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, mse_loss
 from torch.utils.data import DataLoader, Dataset
 
-from recsweep import build
 from recsweep.config import composed
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import Target, evaluate
-from recsweep.fit import fit
 from recsweep.models.multitask import Multitask
+from recsweep.runs import build
+from recsweep.runs.fit import fit
 
 BATCHES = (256, 1024)
 FIXED = "bpr_mse"

@@ -32,13 +32,13 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from recsweep import build
 from recsweep.config import composed
 from recsweep.data.batches import Batches
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import walk
-from recsweep.fit import fit
 from recsweep.models.base import RecModule
+from recsweep.runs import build
+from recsweep.runs.fit import fit
 
 DIM, BATCH = 64, 2048
 MODEL = ["model=bpr_mf", f"model.embedding_dim={DIM}", f"trainer.batch_size={BATCH}", "regularization=none"]

@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from recsweep import build
 from recsweep.config import composed
 from recsweep.data.batches import Ratings
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import evaluate
-from recsweep.fit import fit
 from recsweep.models.base import RecModule
+from recsweep.runs import build
+from recsweep.runs.fit import fit
 
 BATCH = 256
 Row = tuple[int, int, float]

@@ -18,15 +18,28 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from recsweep import build
 from recsweep.cli import main
 from recsweep.config import composed
-from recsweep.fit import fit
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.runs import build
+from recsweep.runs.fit import fit
 
 SYNTHETIC = ("data.n_users=60", "data.n_items=100", "data.n_interactions=1200")
 TINY = (*SYNTHETIC, "trainer.max_epochs=2", "trainer.batch_size=64", "logger=none")
+QUIET = ("logger=none", "callbacks.progress=false")
+TINY_BANDIT = (
+    "data.base.n_users=60",
+    "data.base.n_items=100",
+    "data.base.n_interactions=1200",
+    "data.logging_policy.n_pairs=200",
+    "data.logging_policy.epochs=2",
+    "data.simulator.epochs=1",
+    "data.ranker.epochs=1",
+    "data.val_users=20",
+    "data.threshold=0.5",
+    *QUIET,
+)
 
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"])

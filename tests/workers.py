@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import distributed
 
-from recsweep import build, processes
+from recsweep import processes
 from recsweep.config import composed
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
+from recsweep.runs import build
 
 COUNTS = ("n_lists", "count")
 ROWS = ("labels", "rows")

@@ -8,12 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from recsweep import build
 from recsweep.commands import compose
 from recsweep.config import conf_dir, with_hydra
 from recsweep.data.schema import Features
 from recsweep.data.sequence_files import write_sequences
 from recsweep.errors import UserError
+from recsweep.runs import build
 
 
 class Sequences(NamedTuple):

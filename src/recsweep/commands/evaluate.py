@@ -4,8 +4,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from recsweep import build, runs
 from recsweep.commands import compose
+from recsweep.runs import build
+from recsweep.runs.folder import judge
 from recsweep.sweeps import jobs
 
 
@@ -17,7 +18,7 @@ def run(words: list[str]) -> None:
         Console(stderr=True, soft_wrap=True).print(note, markup=False, highlight=False)
 
     def task(cfg: DictConfig) -> None:
-        metrics = runs.judge(cfg, build.data(cfg), folder)
+        metrics = judge(cfg, build.data(cfg), folder)
         table = Table("metric", "value", title=str(folder))
         for name, value in metrics.items():
             table.add_row(name, repr(value))

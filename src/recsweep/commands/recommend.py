@@ -8,15 +8,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from recsweep import ann, build, embeddings, runs
 from recsweep.commands import compose
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Scorer
-from recsweep.exact import top_k
+from recsweep.runs import build
+from recsweep.runs.folder import final_model
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
+from recsweep.vectors.approximate import compare_with_exact, open_index
+from recsweep.vectors.exact import top_k
+from recsweep.vectors.export import load_vectors_for
 
 SAMPLE = 1000  # users, beside those who are asked for, that an index is compared with exact search on
 
@@ -38,7 +41,7 @@ def run(words: list[str]) -> None:
         known = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
         seen = group_items(known.user, known.item, known.n_users, known.n_items)
         if factory is None:
-            model = runs.final_model(cfg, data, folder)
+            model = final_model(cfg, data, folder)
             _check_known(model, distinct, user.to(build.device(cfg)))
             items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, known.n_items, int(k))
         else:
@@ -60,12 +63,12 @@ def _by_index(
     factory: str, folder: Path, data: Interactions, user: Tensor, seen: UserItems, k: int
 ) -> tuple[Tensor, Tensor]:
     """What an index over a run's exported vectors finds; says how far exact search agrees and how long both take."""
-    vectors = embeddings.load_for(data, folder)
-    index = ann.opened(folder, factory, vectors.item, _say)
-    asked = ann.agreement(index, vectors, user, seen, k)
+    vectors = load_vectors_for(data, folder)
+    index = open_index(folder, factory, vectors.item, _say)
+    asked = compare_with_exact(index, vectors, user, seen, k)
     able = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
     drawn = able[torch.randperm(len(able), generator=generator("recall"))[:SAMPLE]]
-    sample = ann.agreement(index, vectors, drawn, seen, k)
+    sample = compare_with_exact(index, vectors, drawn, seen, k)
     _say(
         f"{factory}: recall@{k} against exact search {asked.recall:.4f} for the users asked, {sample.recall:.4f} for "
         f"{len(drawn)} drawn at random, where a user takes {1e3 * sample.seconds:.3f} ms, "

@@ -17,15 +17,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from recsweep import build, exports, runs
 from recsweep.atomic import write_json
-from recsweep.callbacks import Pruned
 from recsweep.commands import compose, replay, report
 from recsweep.config import check
 from recsweep.errors import UserError
-from recsweep.fit import fit
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.runs import build, exports
+from recsweep.runs.callbacks import Pruned
+from recsweep.runs.fit import fit
+from recsweep.runs.folder import check_size, facts, judge, oracle
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.share import Share, gpu
 
@@ -171,16 +172,16 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     data = build.data(cfg)
     model = build.model(cfg, data)
-    runs.check_size(model, data, cfg.callbacks.checkpoint.max_mb)
+    check_size(model, data, cfg.callbacks.checkpoint.max_mb)
     for asked in cfg.callbacks.compare_with:
         exports.rival(cfg, asked, data)  # whatever is wrong with it is said before training
-    known = runs.facts(cfg, data, model)
+    known = facts(cfg, data, model)
     read = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
     fit(cfg, data, model, folder / "checkpoints", logger, _watchers())
     fitted = time.perf_counter()
-    truth = runs.oracle(cfg, data)
-    metrics = runs.judge(cfg, data, folder)
+    truth = oracle(cfg, data)
+    metrics = judge(cfg, data, folder)
     if cfg.callbacks.embeddings:
         exports.vectors(cfg, data, folder, logger)
     if cfg.callbacks.compare_with:

@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import OneCycleLR
 
 from recsweep.config.shape import check_node
-from recsweep.embeddings import Embedded
 from recsweep.errors import UserError
 from recsweep.losses import multitask, ranking
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.paths import conf_dir
+from recsweep.vectors.export import Embedded
 
 
 def check_combination(cfg: DictConfig) -> None:

@@ -19,10 +19,10 @@ from torch import Tensor
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
-from recsweep.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
 from recsweep.losses import rating as rating_losses
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import shrunk_means
+from recsweep.models.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
 from recsweep.seeding import generator
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from recsweep.data.schema import Interactions
-from recsweep.layers import Dimension, Dropout, PairTable, Std
 from recsweep.losses.rating import l2
 from recsweep.models.base import Training
+from recsweep.models.layers import Dimension, Dropout, PairTable, Std
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, SessionEvaluation
-from recsweep.layers import Dimension, Std
 from recsweep.models.baselines import Baseline
+from recsweep.models.layers import Dimension, Std
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import Seed, generator
 

@@ -18,11 +18,11 @@ from torch.nn.functional import pad
 from recsweep.data.batches import Columns, Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import JointEvaluation
-from recsweep.layers import Dimension, Dropout, Std, embedding, mlp
 from recsweep.losses import multitask as balances
 from recsweep.losses.ranking import Competition
 from recsweep.losses.rating import mse
 from recsweep.models.base import Training
+from recsweep.models.layers import Dimension, Dropout, Std, embedding, mlp
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
 

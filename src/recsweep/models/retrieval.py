@@ -10,10 +10,10 @@ from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
-from recsweep.histories import events
-from recsweep.layers import dot_products
 from recsweep.losses import ranking
 from recsweep.models.base import RecModule, Training
+from recsweep.models.histories import events
+from recsweep.models.layers import dot_products
 from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
 
 NO_COMPETITOR = torch.finfo(torch.float32).min

@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.histories import GRU, Attention, Mean, Pooling, windows
-from recsweep.layers import Dimension, Dropout, FeatureSum, Std, embedding, linear
 from recsweep.models.base import Training
+from recsweep.models.histories import GRU, Attention, Mean, Pooling, windows
+from recsweep.models.layers import Dimension, Dropout, FeatureSum, Std, embedding, linear
 from recsweep.models.retrieval import Retrieval
 from recsweep.seeding import generator
 

@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from optuna.samplers import BaseSampler
 from pydantic import BaseModel, Field
 
-from recsweep import build
 from recsweep.config.shape import STRICT, Positive, bind
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
 from recsweep.metrics import ERRORS
+from recsweep.runs import build
 from recsweep.seeding import Seed
 from recsweep.sweeps.samplers import GUIDED, ByNumber, Grid
 from recsweep.sweeps.space import Space, parsed

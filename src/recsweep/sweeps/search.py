@@ -17,8 +17,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 from rich.console import Console
 
-from recsweep.callbacks import Pruning
 from recsweep.errors import UserError
+from recsweep.runs.callbacks import Pruning
 from recsweep.sweeps import jobs, study
 from recsweep.sweeps.crew import Crew, trial_of
 from recsweep.sweeps.plan import Plan, planned

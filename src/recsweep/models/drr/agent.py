@@ -21,19 +21,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from recsweep import embeddings
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, SessionEvaluation
-from recsweep.layers import Dimension, Std, dot_products, embedding, mlp
 from recsweep.losses import temporal
 from recsweep.models.base import RecModule, Training
 from recsweep.models.drr.env import Sessions
 from recsweep.models.drr.replay import Replay, Transitions, annealed
 from recsweep.models.drr.state import DRRP, DRRU, DRRAve
+from recsweep.models.layers import Dimension, Std, dot_products, embedding, mlp
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
+from recsweep.vectors.export import Embeddings, load_vectors_trained_on
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class DRR(RecModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.pretrained:
-            self._start_from(embeddings.load_trained_on(self.data.train, Path(self.pretrained)))
+            self._start_from(load_vectors_trained_on(self.data.train, Path(self.pretrained)))
         n_users = len(self.memory)
         if len(self.eligible) < n_users:
             left_out, least = n_users - len(self.eligible), self.min_positives
@@ -198,7 +198,7 @@ class DRR(RecModule):
         self.eligible = self.eligible.to(device)
 
     @torch.no_grad()
-    def _start_from(self, found: embeddings.Embeddings) -> None:
+    def _start_from(self, found: Embeddings) -> None:
         if found.item.shape[1] != self.item_table.embedding_dim:
             raise UserError(
                 f"model.pretrained={self.pretrained}: vectors of {found.item.shape[1]} numbers; set "

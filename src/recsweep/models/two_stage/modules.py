@@ -17,9 +17,9 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageEvaluation
 from recsweep.evaluation.off_policy import RewardModel, bandit_log
-from recsweep.layers import Dimension
 from recsweep.losses import binary, off_policy
 from recsweep.models.base import RecModule, Training
+from recsweep.models.layers import Dimension
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import PAIRS_AT_ONCE, Labelled, Timed, labelled, mean_times, timed
 from recsweep.seeding import generator

@@ -13,7 +13,7 @@ from torch.nn.functional import relu
 
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, Interactions
-from recsweep.layers import Dropout, embedding, linear
+from recsweep.models.layers import Dropout, embedding, linear
 
 EMBEDDING_STD = 1.0  # of first values, as in the paper's code
 

@@ -1,0 +1,287 @@
+"""From ratings to a bandit log whose every reward is known: simulator, labels, logging policy, log, ranker.
+
+The stages of Ma et al. (WWW 2020, doi 10.1145/3366423.3380130), section 5.1, on any interactions. Each stage is cached
+under what it follows from, so the jobs of a sweep share them.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict, Field, with_config
+from rich.console import Console
+from torchmetrics.functional.classification import binary_auroc
+from typing_extensions import TypedDict
+
+from recsweep import seeding
+from recsweep.cache import Artefact, Cache, fingerprint
+from recsweep.data import batches, splits, truth
+from recsweep.data.logged import BanditLog, DotScorer, Relevance
+from recsweep.data.schema import Interactions, Source, Split
+from recsweep.data.splits import Random, Rows
+from recsweep.data.truth import SyntheticTruth
+from recsweep.errors import UserError
+from recsweep.losses import binary
+from recsweep.models import layers
+from recsweep.models.layers import Dimension
+from recsweep.models.two_stage import nets, stages
+from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
+from recsweep.models.two_stage.stages import Recipe
+from recsweep.seeding import Seed, generator
+
+MAX_PAIRS = 2**27  # users x items, all of which are labelled: some 30 bytes each, 4 GiB in all
+SHARES = [3.0, 1.0, 1.0]  # train : validation : test of the ratings
+CODE = (binary, batches, layers, nets, seeding, splits, stages, truth)  # what the stages are made by, beside this file
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@with_config(STRICT)
+class SimulatorPlan(TypedDict):
+    """Widths of the hidden layers, epochs, and which 3/5 of the ratings it learns from: the first ones, or any."""
+
+    hidden: Annotated[list[Count], Field(min_length=1)]
+    epochs: Count
+    split: Literal["rows", "random"]
+
+
+@with_config(STRICT)
+class PolicyPlan(TypedDict):
+    """Random pairs that the logging policy learns from, and epochs."""
+
+    n_pairs: Count
+    epochs: Count
+
+
+@with_config(STRICT)
+class RankerPlan(TypedDict):
+    """Epochs of the ranker."""
+
+    epochs: Count
+
+
+@dataclass(frozen=True)
+class Bandit:
+    """A bandit log derived from a data set, and the rows of the stages before it.
+
+    Args:
+        base: the data set with ratings.
+        rows: what a run's model learns from: `ratings` (labelled 1 above `positive_above`), `pairs` (the logging
+            policy's), `log` (bandit feedback; after the rows to learn from come as many that only judge).
+        labels: who says what is rewarded: the `simulator`, trained on the ratings, or the `truth` of a generated base.
+        positive_above: ratings above count as positive.
+        threshold: probability of a positive from which on a pair earns a reward.
+        protocol: `reference` draws a user's items without replacement and records the propensity of a single draw, as
+            the paper's code does; `exact` draws with replacement, where that propensity is right. The rows that only
+            judge are always drawn with replacement.
+        items_per_user: logged items of each user.
+        val_users: the first so many users validate, the others test.
+        embedding_dim, feature_dim: of ids and of each feature, in every stage.
+        batch_size, lr, weight_decay: of every stage; all are trained by BCE and Adagrad.
+        seed: of every stage.
+        cache: folder of finished stages.
+    """
+
+    base: Source
+    rows: Literal["ratings", "pairs", "log"]
+    labels: Literal["simulator", "truth"]
+    positive_above: Annotated[int, Field(ge=0)]
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    protocol: Literal["reference", "exact"]
+    items_per_user: Count
+    val_users: Count
+    embedding_dim: Dimension
+    feature_dim: Dimension
+    batch_size: Count
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    simulator: SimulatorPlan
+    logging_policy: PolicyPlan
+    ranker: RankerPlan
+    seed: Seed
+    cache: str
+
+    name: ClassVar[str] = "bandit"
+    ships: ClassVar[tuple[str, ...]] = ("given",)
+
+    def ready(self) -> bool:
+        """Whether the base is on disk; what follows from it is made when asked for."""
+        return self.base.ready()
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        """`given`: of pairs, so many to learn, as many to validate, the rest to test; of the log, by users."""
+        if name != "given" or self.rows == "ratings":
+            raise UserError(f"data.rows={self.rows} ships no split {name!r}: use split=rows or split=random")
+        rows = torch.arange(len(data))
+        if self.rows == "pairs":
+            n = self.logging_policy["n_pairs"]
+            return Split(rows[:n], rows[n : 2 * n], rows[2 * n :])
+        train, held_out = rows.chunk(2)
+        validates = data.user[held_out] < self.val_users
+        return Split(train, held_out[validates], held_out[~validates])
+
+    def read(self) -> Interactions:
+        """The rows that the run's model learns from and is judged on; stages that they need are built or reused."""
+        base = self.base.read()
+        ratings = replace(base, rating=(base.rating > self.positive_above).float(), rating_scale=(0.0, 1.0), truth=None)
+        if self.rows == "ratings":
+            return ratings
+        self._check_sizes(base)
+        chain = Cache(Path(self.cache), _origin(ratings), _say)
+        labels = self._truth(chain, base) if self.labels == "truth" else self._simulated(chain, ratings)
+        pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
+        found = pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+        if chain.reused:
+            _say(f"{base.name}: {', '.join(chain.reused)} reused from {self.cache}")
+        return found
+
+    def _check_sizes(self, base: Interactions) -> None:
+        """`UserError` where the base is too large or too small for the settings, before anything is trained."""
+        n_pairs, total = self.logging_policy["n_pairs"], base.n_users * base.n_items
+        if total > MAX_PAIRS:
+            raise UserError(
+                f"data=bandit labels every pair: {base.n_users} users x {base.n_items} items are more than {MAX_PAIRS}"
+            )
+        positive = base.rating > self.positive_above
+        if positive.all() or not positive.any():
+            raise UserError(
+                f"data.positive_above={self.positive_above} makes all ratings of {base.name} alike: they go from "
+                f"{base.rating.min():g} to {base.rating.max():g}"
+            )
+        if 3 * n_pairs > total:
+            raise UserError(
+                f"data.logging_policy.n_pairs={n_pairs}: 3 x as many exceed the {total} pairs of {base.name}"
+            )
+        if self.items_per_user > base.n_items:
+            raise UserError(
+                f"data.items_per_user={self.items_per_user} exceeds the {base.n_items} items of {base.name}"
+            )
+        if self.val_users >= base.n_users:
+            raise UserError(f"data.val_users={self.val_users} leaves none of {base.n_users} users to test")
+
+    def _truth(self, chain: Cache, base: Interactions) -> Artefact:
+        """Labels by the model that generated the data."""
+        known = base.truth
+        if not isinstance(known, SyntheticTruth):
+            raise UserError(f"data.labels=truth: nobody knows the truth of {base.name}; take data.labels=simulator")
+
+        def labels() -> Artefact:
+            chance = known.chance_above(torch.arange(base.n_users), self.positive_above)
+            return {"reward": chance >= self.threshold, "relevant": chance >= self.threshold}
+
+        return chain.stage("labels", {"above": self.positive_above, "threshold": self.threshold}, labels)
+
+    def _simulated(self, chain: Cache, ratings: Interactions) -> Artefact:
+        """Labels by a simulator that is trained on the ratings."""
+        plan = self.simulator
+        share = Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep")
+        split = share(ratings, self.base)
+        train, val = ratings.take(split.train), ratings.take(split.val)
+        net = SimulatorNet(train, *self._size, plan["hidden"], 0.0, generator(self.seed))
+
+        def weights() -> Artefact:
+            stages.train("simulator", net, stages.timed(train), self._recipe(plan["epochs"]))
+            with torch.inference_mode():
+                auc = binary_auroc(net(*stages.timed(val)[:3]).sigmoid(), val.rating.long())
+            _say(f"simulator: AUC {auc:.4f} on {len(val):,} ratings that it was not trained on")
+            return net.state_dict()
+
+        net.load_state_dict(chain.stage("simulator", {**plan, **self._training}, weights))
+        return chain.stage(
+            "labels",
+            {"threshold": self.threshold, "seed": self.seed},
+            lambda: stages.label_pairs(net, ratings, self.threshold, self.seed),
+        )
+
+    def _log(self, chain: Cache, ratings: Interactions, pairs: Interactions, labels: Artefact) -> BanditLog:
+        """The log with its ranker, from the labelled pairs on."""
+        plan = self.logging_policy
+        learned = pairs.take(torch.arange(plan["n_pairs"]))
+        policy = NominatorNet(learned, *self._size, 0.0, generator(self.seed))
+
+        def weights() -> Artefact:
+            stages.train("logging policy", policy, stages.labelled(learned), self._recipe(plan["epochs"]))
+            return policy.state_dict()
+
+        policy.load_state_dict(chain.stage("logging_policy", {**plan, **self._training}, weights))
+        drawn = chain.stage(
+            "log",
+            {"protocol": self.protocol, "items_per_user": self.items_per_user, "seed": self.seed},
+            lambda: self._draw(policy, ratings),
+        )
+        user, item = drawn["user"], drawn["item"]
+        log = BanditLog(
+            name=f"{ratings.name}_log",
+            user=user,
+            item=item,
+            rating=labels["reward"][user, item].float(),
+            timestamp=drawn["seconds"],
+            user_ids=ratings.user_ids,
+            item_ids=ratings.item_ids,
+            rating_scale=(0.0, 1.0),
+            user_features=ratings.user_features,
+            item_features=ratings.item_features,
+            item_titles=ratings.item_titles,
+            truth=Relevance(labels["relevant"], labels["reward"]),
+            propensity=drawn["propensity"],
+            recurring=True,
+            reward=labels["reward"],
+            relevant=labels["relevant"],
+        )
+        return replace(log, ranker=self._ranker(chain, ratings, log.take(torch.arange(len(log) // 2))))
+
+    def _draw(self, policy: NominatorNet, data: Interactions) -> Artefact:
+        """Rows to learn from, then as many to judge by."""
+        replacement = self.protocol == "exact"
+        train = stages.draw_log(policy, data, self.items_per_user, replacement, generator("log", self.seed))
+        held_out = stages.draw_log(policy, data, self.items_per_user, True, generator("held-out log", self.seed))
+        drawn = {name: torch.cat([train[name], held_out[name]]) for name in train}
+        return drawn | {"seconds": stages.draw_times(data, self.seed)[drawn["user"], drawn["item"]]}
+
+    def _ranker(self, chain: Cache, ratings: Interactions, log: BanditLog) -> DotScorer:
+        """The second stage, trained on the log's training rows."""
+        if not log.rating.any():
+            raise UserError(
+                f"the log of {ratings.name} holds no positive: lower data.threshold={self.threshold}, or raise "
+                f"data.items_per_user={self.items_per_user}"
+            )
+        net = RankerNet(log, *self._size, 0.0, generator(self.seed))
+
+        def vectors() -> Artefact:
+            stages.train("ranker", net, stages.timed(log), self._recipe(self.ranker["epochs"]))
+            return stages.ranker_vectors(net, ratings)
+
+        made = chain.stage("ranker", {**self.ranker, **self._training}, vectors)
+        return DotScorer(made["users"], made["items"])
+
+    def _recipe(self, epochs: int) -> Recipe:
+        return Recipe(epochs, self.batch_size, self.lr, self.weight_decay, self.seed)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.embedding_dim, self.feature_dim
+
+    @property
+    def _training(self) -> dict[str, Any]:
+        """The settings that every trained stage depends on."""
+        names = ("embedding_dim", "feature_dim", "batch_size", "lr", "weight_decay", "seed")
+        return {name: getattr(self, name) for name in names}
+
+
+def _origin(ratings: Interactions) -> bytes:
+    """What the first stage follows from: rows, features, and the code of the stages."""
+    tables = [table for table in (ratings.user_features, ratings.item_features) if table]
+    columns = [column for table in tables for column in table.columns.values()]
+    files = [__file__, *(module.__file__ for module in CODE if module.__file__)]
+    code = b"".join(Path(file).read_bytes() for file in files)
+    sizes = torch.tensor(
+        [ratings.n_users, ratings.n_items, *(len(names) for t in tables for names in t.labels.values())]
+    )
+    rows = fingerprint(sizes, ratings.user, ratings.item, ratings.rating, ratings.timestamp, *columns)
+    return rows + code + torch.__version__.encode()
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)

@@ -1,0 +1,137 @@
+"""A run's folder: what is written there, and how a model comes back from it."""
+
+import pickle
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from recsweep.atomic import replaced
+from recsweep.data.datamodules import InteractionData
+from recsweep.data.logged import BanditLog
+from recsweep.data.truth import Exposure, SyntheticTruth
+from recsweep.errors import UserError
+from recsweep.evaluation import (
+    JointEvaluation,
+    RankingEvaluation,
+    RatingEvaluation,
+    Scorer,
+    SessionEvaluation,
+    TwoStageEvaluation,
+    evaluate,
+)
+from recsweep.models.base import RecModule, check_identity, identity
+from recsweep.models.baselines import Baseline
+from recsweep.runs import build
+
+BEST = "best.ckpt"  # weights of the epoch that validation chose
+LAST = "last.ckpt"  # all of the training state, to resume from
+REFIT = "refit.ckpt"  # weights after training again on train + validation
+KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEvaluation, TwoStageEvaluation)
+"""Protocols whose best possible model is known on synthetic data."""
+
+
+def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
+    """A checkpoint of a model that Lightning does not train: a baseline, or the outcome of a refit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as partial:
+        torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
+
+
+def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
+    """Fills the model from a checkpoint; `UserError` where there is none, or one of other data or another model."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        trained_on, weights = checkpoint["recsweep"]["trained_on"], checkpoint["state_dict"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint; did the run finish?") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not a checkpoint of recsweep ({str(error).splitlines()[0]})") from None
+    try:
+        check_identity(trained_on, identity(data.train))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(f"{path}: the weights of another model; leave model and loss as the run had them") from None
+
+
+def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
+    """Raises `UserError` where a saved model, its weights and ids, would exceed `max_mb` (10**6 bytes)."""
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    ids = sum(ids.raw.nbytes for ids in (data.data.user_ids, data.data.item_ids))
+    size = (weights + ids) / 1e6
+    if size > max_mb:
+        raise UserError(
+            f"a saved model would take {size:.1f} MB, above callbacks.checkpoint.max_mb={max_mb}: "
+            "lower model.embedding_dim, or raise the limit"
+        )
+
+
+def final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
+    """The model that a run ended with, in eval mode on its device; a refitted one knows validation too."""
+    if cfg.trainer.refit:
+        return _loaded(cfg, data.whole(), folder / "checkpoints" / REFIT)
+    return _loaded(cfg, data, folder / "checkpoints" / BEST)
+
+
+def _loaded(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
+    model = build.model(cfg, data)
+    load_weights(path, model, data)
+    return model.eval().to(build.device(cfg))
+
+
+def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, float]:
+    """`val/…` of the epoch that validation chose and `test/…` of the final model, from their checkpoints."""
+    protocol = build.evaluation(cfg).to(build.device(cfg))
+    selected = _loaded(cfg, data, folder / "checkpoints" / BEST)
+    on_val = evaluate(selected, protocol, data.target("val"))
+    on_test = evaluate(final_model(cfg, data, folder), protocol, data.target("test"))
+    return {f"val/{name}": value for name, value in on_val.items()} | {
+        f"test/{name}": value for name, value in on_test.items()
+    }
+
+
+def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
+    """Test metrics of the truth behind the data; empty where nobody knows it.
+
+    Of ratings, the truth is their expectation; of rankings, the policy that exposed users to items, for what a user
+    rates is not what he rates best; where only liked rows count (`data.above`), times the chance that he likes it; of
+    both at once, one for each. In two stages the oracle nominates and ranks; its
+    value as a policy is known, not estimated.
+    """
+    protocol, target = build.evaluation(cfg), data.target("test")
+    truth: Scorer | None = target.data.truth
+    if isinstance(protocol, RankingEvaluation | SessionEvaluation | JointEvaluation):
+        truth = Exposure(truth, cfg.data.get("above")) if isinstance(truth, SyntheticTruth) else None
+    if truth is None or not isinstance(protocol, KNOWN_TRUTH):
+        return {}
+    if isinstance(target.data, BanditLog):
+        target = target._replace(data=target.data.ideal())
+    found = evaluate(truth, protocol, target)
+    known = {name: value for name, value in found.items() if name == "off_policy/true" or "off_policy" not in name}
+    return {f"test/{name}": value for name, value in known.items()}
+
+
+def facts(cfg: DictConfig, data: InteractionData, model: nn.Module) -> dict[str, Any]:
+    """What metrics.json says besides metrics: the data's sizes, the model's, the versions."""
+    rows, split = data.data, data.split
+    packages = ("recsweep", "torch", "lightning", "hydra-core")
+    learned = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
+    return {
+        "n_parameters": sum(numbers.numel() for numbers in learned),
+        "data": {
+            "name": rows.name,
+            "n_users": rows.n_users,
+            "n_items": rows.n_items,
+            "n_interactions": len(rows),
+            "train": len(split.train),
+            "val": len(split.val),
+            "test": len(split.test),
+        },
+        "versions": {name: version(name) for name in packages},
+    }
