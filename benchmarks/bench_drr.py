@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import evaluate
 from recsweep.models.drr.agent import DRR
@@ -126,7 +126,7 @@ class Naive:
 
 def agent(data: InteractionData, filled: int) -> DRR:
     """Ours, about to train, with so many transitions remembered."""
-    model = build.model(composed(words()), data)
+    model = build.model(compose_config(words()), data)
     assert isinstance(model, DRR)
     model.trainer = SimpleNamespace(
         datamodule=data, current_epoch=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
@@ -179,7 +179,7 @@ def main() -> None:
     torch.set_num_threads(1)
     random.seed(0)
 
-    cfg = composed(words())
+    cfg = compose_config(words())
     data = build.data(cfg)
     grouped = [rows.numpy() for rows in data.train.item[data.train.user.argsort()].split(
         torch.bincount(data.train.user, minlength=data.data.n_users).tolist()

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.batches import Batches
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import IdMap, Interactions, Split
@@ -93,7 +93,7 @@ def timed(owner: Any, name: str) -> list[float]:
 def measured(saved: Saved, overrides: list[str], batch_size: int, n_batches: int) -> dict[str, float]:
     """What one configuration needs."""
     torch.set_num_threads(1)
-    cfg = composed(["evaluation=sampled_99", f"trainer.batch_size={batch_size}", *overrides])
+    cfg = compose_config(["evaluation=sampled_99", f"trainer.batch_size={batch_size}", *overrides])
     shape = {"batch_size": batch_size, "steps": 1, "limit": n_batches, "seed": 0, "shuffle": "rows"}
     data = InteractionData(saved, LeaveLastOut(), **shape)
     model = build.model(cfg, data)

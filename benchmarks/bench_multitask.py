@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, mse_loss
 from torch.utils.data import DataLoader, Dataset
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import Target, evaluate
 from recsweep.models.multitask import Multitask
@@ -232,7 +232,9 @@ def main() -> None:
     fixed = [f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu", "callbacks.progress=false"]
     asked = ["model=multitask", f"data={options.data}", *split, *fixed]
     runs = {
-        batch: {balance: composed([*asked, f"trainer.batch_size={batch}", f"loss={balance}"]) for balance in BALANCES}
+        batch: {
+            balance: compose_config([*asked, f"trainer.batch_size={batch}", f"loss={balance}"]) for balance in BALANCES
+        }
         for batch in BATCHES
     }
     measure(runs, options.rounds)

@@ -32,7 +32,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.batches import Batches
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import walk
@@ -165,7 +165,7 @@ def seconds(call: Callable[[], object]) -> float:
 def epochs(options: argparse.Namespace) -> None:
     """Prints seconds of an epoch and of a full ranking, of recsweep and its rivals."""
     fixed = [f"trainer.max_epochs={options.epochs}", "callbacks.early_stopping.patience=null", f"evaluation.ks={KS}"]
-    cfg = composed([f"data={options.data}", "split=leave_last_out", *MODEL, *fixed])
+    cfg = compose_config([f"data={options.data}", "split=leave_last_out", *MODEL, *fixed])
     data = build.data(cfg)
     model = build.model(cfg, data)
     judged = list(model.evaluation.batches(data.target("val"), model.evaluation.device))  # once, as in training
@@ -213,7 +213,7 @@ def shuffles(options: argparse.Namespace) -> None:
     steps: dict[str, Callable[[], None]] = {}
     for shuffle in ("rows", "users"):
         asked = [f"data={options.softmax_data}", "split=leave_last_out", f"trainer.shuffle={shuffle}"]
-        cfg = composed([*asked, *MODEL, "loss=full_softmax"])
+        cfg = compose_config([*asked, *MODEL, "loss=full_softmax"])
         data = build.data(cfg)
         steps[shuffle] = partial(next, softmax_steps(build.model(cfg, data), data, shuffle))
     times: dict[str, list[float]] = {shuffle: [] for shuffle in steps}

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.batches import Ratings
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import evaluate
@@ -148,7 +148,7 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     torch.set_num_threads(1)
     fixed = [f"trainer.batch_size={BATCH}", "callbacks.early_stopping.patience=null"]
-    cfg = composed([f"data={options.data}", f"trainer.max_epochs={options.epochs}", *fixed, *overrides])
+    cfg = compose_config([f"data={options.data}", f"trainer.max_epochs={options.epochs}", *fixed, *overrides])
     data = build.data(cfg)
     model = build.model(cfg, data)
     others = rivals(cfg, data)

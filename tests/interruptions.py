@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from shell import fitted, same, weights
+from shell import fit_model, same, weights
 
 from recsweep.runs import build
 from recsweep.runs.folder import judge
@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains, and what came of it: checkpoints, objectives, metrics."""
-    model = fitted(cfg, folder / "checkpoints")
+    model = fit_model(cfg, folder / "checkpoints")
     tensors = {path.name: weights(path) for path in (folder / "checkpoints").glob("*.ckpt")}
     metrics = judge(cfg, build.data(cfg), folder)
     return {"checkpoints": tensors, "objectives": model.objectives, "metrics": metrics}

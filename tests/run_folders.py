@@ -15,7 +15,7 @@ from recsweep.report.comparisons import comparisons
 LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
 
 
-def a_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, **said: Any) -> Path:
+def write_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, **said: Any) -> Path:
     """A run's folder as `recsweep train WORDS` leaves it; `said` replaces parts of metrics.json."""
     (folder / ".hydra").mkdir(parents=True)
     choices = {"model": model, "data": "synthetic", "split": "random", "evaluation": "rating", "loss": "mse"}
@@ -57,16 +57,18 @@ def a_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, *
     return folder
 
 
-def a_sweep(folder: Path, **said: Any) -> Path:
+def write_sweep(folder: Path, **said: Any) -> Path:
     """Three models, three seeds; each seed adds a hundredth times its number, more for svdpp."""
     for number, (model, loss) in enumerate(LOSS.items()):
         for seed in range(3):
             value = loss + 0.01 * seed * (1 + number)
-            a_run(folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said)
+            write_run(
+                folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said
+            )
     return folder
 
 
-def a_policy(folder: Path, loss: str, seed: int, value: float, *left_out: str) -> Path:
+def write_policy_run(folder: Path, loss: str, seed: int, value: float, *left_out: str) -> Path:
     """A run whose policy earns `value`, as the log's estimates see it: SNIPS 0.1 above, DM 0.1 below."""
     estimates = {"ips": value, "snips": value + 0.1, "dm": value - 0.1, "dr": value, "logged": 0.3, "ess": 50.0}
     ends = {f"{name}{end}": estimates[name] + by for name in estimates for end, by in (("_low", -0.2), ("_high", 0.2))}
@@ -75,10 +77,10 @@ def a_policy(folder: Path, loss: str, seed: int, value: float, *left_out: str) -
         said[f"test/off_policy/{name}"] = None
     metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **said}
     words = ("model=nominator", f"loss={loss}", f"seed={seed}")
-    return a_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
+    return write_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
 
 
-def printed(folder: Path, width: int = 120) -> str:
+def render_report(folder: Path, width: int = 120) -> str:
     """What the report on this folder says on a terminal."""
     runs = collect(folder)
     screen = Console(width=width, record=True, file=io.StringIO())

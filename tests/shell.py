@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from recsweep.cli import main
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -70,7 +70,7 @@ def recsweep(folder: Path, *words: str) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
-def started(folder: Path, *words: str) -> ForkServerProcess:
+def start_program(folder: Path, *words: str) -> ForkServerProcess:
     """`recsweep WORDS` in a process that may be killed; what it says goes to `said` in the folder.
 
     It is forked from one that has imported everything, and therefore begins at once.
@@ -98,7 +98,7 @@ def wait_for(what: Callable[[], object], *running: ForkServerProcess) -> None:
         time.sleep(0.01)
 
 
-def trained(folder: Path, *words: str) -> Path:
+def train_run(folder: Path, *words: str) -> Path:
     """The folder of the run that `recsweep train WORDS` makes."""
     made = folder / f"run_{len(list(folder.glob('run_*')))}"
     outcome = recsweep(folder, "train", *words, f"hydra.run.dir={made}")
@@ -106,7 +106,7 @@ def trained(folder: Path, *words: str) -> Path:
     return made
 
 
-def saved(run: Path) -> dict[str, Any]:
+def read_metrics(run: Path) -> dict[str, Any]:
     """What a run's metrics.json says."""
     return json.loads((run / "metrics.json").read_text())
 
@@ -121,7 +121,7 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
-def fitted(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
+def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
     """The model as it is when training ends; it goes on from `checkpoints` where there are some."""
     data = build.data(cfg)
     model = build.model(cfg, data)
@@ -131,4 +131,4 @@ def fitted(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
 
 def tiny(*words: str) -> DictConfig:
     """The configuration of a small silent run."""
-    return composed([*TINY, "callbacks.progress=false", *words])
+    return compose_config([*TINY, "callbacks.progress=false", *words])

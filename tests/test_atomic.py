@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -12,7 +12,7 @@ def test_the_file_appears_at_the_end(before: str | None, tmp_path: Path) -> None
     path = tmp_path / "metrics.json"
     if before is not None:
         path.write_text(before)
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         partial.write_text("new")
         assert partial == tmp_path / "metrics.json.part"
         assert (path.read_text() if path.exists() else None) == before
@@ -20,7 +20,7 @@ def test_the_file_appears_at_the_end(before: str | None, tmp_path: Path) -> None
 
 
 def broken_off(path: Path, written: str | None, cause: BaseException) -> None:
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         if written is not None:
             partial.write_text(written)
         raise cause

@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 
 from recsweep import processes
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
 from recsweep.runs import build
@@ -59,7 +59,7 @@ def judged(folder: Path, cases: dict[str, list[str]]) -> None:
     """The metrics of untrained models, and how many lists or rows this process has judged."""
     found = {}
     for name, words in cases.items():
-        cfg = composed([*words, f"paths.cache_dir={folder}"])
+        cfg = compose_config([*words, f"paths.cache_dir={folder}"])
         data = build.data(cfg)
         model, protocol = build.model(cfg, data).eval(), build.evaluation(cfg)
         metrics = evaluate(model, protocol, data.target("val"))

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """Where to write what becomes `path` at the end: its name and `.part`.
 
     After an exception `path` is as it was before, and the partial file is gone.
@@ -25,5 +25,5 @@ def replaced(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all."""
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")

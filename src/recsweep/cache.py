@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.errors import UserError
 
 Artefact = dict[str, Tensor]
@@ -55,7 +55,7 @@ class Cache:
                 self.reused.append(name)
                 return found
             made = build()
-            with replaced(path) as partial:
+            with write_atomically(path) as partial:
                 partial.write_bytes(_packed(made))
             return _unpacked(path.read_bytes())  # as a later run will find it
 

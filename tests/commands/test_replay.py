@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shell import TINY, recsweep, saved, trained
+from shell import TINY, read_metrics, recsweep, train_run
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("origin"), *TINY, "model.embedding_dim=8", "seed=3")
+    return train_run(tmp_path_factory.mktemp("origin"), *TINY, "model.embedding_dim=8", "seed=3")
 
 
 def test_a_replay_is_the_run_with_what_is_given_changed(origin: Path, tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ def test_a_replay_is_the_run_with_what_is_given_changed(origin: Path, tmp_path: 
     assert json.loads((again / "changed.json").read_text()) == {"run": str(origin), "changes": changed}
     asked = yaml.safe_load((again / ".hydra" / "overrides.yaml").read_text())
     assert asked == [*TINY, "seed=3", "model.embedding_dim=4", "loss=mse", "paths.data_dir=elsewhere"]
-    direct = trained(tmp_path, *TINY, "model.embedding_dim=4", "seed=3")
-    assert saved(again)["metrics"] == saved(direct)["metrics"]
+    direct = train_run(tmp_path, *TINY, "model.embedding_dim=4", "seed=3")
+    assert read_metrics(again)["metrics"] == read_metrics(direct)["metrics"]
     assert not (direct / "changed.json").exists()
 
 
@@ -46,7 +46,7 @@ def test_a_sweep_of_changes(origin: Path, tmp_path: Path) -> None:
     assert (found.status, found.err) == (0, "")
     changes = [json.loads((tmp_path / "sweep" / job / "changed.json").read_text())["changes"] for job in "01"]
     assert changes == [{}, {"seed": {"was": 3, "is": 4}}]
-    assert saved(tmp_path / "sweep" / "0")["metrics"] == saved(origin)["metrics"]
+    assert read_metrics(tmp_path / "sweep" / "0")["metrics"] == read_metrics(origin)["metrics"]
 
 
 def test_a_replay_of_nothing_is_asked_about(origin: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from shell import SYNTHETIC, TINY, Outcome, recsweep, saved, tiny, trained
+from shell import SYNTHETIC, TINY, Outcome, read_metrics, recsweep, tiny, train_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
@@ -27,7 +27,7 @@ LOGGED = [*SYNTHETIC, "trainer.max_epochs=3", "trainer.batch_size=64"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with TensorBoard."""
-    return trained(tmp_path_factory.mktemp("run"), *LOGGED)
+    return train_run(tmp_path_factory.mktemp("run"), *LOGGED)
 
 
 def everything(folder: Path) -> dict[Path, int]:
@@ -60,7 +60,7 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
 
 
 def test_metrics_json(run: Path) -> None:
-    said = saved(run)
+    said = read_metrics(run)
     assert said["status"] == "completed"
     assert said["objective"] == {"name": "val/mse", "value": said["metrics"]["val/mse"], "mode": "min"}
     assert set(said["metrics"]) == {f"{part}/{name}" for part in ("val", "test") for name in ("mse", "rmse", "mae")}
@@ -74,12 +74,12 @@ def test_metrics_json(run: Path) -> None:
 
 def test_tensorboard_holds_the_curves_and_the_outcome(run: Path) -> None:
     events = EventAccumulator(str(run / "tb")).Reload()
-    assert set(events.Tags()["scalars"]) >= {"train/loss", "lr", *saved(run)["metrics"]}
+    assert set(events.Tags()["scalars"]) >= {"train/loss", "lr", *read_metrics(run)["metrics"]}
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3]  # epochs
     on_val = events.Scalars("val/mse")
     assert [event.step for event in on_val] == [1, 2, 3]
     assert events.Scalars("best/val/mse")[0].value == pytest.approx(min(event.value for event in on_val))
-    for name, value in saved(run)["metrics"].items():
+    for name, value in read_metrics(run)["metrics"].items():
         shown = name.replace("val/", "best/val/")
         assert [event.value for event in events.Scalars(shown)] == pytest.approx([value])
 
@@ -112,23 +112,23 @@ def test_evaluate_prints_what_the_run_measured_and_writes_nothing(run: Path, tmp
     before = everything(run)
     shown = recsweep(tmp_path, "evaluate", f"run={run}")
     assert shown.status == 0
-    assert {name: float(value) for name, value in cells(shown.out)} == saved(run)["metrics"]
+    assert {name: float(value) for name, value in cells(shown.out)} == read_metrics(run)["metrics"]
     assert everything(run) == before
     assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_after_a_refit(tmp_path: Path) -> None:
-    refitted = trained(tmp_path, *TINY, "trainer.refit=true")
+    refitted = train_run(tmp_path, *TINY, "trainer.refit=true")
     shown = recsweep(tmp_path, "evaluate", f"run={refitted}")
-    assert {name: float(value) for name, value in cells(shown.out)} == saved(refitted)["metrics"]
+    assert {name: float(value) for name, value in cells(shown.out)} == read_metrics(refitted)["metrics"]
 
 
 def test_evaluate_under_another_protocol_equals_a_run_under_it(tmp_path: Path) -> None:
-    rated, ranked = (trained(tmp_path, *TINY, "model=means", f"evaluation={e}") for e in ("rating", "full_ranking"))
+    rated, ranked = (train_run(tmp_path, *TINY, "model=means", f"evaluation={e}") for e in ("rating", "full_ranking"))
     shown = recsweep(tmp_path, "evaluate", f"run={rated}", "evaluation=full_ranking")
     assert shown.status == 0
-    assert {name: float(value) for name, value in cells(shown.out)} == saved(ranked)["metrics"]
-    assert "test/ndcg@10" in saved(ranked)["metrics"]
+    assert {name: float(value) for name, value in cells(shown.out)} == read_metrics(ranked)["metrics"]
+    assert "test/ndcg@10" in read_metrics(ranked)["metrics"]
 
 
 def test_recommend_shows_titles_of_items_that_the_user_has_not_seen(run: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_recommend_with_ids_that_are_text(tmp_path: Path) -> None:
     table = pd.DataFrame([*rows, *many], columns=["who", "what", "stars"])
     table.to_csv(tmp_path / "t.csv", index=False)
     columns = ["data.user=who", "data.item=what", "data.rating=stars", "split.cold_users=keep"]
-    run = trained(tmp_path, "model=means", "logger=none", "data=table", "data.path=t.csv", *columns)
+    run = train_run(tmp_path, "model=means", "logger=none", "data=table", "data.path=t.csv", *columns)
     shown = recsweep(tmp_path, "recommend", f"run={run}", "user=bob,ann", "k=1")
     assert [row[:3] for row in cells(shown.out)] == [["1", "tea", ""], ["1", "ale", ""]]
 
@@ -196,7 +196,7 @@ class Bomb:
 
 
 def test_a_foreign_checkpoint_is_not_unpickled(tmp_path: Path) -> None:
-    victim = trained(tmp_path, *TINY, "model=means")
+    victim = train_run(tmp_path, *TINY, "model=means")
     best = victim / "checkpoints" / BEST
     best.write_bytes(pickle.dumps(Bomb()))
     found = recsweep(tmp_path, "evaluate", f"run={victim}")
@@ -232,14 +232,14 @@ def test_a_job_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> No
     advice = "as listed above; recsweep train sweep.resume=sweep tries them again"
     assert (found.status, found.err) == (2, f"recsweep: 1 of 2 jobs failed, {advice}\n")
     assert f"  failed: {cause}" in found.out
-    assert saved(tmp_path / "sweep" / "0") == {"status": "failed", "error": cause}
-    assert saved(tmp_path / "sweep" / "1")["status"] == "completed"
+    assert read_metrics(tmp_path / "sweep" / "0") == {"status": "failed", "error": cause}
+    assert read_metrics(tmp_path / "sweep" / "1")["status"] == "completed"
     assert not (tmp_path / "sweep" / "0" / "checkpoints").exists()
 
 
 def test_a_model_at_the_limit_is_kept(tmp_path: Path) -> None:
     """What max_mb is compared with is what the file really takes, but for its few kilobytes of headings."""
-    made = trained(tmp_path, *TINY, "model.embedding_dim=2048", "callbacks.checkpoint.max_mb=1.32")
+    made = train_run(tmp_path, *TINY, "model.embedding_dim=2048", "callbacks.checkpoint.max_mb=1.32")
     on_disk = (made / "checkpoints" / BEST).stat().st_size / 1e6
     assert 1.31 < on_disk < 1.33
 
@@ -248,7 +248,7 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", *TINY, "optimizer=sgd", "optimizer.lr=1e30", "hydra.run.dir=run")
     assert found.status == 2
     assert found.err.startswith("recsweep: training diverged: the loss of epoch ") and found.err.count("\n") == 1
-    assert saved(tmp_path / "run")["status"] == "failed"
+    assert read_metrics(tmp_path / "run")["status"] == "failed"
 
 
 def test_a_user_who_would_not_train_stops_the_run(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_user_who_would_not_train_stops_the_run(tmp_path: Path) -> None:
         "temporal, which leave everyone a row, or accept such users with split.cold_users=keep"
     )
     assert found == (2, "", f"recsweep: {cause}\n")
-    assert saved(tmp_path / "run") == {"status": "failed", "error": cause}
+    assert read_metrics(tmp_path / "run") == {"status": "failed", "error": cause}
     names = {str(path.relative_to(tmp_path / "run")) for path in everything(tmp_path / "run")}
     assert names == {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "metrics.json", "run.log"}
 

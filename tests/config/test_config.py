@@ -7,9 +7,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from shell import fitted, recsweep, tiny
+from shell import fit_model, recsweep, tiny
 
-from recsweep.config import BUILT, check, composed, conf_dir
+from recsweep.config import BUILT, check_config, compose_config, conf_dir
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import LAST
@@ -90,7 +90,7 @@ def test_the_search_finds_the_files() -> None:
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
 def test_every_file_composes_and_builds(choice: str) -> None:
-    cfg = composed([choice, *NEEDS.get(choice, [])])
+    cfg = compose_config([choice, *NEEDS.get(choice, [])])
     for group in BUILT:
         instantiate(cfg[group])
     build.training(cfg)
@@ -98,7 +98,7 @@ def test_every_file_composes_and_builds(choice: str) -> None:
 
 @pytest.fixture(scope="module")
 def default() -> DictConfig:
-    cfg = composed(["data=table", "data.path=ratings.csv", "split=random"])
+    cfg = compose_config(["data=table", "data.path=ratings.csv", "split=random"])
     OmegaConf.set_struct(cfg, False)
     return cfg
 
@@ -112,7 +112,7 @@ def message(default: DictConfig, **chosen: str) -> str | None:
     if chosen.get("data") in ("bandit", "positives"):
         cfg.data.base = node("data/base", "synthetic")
     try:
-        check(cfg)
+        check_config(cfg)
     except UserError as error:
         return str(error)
     return None
@@ -216,7 +216,7 @@ def test_data_and_splits(data: str, default: DictConfig) -> None:
 def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path: Path) -> None:
     cfg = tiny(f"optimizer={optimizer}", f"scheduler={scheduler}", "regularization=none")
     before = build.model(cfg, build.data(cfg)).state_dict()
-    after = fitted(cfg, tmp_path).state_dict()
+    after = fit_model(cfg, tmp_path).state_dict()
     assert after["table.rows.weight"].isfinite().all()
     assert not torch.equal(after["table.rows.weight"], before["table.rows.weight"])
 
@@ -238,7 +238,7 @@ PAST_THE_CYCLE = LOWEST + (0.01 - LOWEST) * (1 + cos(pi * (60 - 17) / (59 - 17))
 )
 def test_a_schedule_ends_where_it_should(words: list[str], rate: float, tmp_path: Path) -> None:
     """After four epochs."""
-    fitted(tiny("trainer.max_epochs=4", "optimizer.lr=0.01", *words), tmp_path)
+    fit_model(tiny("trainer.max_epochs=4", "optimizer.lr=0.01", *words), tmp_path)
     last = torch.load(tmp_path / LAST, weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(rate, rel=1e-6, abs=1e-15)
 
@@ -247,12 +247,12 @@ def test_a_schedule_ends_where_it_should(words: list[str], rate: float, tmp_path
 def test_what_groups_tell_each_other(evaluation: str, mode: str) -> None:
     """The plateau looks the way the objective improves, weight decay reaches the optimizer, the rate the schedule."""
     words = [f"evaluation={evaluation}", "regularization.weight_decay=0.5", "optimizer.lr=0.25"]
-    training = build.training(composed(words))
+    training = build.training(compose_config(words))
     assert training.scheduler.keywords["mode"] == mode
     assert training.optimizer.keywords["weight_decay"] == 0.5
-    one_cycle = build.training(composed([*words, "scheduler=one_cycle"]))
+    one_cycle = build.training(compose_config([*words, "scheduler=one_cycle"]))
     assert one_cycle.scheduler.keywords["max_lr"] == 0.25
-    cosine = build.training(composed([*words, "scheduler=cosine", "trainer.max_epochs=17"]))
+    cosine = build.training(compose_config([*words, "scheduler=cosine", "trainer.max_epochs=17"]))
     assert cosine.scheduler.keywords["T_max"] == 17
 
 

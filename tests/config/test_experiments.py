@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shell import SYNTHETIC, recsweep, saved, trained
+from shell import SYNTHETIC, read_metrics, recsweep, train_run
 
-from recsweep.config import composed, conf_dir
+from recsweep.config import compose_config, conf_dir
 
 SMALL = [word.replace("data.", "data.base.") for word in SYNTHETIC] + [
     "data.logging_policy.n_pairs=200",
@@ -42,7 +42,7 @@ def test_an_experiment_brings_its_own_sweep_and_the_command_line_wins(tmp_path: 
     assert (found.status, found.err) == (0, "")
     jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/metrics.json"))
     assert sorted(asked(job) for job in jobs) == [("biased_mf", 4), ("means", 4), ("mlp", 4), ("svdpp", 4)]
-    assert {saved(job)["status"] for job in jobs} == {"completed"}
+    assert {read_metrics(job)["status"] for job in jobs} == {"completed"}
 
 
 def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", "-m", *words)
     assert found.status == 0
     assert found.err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 2
-    jobs = [saved(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    jobs = [read_metrics(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
     assert [job["status"] for job in jobs] == ["completed"] * 3
     assert [job["oracle"]["test/two_stage/ndcg@10"] for job in jobs] == pytest.approx([1, 1, 1])
     assert all(0.9 < job["oracle"]["test/off_policy/true"] <= 1 for job in jobs)
@@ -65,8 +65,8 @@ def test_retrieval_on_the_embedded_data(tmp_path: Path) -> None:
     found = recsweep(tmp_path, "train", "-m", "experiment=glob(two_tower_synthetic*)", "seed=4", *sizes)
     assert (found.status, found.err) == (0, "")
     jobs = [path.parent for path in (tmp_path / "sweep").glob("*/metrics.json")]
-    assert [saved(job)["status"] for job in jobs] == ["completed"] * 3
-    assert len({saved(job)["oracle"]["test/recall@10"] for job in jobs}) == 1
+    assert [read_metrics(job)["status"] for job in jobs] == ["completed"] * 3
+    assert len({read_metrics(job)["oracle"]["test/recall@10"] for job in jobs}) == 1
     (comparison,) = (tmp_path / "sweep").glob("*/comparison.json")
     assert set(json.loads(comparison.read_text())["baselines"]) == {"popularity", "ease"}
 
@@ -76,7 +76,7 @@ def test_balances_of_two_tasks_on_the_embedded_data(tmp_path: Path) -> None:
     words = ["experiment=multitask_synthetic", "seed=4", *SYNTHETIC, *SHORT, "hydra.sweep.dir=sweep"]
     found = recsweep(tmp_path, "train", "-m", *words)
     assert (found.status, found.err) == (0, "")
-    jobs = [saved(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
+    jobs = [read_metrics(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
     assert [job["status"] for job in jobs] == ["completed"] * 4
     for job in jobs:
         assert job["oracle"]["test/mrr_all"] > job["metrics"]["test/mrr_all"]
@@ -106,10 +106,10 @@ CHAINS = {
 
 
 def chain(agent: str, folder: Path, sizes: list[str]) -> None:
-    popularity, factors = (trained(folder, f"experiment={name}", *sizes) for name in CHAINS[agent])
+    popularity, factors = (train_run(folder, f"experiment={name}", *sizes) for name in CHAINS[agent])
     learning = ["trainer.batch_size=64", "model.min_positives=2", "model.updates_per_step=1"]
-    learned = trained(folder, f"experiment={agent}", f"model.pretrained={factors / 'embeddings'}", *sizes, *learning)
-    jobs = [saved(run) for run in (popularity, factors, learned)]
+    learned = train_run(folder, f"experiment={agent}", f"model.pretrained={factors / 'embeddings'}", *sizes, *learning)
+    jobs = [read_metrics(run) for run in (popularity, factors, learned)]
     assert [job["status"] for job in jobs] == ["completed"] * 3
     assert all(job["data"] == jobs[0]["data"] and job["metrics"].keys() == jobs[0]["metrics"].keys() for job in jobs)
 
@@ -122,7 +122,7 @@ def test_an_agent_starts_from_other_vectors_on_the_embedded_data(tmp_path: Path)
 @pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
 @pytest.mark.parametrize("agent", ["drr_ml_100k", "drr_ml_1m_best"])
 def test_an_agent_starts_from_other_vectors_on_real_data(agent: str, tmp_path: Path) -> None:
-    folder = Path(composed([f"experiment={CHAINS[agent][0]}"]).data.base.folder)
+    folder = Path(compose_config([f"experiment={CHAINS[agent][0]}"]).data.base.folder)
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     chain(agent, tmp_path, SHORT)
@@ -131,10 +131,10 @@ def test_an_agent_starts_from_other_vectors_on_real_data(agent: str, tmp_path: P
 @pytest.mark.real
 @pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
 def test_the_documents_agent(tmp_path: Path) -> None:
-    folder = Path(composed(["experiment=drr_ml_1m"]).data.base.folder)
+    folder = Path(compose_config(["experiment=drr_ml_1m"]).data.base.folder)
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
-    assert saved(trained(tmp_path, "experiment=drr_ml_1m", *SHORT))["status"] == "completed"
+    assert read_metrics(train_run(tmp_path, "experiment=drr_ml_1m", *SHORT))["status"] == "completed"
 
 
 def test_the_search_finds_the_experiments() -> None:
@@ -147,21 +147,21 @@ def test_the_search_finds_the_experiments() -> None:
 @pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
 @pytest.mark.parametrize("name", ["two_stage_ml_100k", "two_stage_ml_1m"])
 def test_a_bandit_log_of_real_data(name: str, tmp_path: Path) -> None:
-    folder = Path(composed([f"experiment={name}"]).data.base.folder)
+    folder = Path(compose_config([f"experiment={name}"]).data.base.folder)
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     quick = ["data.simulator.hidden=[4]", "data.simulator.epochs=1", "data.logging_policy.epochs=1"]
-    assert saved(trained(tmp_path, f"experiment={name}", *quick, *SHORT))["status"] == "completed"
+    assert read_metrics(train_run(tmp_path, f"experiment={name}", *quick, *SHORT))["status"] == "completed"
 
 
 @pytest.mark.real
 @pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "experiment").glob("open_bandit*.yaml")))
 def test_a_log_of_open_bandit(name: str, tmp_path: Path) -> None:
-    path = Path(composed([f"experiment={name}"]).data.path)
+    path = Path(compose_config([f"experiment={name}"]).data.path)
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    found = saved(trained(tmp_path, f"experiment={name}", *SHORT))
+    found = read_metrics(train_run(tmp_path, f"experiment={name}", *SHORT))
     assert found["status"] == "completed"
     assert found["metrics"]["test/off_policy/logged"] == pytest.approx(0.0046, abs=0.002)  # 46 clicks of 10,000
 
@@ -170,9 +170,9 @@ def test_a_log_of_open_bandit(name: str, tmp_path: Path) -> None:
 @pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
 @pytest.mark.parametrize("name", REAL)
 def test_an_experiment_on_real_data(name: str, tmp_path: Path) -> None:
-    folder = Path(composed([f"experiment={name}"]).data.folder)
+    folder = Path(compose_config([f"experiment={name}"]).data.folder)
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
-    run = trained(tmp_path, f"experiment={name}", *SHORT)
-    assert saved(run)["status"] == "completed"
+    run = train_run(tmp_path, f"experiment={name}", *SHORT)
+    assert read_metrics(run)["status"] == "completed"
     assert (run / "checkpoints" / "refit.ckpt").is_file()

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.bandit_table import BanditTable
 from recsweep.errors import UserError
 
@@ -198,7 +198,7 @@ def test_a_table_ships_no_split(tmp_path: Path) -> None:
 
 
 def test_its_split_accepts_contexts_that_are_new() -> None:
-    cfg = composed(["data=bandit_table", "data.path=log.csv"])
+    cfg = compose_config(["data=bandit_table", "data.path=log.csv"])
     assert cfg.split._target_.endswith(".Random") and cfg.split.cold_users == "keep"
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import fitted, same, tiny
+from shell import fit_model, same, tiny
 from torch import Generator, Tensor
 
 from recsweep.data.batches import Batches, Ratings
@@ -95,7 +95,7 @@ def test_every_epoch_has_a_generator_of_its_own(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(GaussianNoise, "forward", note_and_add)
     words = ["trainer.max_epochs=3", "regularization.rating_noise=1.0"]
     for run, seed in enumerate((0, 0, 1)):
-        fitted(tiny(*words, f"seed={seed}"), tmp_path / str(run))
+        fit_model(tiny(*words, f"seed={seed}"), tmp_path / str(run))
     first, again, other = (seeds[run * len(seeds) // 3 :][: len(seeds) // 3] for run in range(3))
     assert len(set(first)) == 3
     assert first == again
@@ -106,7 +106,7 @@ def test_every_epoch_has_a_generator_of_its_own(tmp_path: Path, monkeypatch: pyt
 def test_grouping_steps_changes_no_weight(scheduler: str, tmp_path: Path) -> None:
     words = [f"scheduler={scheduler}", "regularization.rating_noise=0.1", "regularization.augmentation=0.3"]
     models = [
-        fitted(tiny(*words, f"trainer.steps_per_call={steps}"), tmp_path / str(steps)).state_dict()
+        fit_model(tiny(*words, f"trainer.steps_per_call={steps}"), tmp_path / str(steps)).state_dict()
         for steps in (1, 7, 64)
     ]
     assert same(models[0], models[1])

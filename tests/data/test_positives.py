@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from rows import interactions
-from shell import recsweep, trained, weights
+from shell import recsweep, train_run, weights
 
 from recsweep.data.positives import Positives
 from recsweep.data.schema import Interactions, Split
@@ -94,6 +94,6 @@ def test_no_split_that_the_base_ships(tmp_path: Path) -> None:
 def test_a_model_learns_from_the_liked_rows(tmp_path: Path) -> None:
     """Another threshold, other rows, other counts of them."""
     words = ["model=popularity", *SMALL, "split.cold_users=keep"]
-    runs = [trained(tmp_path, *words, f"data.above={above}", "logger=none") for above in (2, 3)]
+    runs = [train_run(tmp_path, *words, f"data.above={above}", "logger=none") for above in (2, 3)]
     counts = [weights(run / "checkpoints" / BEST)["count"].sum().item() for run in runs]
     assert counts[0] > counts[1] > 0

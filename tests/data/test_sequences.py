@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shell import SYNTHETIC, recsweep, saved, trained
+from shell import SYNTHETIC, read_metrics, recsweep, train_run
 
 from recsweep.data.movielens import ML100K
 from recsweep.data.schema import IdMap, Interactions, Split
@@ -352,18 +352,20 @@ def test_a_model_sees_through_the_files_what_it_sees_without(tmp_path: Path) -> 
     assert shown.status == 0 and "data=sequences data.folder=seq" in shown.out
     assert pd.read_parquet(tmp_path / "seq/sequences_train.parquet").history_idx.str.split().str.len().max() == 7
     common = ["model=popularity", "logger=none"]
-    direct = trained(tmp_path, *common, *mine)
-    written = trained(tmp_path, *common, "data=sequences", f"data.folder={tmp_path / 'seq'}")
-    assert saved(written)["metrics"] == saved(direct)["metrics"]
+    direct = train_run(tmp_path, *common, *mine)
+    written = train_run(tmp_path, *common, "data=sequences", f"data.folder={tmp_path / 'seq'}")
+    assert read_metrics(written)["metrics"] == read_metrics(direct)["metrics"]
     sizes = ("n_users", "n_items", "train", "val", "test")
-    assert [saved(written)["data"][size] for size in sizes] == [saved(direct)["data"][size] for size in sizes]
+    assert [read_metrics(written)["data"][size] for size in sizes] == [
+        read_metrics(direct)["data"][size] for size in sizes
+    ]
 
 
 def test_a_run_with_users_without_history(tmp_path: Path) -> None:
     saved_as(tmp_path / "seq", sequences_test=TEST)
     words = ["data=sequences", "data.folder=seq", "model=popularity", "evaluation.ks=[2]", "evaluation.objective=mrr"]
-    run = trained(tmp_path, *words, "logger=none")
-    assert saved(run)["data"]["test"] == 2
+    run = train_run(tmp_path, *words, "logger=none")
+    assert read_metrics(run)["data"]["test"] == 2
     assert "1 users are held out without any history" in (run / "run.log").read_text()
 
 

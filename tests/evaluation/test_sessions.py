@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import interactions
-from shell import recsweep, saved, trained
+from shell import read_metrics, recsweep, train_run
 from torch import Tensor, inf, nan
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.truth import Exposure
 from recsweep.errors import UserError
 from recsweep.evaluation import SessionEvaluation, Target, evaluate
@@ -226,12 +226,12 @@ JUDGED = [*LARGER, "split.cold_users=keep", "evaluation=sessions", "logger=none"
 
 @pytest.fixture(scope="module")
 def popular(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("popular"), "model=popularity", *JUDGED)
+    return train_run(tmp_path_factory.mktemp("popular"), "model=popularity", *JUDGED)
 
 
 def test_popularity_in_sessions(popular: Path) -> None:
     """Recommended by hand: the action set's items by how many training rows they have."""
-    data = build.data(composed(["model=popularity", *JUDGED]))
+    data = build.data(compose_config(["model=popularity", *JUDGED]))
     count = torch.bincount(data.train.item, minlength=300).tolist()
     for part in ("val", "test"):
         scores: defaultdict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
@@ -240,26 +240,26 @@ def test_popularity_in_sessions(popular: Path) -> None:
             scores[row.user][1].append(count[row.liked])
         earned = {user: earned_by_hand(*both) for user, both in scores.items()}
         share = sum(earned[user] / len(scores[user][1]) for user in scores) / len(scores)
-        metrics = saved(popular)["metrics"]
+        metrics = read_metrics(popular)["metrics"]
         assert metrics[f"{part}/reward"] == pytest.approx(share, abs=1e-9)
         assert metrics[f"{part}/session_reward"] == pytest.approx(sum(earned.values()) / len(scores), abs=1e-9)
         assert 0.6 < share < 0.9
-    assert saved(popular)["objective"] == {"name": "val/reward", "value": metrics["val/reward"], "mode": "max"}
+    assert read_metrics(popular)["objective"] == {"name": "val/reward", "value": metrics["val/reward"], "mode": "max"}
 
 
 def test_evaluating_again_shows_the_same(popular: Path, tmp_path: Path) -> None:
     shown = recsweep(tmp_path, "evaluate", f"run={popular}")
     assert (shown.status, shown.err) == (0, "")
     cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
-    assert {name.strip(): float(value) for name, value in cells} == saved(popular)["metrics"]
+    assert {name.strip(): float(value) for name, value in cells} == read_metrics(popular)["metrics"]
 
 
 def test_who_knows_the_chance_of_a_like_earns_most(popular: Path) -> None:
     """More than popularity, and more than who expects turns well but not what comes of them."""
-    said = saved(popular)
+    said = read_metrics(popular)
     assert said["oracle"].keys() == {"test/reward", "test/session_reward"}
     assert said["oracle"]["test/reward"] > said["metrics"]["test/reward"] + 0.03
-    cfg = composed(["model=popularity", *JUDGED])
+    cfg = compose_config(["model=popularity", *JUDGED])
     target = build.data(cfg).target("test")
     likes, turns = (evaluate(Exposure(target.data.truth, above), sessions(), target) for above in (3, None))
     assert said["oracle"] == pytest.approx({f"test/{name}": value for name, value in likes.items()}, abs=1e-9)
@@ -271,5 +271,5 @@ def test_other_models_in_sessions(model: str, tmp_path: Path) -> None:
     short = ["trainer.max_epochs=1", "model.min_positives=1", "trainer.batch_size=64"] if model == "drr" else []
     short = ["trainer.max_epochs=1"] if model == "bpr_mf" else short
     sizes = ["data.base.n_users=60", "data.base.n_items=100", "data.base.n_interactions=1200"]
-    run = trained(tmp_path, f"model={model}", *JUDGED, *sizes, *short)
-    assert all(0 <= saved(run)["metrics"][f"{part}/reward"] <= 1 for part in ("val", "test"))
+    run = train_run(tmp_path, f"model={model}", *JUDGED, *sizes, *short)
+    assert all(0 <= read_metrics(run)["metrics"][f"{part}/reward"] <= 1 for part in ("val", "test"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shell import fitted, tiny
+from shell import fit_model, tiny
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, OneCycleLR
@@ -64,7 +64,7 @@ def test_steps_are_those_of_large_batches(
     """Also where the epoch's last group has fewer batches than the others: 15 = 3 · 4 + 3, and 15 < 16."""
     words = [*words, "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
     small = [f"trainer.accumulate={accumulate}", f"trainer.batch_size={size}", f"trainer.steps_per_call={per_call}"]
-    found = fitted(tiny(*words, *small), tmp_path).state_dict()
+    found = fit_model(tiny(*words, *small), tmp_path).state_dict()
     made = rates.copy()
     rates.clear()
     expected = by_a_plain_loop(accumulate * size, scheduler == "one_cycle", *words)

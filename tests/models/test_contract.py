@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import torch
-from shell import fitted, recsweep, same, saved, trained, weights
+from shell import fit_model, read_metrics, recsweep, same, train_run, weights
 
-from recsweep.config import composed, conf_dir
+from recsweep.config import compose_config, conf_dir
 from recsweep.data.datamodules import InteractionData
 from recsweep.evaluation import Scorer
 from recsweep.models.base import RecModule
@@ -109,8 +109,8 @@ def ready(
 ) -> Trained:
     name = request.param
     mine = chosen[name]
-    cfg, checkpoints = composed([*mine, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
-    return Trained(name, mine, build.data(cfg), fitted(cfg, checkpoints), checkpoints)
+    cfg, checkpoints = compose_config([*mine, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
+    return Trained(name, mine, build.data(cfg), fit_model(cfg, checkpoints), checkpoints)
 
 
 def test_every_model_has_a_row() -> None:
@@ -152,7 +152,7 @@ def test_it_learns_the_blocks(ready: Trained) -> None:
 
 @torch.inference_mode()
 def test_a_checkpoint_gives_the_same_scores(ready: Trained) -> None:
-    cfg = composed(ready.words)
+    cfg = compose_config(ready.words)
     fresh = build.model(cfg, ready.data).eval()
     last = ready.checkpoints / (LAST if isinstance(fresh, RecModule) else BEST)
     users = torch.arange(N)
@@ -164,13 +164,13 @@ def test_a_checkpoint_gives_the_same_scores(ready: Trained) -> None:
 @pytest.mark.parametrize("name", by_model(list(MODELS)))
 def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, chosen: dict[str, list[str]], tmp_path: Path) -> None:
     mine = [*chosen[name], "trainer.max_epochs=3"]
-    first, again, other = (trained(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
+    first, again, other = (train_run(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
     best = [weights(run / "checkpoints" / BEST) for run in (first, again, other)]
-    assert saved(first)["metrics"] == saved(again)["metrics"]
+    assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
     assert same(best[0], best[1])
-    is_random = (first / "checkpoints" / LAST).is_file() or "seed" in composed(mine).model
+    is_random = (first / "checkpoints" / LAST).is_file() or "seed" in compose_config(mine).model
     assert same(best[0], best[2]) is not is_random
     shown = recsweep(tmp_path, "evaluate", f"run={first}")
     assert shown.status == 0
     cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
-    assert {metric.strip(): float(value) for metric, value in cells} == saved(first)["metrics"]
+    assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]

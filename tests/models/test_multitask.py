@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from rows import interactions
-from shell import SYNTHETIC, saved, tiny, trained
+from shell import SYNTHETIC, read_metrics, tiny, train_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -331,7 +331,7 @@ def test_gradnorm_favours_the_slower_task() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["model=multitask", "loss=gradnorm", *SYNTHETIC, "trainer.max_epochs=3", "trainer.batch_size=64"]
-    return trained(tmp_path_factory.mktemp("run"), *words)
+    return train_run(tmp_path_factory.mktemp("run"), *words)
 
 
 def test_tensorboard_holds_both_losses_and_their_weights(run: Path) -> None:
@@ -345,7 +345,7 @@ def test_tensorboard_holds_both_losses_and_their_weights(run: Path) -> None:
 
 
 def test_metrics_json_tells_both_tasks_apart(run: Path) -> None:
-    said, events = saved(run), EventAccumulator(str(run / "tb")).Reload()
+    said, events = read_metrics(run), EventAccumulator(str(run / "tb")).Reload()
     assert said["objective"] == {"name": "val/joint", "value": said["metrics"]["val/joint"], "mode": "max"}
     for part in ("val", "test"):
         found = {name: said["metrics"][f"{part}/{name}"] for name in ("joint", "mrr_all", "mse", "rmse", "ndcg@10")}
@@ -360,7 +360,7 @@ def test_metrics_json_tells_both_tasks_apart(run: Path) -> None:
 
 def test_what_is_known_of_the_data_is_judged_by_both_tasks(run: Path) -> None:
     """The policy that exposed users to items ranks, and expected ratings rate: each better than three epochs do."""
-    said = saved(run)
+    said = read_metrics(run)
     assert said["oracle"].keys() == {name for name in said["metrics"] if name.startswith("test/")}
     assert said["oracle"]["test/mse"] < said["metrics"]["test/mse"]
     assert said["oracle"]["test/mrr_all"] > said["metrics"]["test/mrr_all"]

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from shell import saved, trained
+from shell import read_metrics, train_run
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 
 pytestmark = [
     pytest.mark.real,
@@ -15,11 +15,11 @@ pytestmark = [
 
 
 def metrics(folder: Path, *words: str) -> dict[str, float]:
-    data = composed(list(words)).data
+    data = compose_config(list(words)).data
     where = Path(data.get("base", data).folder)
     if not where.is_dir():
         pytest.skip(f"{where} is not there")
-    return saved(trained(folder, *words, "logger=none", "callbacks.progress=false"))["metrics"]
+    return read_metrics(train_run(folder, *words, "logger=none", "callbacks.progress=false"))["metrics"]
 
 
 def test_matrix_factorisation_beats_the_reference_on_u1(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_popularity_lands_where_it_is_measured_under_the_references_protocol(tmp
     assert found["test/hit_rate@10"] == pytest.approx(0.5385, abs=0.003)
     assert found["test/ndcg@10"] == pytest.approx(0.2959, abs=0.003)
     assert metrics(tmp_path, *words, "evaluation.negatives=exact")["test/ndcg@10"] > found["test/ndcg@10"] + 0.02
-    (sizes,) = {tuple(saved(run)["data"].values()) for run in tmp_path.glob("run_*")}
+    (sizes,) = {tuple(read_metrics(run)["data"].values()) for run in tmp_path.glob("run_*")}
     assert sizes[-1] == 114_341
 
 

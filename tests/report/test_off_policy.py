@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from run_folders import a_policy, a_sweep
+from run_folders import write_policy_run, write_sweep
 
 from recsweep.commands.report import run as report
 from recsweep.report import off_policy
@@ -19,10 +19,10 @@ def points(plot: str, series: int) -> int:
 
 def test_estimates_stand_beside_the_truth(tmp_path: Path) -> None:
     for seed in range(3):
-        a_policy(tmp_path, "ce", seed, 0.5 + 0.01 * seed)
-        a_policy(tmp_path, "ips_1", seed, 0.6 + 0.01 * seed)
-    a_policy(tmp_path, "ce", 3, 0.5, "true")
-    a_policy(tmp_path, "ce", 4, 0.1, "ips", "ips_low", "ips_high")
+        write_policy_run(tmp_path, "ce", seed, 0.5 + 0.01 * seed)
+        write_policy_run(tmp_path, "ips_1", seed, 0.6 + 0.01 * seed)
+    write_policy_run(tmp_path, "ce", 3, 0.5, "true")
+    write_policy_run(tmp_path, "ce", 4, 0.1, "ips", "ips_low", "ips_high")
     (found,) = comparisons(collect(tmp_path), None)
     runs = off_policy.estimated(found)
     assert runs["label"].tolist() == ["nominator loss=ips_1"] * 3 + ["nominator loss=ce"] * 5
@@ -41,7 +41,7 @@ def test_estimates_stand_beside_the_truth(tmp_path: Path) -> None:
 def test_without_a_truth_the_estimates_stand_beside_one_another(tmp_path: Path) -> None:
     for loss, value in {"ce": 0.5, "ips_1": 0.6}.items():
         for seed in range(2):
-            a_policy(tmp_path, loss, seed, value, "true", "dr")
+            write_policy_run(tmp_path, loss, seed, value, "true", "dr")
     (found,) = comparisons(collect(tmp_path), None)
     plot = off_policy.forest_plot(found.title, off_policy.estimated(found))
     assert plot.index(">nominator loss=ips_1<") < plot.index(">nominator loss=ce<")
@@ -54,7 +54,7 @@ def test_without_a_truth_the_estimates_stand_beside_one_another(tmp_path: Path) 
 
 @pytest.mark.parametrize("truth", [(), ("true",)], ids=["truth", "no truth"])
 def test_one_run_with_an_estimate_that_nobody_knows_is_drawn(tmp_path: Path, truth: tuple[str, ...]) -> None:
-    a_policy(tmp_path, "ce", 0, 0.5, *truth, "snips", "snips_low", "snips_high", "ips_low", "ips_high")
+    write_policy_run(tmp_path, "ce", 0, 0.5, *truth, "snips", "snips_low", "snips_high", "ips_low", "ips_high")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         report([str(tmp_path)])
@@ -63,5 +63,5 @@ def test_one_run_with_an_estimate_that_nobody_knows_is_drawn(tmp_path: Path, tru
 
 
 def test_runs_without_estimates_have_no_such_plot(tmp_path: Path) -> None:
-    report([str(a_sweep(tmp_path))])
+    report([str(write_sweep(tmp_path))])
     assert "What the log alone" not in (tmp_path / "report.html").read_text()

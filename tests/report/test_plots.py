@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_folders import a_run, a_sweep
+from run_folders import write_run, write_sweep
 from torch.utils.tensorboard import SummaryWriter
 
 from recsweep.commands.report import run as report
@@ -36,7 +36,7 @@ def a_grid(folder: Path) -> Path:
         for loss in ("mse", "bpr"):
             for model, value in (("biased_mf", 0.8 + dropout + 0.01 * (loss == "bpr")), ("means", 0.95)):
                 words = (f"model={model}", f"regularization.dropout={dropout}", f"loss={loss}")
-                a_run(folder / str(number), *words, model=model, value=value)
+                write_run(folder / str(number), *words, model=model, value=value)
                 number += 1
     return folder
 
@@ -45,7 +45,7 @@ def a_search(folder: Path) -> Path:
     """Thirteen trials, no two of which share a value of dropout, and only two one of rank."""
     for number in range(13):
         words = (f"regularization.dropout={number / 20}", f"model.rank={50 - number % 12}")
-        a_run(folder / str(number), "model=biased_mf", *words, model="biased_mf", value=0.8 + 0.01 * number)
+        write_run(folder / str(number), "model=biased_mf", *words, model="biased_mf", value=0.8 + 0.01 * number)
     return folder
 
 
@@ -101,7 +101,7 @@ def test_searched_values_are_a_cloud(tmp_path: Path) -> None:
 
 def test_one_swept_word_is_the_comparison_itself(tmp_path: Path) -> None:
     for number, loss in enumerate(("mse", "bpr", "ce", "bce")):
-        a_run(tmp_path / str(number), "model=svdpp", f"loss={loss}", model="svdpp", value=0.8 + 0.1 * number)
+        write_run(tmp_path / str(number), "model=svdpp", f"loss={loss}", model="svdpp", value=0.8 + 0.1 * number)
     shown = page(tmp_path)
     assert "along loss" not in shown and "searched" not in shown and "as a line" not in shown
 
@@ -132,7 +132,7 @@ def a_trade_off(folder: Path) -> Path:
     for number, (loss, (mrr, mse)) in enumerate(reached.items()):
         metrics = {"val/joint": 0.5, "test/joint": 0.5, "test/mrr": mrr, "test/mse": mse, "val/mse": 0.9 - number}
         objective = {"name": "val/joint", "value": 0.5, "mode": "max"}
-        run = a_run(folder / loss, "model=multitask", f"loss={loss}", metrics=metrics, objective=objective)
+        run = write_run(folder / loss, "model=multitask", f"loss={loss}", metrics=metrics, objective=objective)
         config = run / ".hydra" / "config.yaml"
         config.write_text(config.read_text() + "evaluation: {joint: {mrr: 1.0, mse: -1.0}}\n")
     return folder
@@ -164,15 +164,15 @@ def test_the_aims_of_a_search_come_first(tmp_path: Path) -> None:
 
 
 def test_one_aim_is_no_trade_off(tmp_path: Path) -> None:
-    assert trade_off.goals(*compared(a_sweep(tmp_path))) is None
+    assert trade_off.goals(*compared(write_sweep(tmp_path))) is None
 
 
 def test_curves_of_the_best_that_have_some_beside_the_baseline(tmp_path: Path) -> None:
     for number in range(8):  # the best are of a model that was computed at once
-        a_run(tmp_path / str(number), f"regularization.dropout={number / 10}", value=0.5 + number / 100)
+        write_run(tmp_path / str(number), f"regularization.dropout={number / 10}", value=0.5 + number / 100)
     for number in range(8, 11):
         words = ("model=svdpp", f"regularization.dropout={number / 10}")
-        run = a_run(tmp_path / str(number), *words, model="svdpp", value=number / 10)
+        run = write_run(tmp_path / str(number), *words, model="svdpp", value=number / 10)
         with SummaryWriter(str(run / "tb")) as writer:
             for epoch in (1, 2):
                 writer.add_scalar("val/mse", number / epoch, epoch)
@@ -186,7 +186,7 @@ def test_a_large_sweep_is_a_small_page(tmp_path: Path) -> None:
     for number in range(80):
         for seed in range(2):
             words = (f"regularization.dropout={number / 100}", f"seed={seed}", f"loss={'mse' if number % 3 else 'bpr'}")
-            a_run(tmp_path / f"{2 * number + seed}", "model=svdpp", *words, model="svdpp", value=0.8 + number / 1e3)
+            write_run(tmp_path / f"{2 * number + seed}", "model=svdpp", *words, model="svdpp", value=0.8 + number / 1e3)
     shown = page(tmp_path)
     assert "56 more configurations" in shown
     assert len(shown) < 200_000

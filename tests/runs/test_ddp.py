@@ -11,12 +11,12 @@ import pytest
 import torch
 import workers
 from interruptions import DISTURBED
-from shell import TINY, TINY_BANDIT, fitted, recsweep, same, saved, tiny, trained, weights
+from shell import TINY, TINY_BANDIT, fit_model, read_metrics, recsweep, same, tiny, train_run, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from recsweep import processes
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
 from recsweep.models.base import RecModule
@@ -44,7 +44,7 @@ MODELS = {
 def outcome(folder: Path, *words: str) -> tuple[RecModule, dict[str, float]]:
     """The model when training ends, and what its checkpoints are judged by."""
     cfg = tiny(*words)
-    model = fitted(cfg, folder / "checkpoints")
+    model = fit_model(cfg, folder / "checkpoints")
     assert isinstance(model, RecModule)
     return model, judge(cfg, build.data(cfg), folder)
 
@@ -80,9 +80,9 @@ def test_batches_of_one_step_weigh_by_their_rows(tmp_path: Path) -> None:
 def test_a_resumed_training_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     """Bit for bit; the first two epochs do not know that there is to be a third."""
     words = [*SHARED, *DISTURBED, "optimizer.lr=0.1", "scheduler.patience=0"]
-    fitted(tiny(*words, "trainer.max_epochs=2"), tmp_path / "resumed")
-    found = fitted(tiny(*words), tmp_path / "resumed")
-    expected = fitted(tiny(*words), tmp_path / "undisturbed")
+    fit_model(tiny(*words, "trainer.max_epochs=2"), tmp_path / "resumed")
+    found = fit_model(tiny(*words), tmp_path / "resumed")
+    expected = fit_model(tiny(*words), tmp_path / "undisturbed")
     assert isinstance(found, RecModule) and isinstance(expected, RecModule)
     assert same(found.state_dict(), expected.state_dict())
     assert (found.objectives, found.epochs) == (expected.objectives, expected.epochs)
@@ -94,9 +94,9 @@ def test_the_command(tmp_path: Path) -> None:
     shown = recsweep(tmp_path, "train", *words, "hydra.run.dir=two")
     two = tmp_path / "two"
     assert (shown.status, shown.err, shown.out.count("\n")) == (0, "", 1) and shown.out.startswith(f"{two}  biased_mf")
-    one = trained(tmp_path, *words, "trainer.processes=1")
-    assert saved(two)["metrics"] == pytest.approx(saved(one)["metrics"], rel=1e-6)
-    assert saved(two)["training"] == pytest.approx(saved(one)["training"], rel=1e-6)
+    one = train_run(tmp_path, *words, "trainer.processes=1")
+    assert read_metrics(two)["metrics"] == pytest.approx(read_metrics(one)["metrics"], rel=1e-6)
+    assert read_metrics(two)["training"] == pytest.approx(read_metrics(one)["training"], rel=1e-6)
     for name in (BEST, LAST):
         torch.testing.assert_close(weights(two / "checkpoints" / name), weights(one / "checkpoints" / name))
     assert sorted(path.name for path in two.rglob("*.*pt*")) == [BEST, LAST]
@@ -107,7 +107,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 def test_a_baseline_needs_one_process(tmp_path: Path) -> None:
-    run = trained(tmp_path, *TINY, "model=means", "trainer=ddp")
+    run = train_run(tmp_path, *TINY, "model=means", "trainer=ddp")
     assert "trainer.processes=2: means has no steps, one process fits it" in (run / "run.log").read_text()
 
 
@@ -209,7 +209,7 @@ def test_metrics_are_those_of_one_process_and_count_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_states_that_were_merged_are_those_of_all_batches(name: str, tmp_path: Path) -> None:
-    cfg = composed([*JUDGED[name], "evaluation.batch_size=7", f"paths.cache_dir={tmp_path}"])
+    cfg = compose_config([*JUDGED[name], "evaluation.batch_size=7", f"paths.cache_dir={tmp_path}"])
     data = build.data(cfg)
     model = build.model(cfg, data).eval()
     whole, *halves = (build.evaluation(cfg) for _ in range(3))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shell import TINY, recsweep, saved, trained
+from shell import TINY, read_metrics, recsweep, train_run
 
 from recsweep.commands.compose import saved_words
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import final_model
@@ -28,15 +28,17 @@ RIVALS = "callbacks.compare_with=[{model:popularity},{model:ease,l2:20.0}]"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("run"), *TWO_TOWER, RIVALS)
+    return train_run(tmp_path_factory.mktemp("run"), *TWO_TOWER, RIVALS)
 
 
 def test_the_comparison_holds_what_runs_of_the_baselines_reach(run: Path, tmp_path: Path) -> None:
-    found, mine = json.loads((run / "comparison.json").read_text()), saved(run)["metrics"]
+    found, mine = json.loads((run / "comparison.json").read_text()), read_metrics(run)["metrics"]
     words = [word for word in TWO_TOWER if not word.startswith(("model", "loss"))]
     for name, more in {"popularity": [], "ease": ["model.l2=20.0"]}.items():
-        rival = trained(tmp_path, *words, f"model={name}", *more, "evaluation.objective=recall@10")
-        expected = {metric: value for metric, value in saved(rival)["metrics"].items() if metric.startswith("test/")}
+        rival = train_run(tmp_path, *words, f"model={name}", *more, "evaluation.objective=recall@10")
+        expected = {
+            metric: value for metric, value in read_metrics(rival)["metrics"].items() if metric.startswith("test/")
+        }
         assert found["baselines"][name] == expected
     best = max(values["test/recall@10"] for values in found["baselines"].values())
     assert found["baseline_best_recall"] == best
@@ -48,7 +50,7 @@ def test_the_comparison_holds_what_runs_of_the_baselines_reach(run: Path, tmp_pa
 
 
 def test_vectors_are_those_of_the_final_model(run: Path) -> None:
-    cfg = composed(saved_words(run))
+    cfg = compose_config(saved_words(run))
     data = build.data(cfg)
     final = final_model(cfg, data, run)
     user, item = (np.load(run / "embeddings" / f"{kind}_embeddings.npy") for kind in ("user", "item"))
@@ -59,7 +61,7 @@ def test_vectors_are_those_of_the_final_model(run: Path) -> None:
 
 def test_a_baseline_is_compared_too_and_leaves_vectors_where_it_has_some(tmp_path: Path) -> None:
     words = [word for word in TINY if not word.startswith("trainer")]
-    made = trained(tmp_path, *words, "model=ials", "model.epochs=1", "callbacks.embeddings=true", RIVALS)
+    made = train_run(tmp_path, *words, "model=ials", "model.epochs=1", "callbacks.embeddings=true", RIVALS)
     found = json.loads((made / "comparison.json").read_text())
     assert found["training"]["train_losses"] == []
     assert set(found["baselines"]) == {"popularity", "ease"}
@@ -89,13 +91,13 @@ def test_a_rival_that_cannot_be_is_known_before_training(tmp_path: Path) -> None
 )
 def test_rivals_are_checked_before_anything_is_read(rivals: str, message: str) -> None:
     with pytest.raises(UserError) as error:
-        composed(["model=two_tower", f"callbacks.compare_with={rivals}"])
+        compose_config(["model=two_tower", f"callbacks.compare_with={rivals}"])
     assert str(error.value).startswith(message)
 
 
 def test_vectors_of_a_model_that_has_none() -> None:
     with pytest.raises(UserError, match=r"callbacks\.embeddings=true: model BiasedMF does not rank by vectors"):
-        composed(["model=biased_mf", "callbacks.embeddings=true"])
+        compose_config(["model=biased_mf", "callbacks.embeddings=true"])
 
 
 def test_a_user_of_whom_the_model_knows_nothing(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_user_of_whom_the_model_knows_nothing(tmp_path: Path) -> None:
     rows += ["8,20", "9,20"]  # whichever of them is held out, the other's item is known to nobody else
     (tmp_path / "rows.csv").write_text("\n".join(rows))
     table = ("data=table", "data.path=rows.csv", "data.rating=null", "split.cold_users=keep", "logger=none")
-    made = trained(
+    made = train_run(
         tmp_path,
         "model=ease",
         *table,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shell import SYNTHETIC, TINY, recsweep, saved, trained
+from shell import SYNTHETIC, TINY, read_metrics, recsweep, train_run
 
 from recsweep.runs.folder import BEST
 
@@ -14,7 +14,7 @@ OTHER_MODEL = "the weights of another model; leave model and loss as the run had
 
 @pytest.fixture(scope="module", params=["false", "true"], ids=["selected", "refitted"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("run"), *TINY, f"trainer.refit={request.param}")
+    return train_run(tmp_path_factory.mktemp("run"), *TINY, f"trainer.refit={request.param}")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     pairs = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(20) for item in range(10)]
     table.write_text("user,item,rating\n" + "".join(pairs[1:]))
-    first = trained(tmp_path, "data=table", f"data.path={table}", "logger=none")
+    first = train_run(tmp_path, "data=table", f"data.path={table}", "logger=none")
     (first / "metrics.json").unlink()
     table.write_text("user,item,rating\n" + "".join(pairs[:-1]))
     found = recsweep(tmp_path, "train", f"run={first}", "resume=true")
@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
-    victim = trained(tmp_path, *TINY, "model=means")
+    victim = train_run(tmp_path, *TINY, "model=means")
     best = victim / "checkpoints" / BEST
     for content in ({"state_dict": {}}, [1]):
         torch.save(content, best)
@@ -65,22 +65,25 @@ def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_the_oracle_is_better(tmp_path: Path) -> None:
     """Ratings are judged by their expectation, rankings by the policy that exposed users to items."""
-    rated = saved(trained(tmp_path, *TINY, "model=means"))
+    rated = read_metrics(train_run(tmp_path, *TINY, "model=means"))
     assert rated["oracle"]["test/mse"] < rated["metrics"]["test/mse"]
     larger = ["data.n_users=400", "data.n_items=300", "data.n_interactions=12000", "split=leave_last_out"]
-    ranked = saved(trained(tmp_path, *larger, "model=popularity", "logger=none"))
+    ranked = read_metrics(train_run(tmp_path, *larger, "model=popularity", "logger=none"))
     assert ranked["oracle"]["test/ndcg@10"] > 1.2 * ranked["metrics"]["test/ndcg@10"]
 
 
 def test_real_data_has_no_oracle(blocks: Path, tmp_path: Path) -> None:
-    run = trained(tmp_path, "model=means", "data=table", f"data.path={blocks}", "logger=none")
-    assert saved(run)["oracle"] == {}
+    run = train_run(tmp_path, "model=means", "data=table", f"data.path={blocks}", "logger=none")
+    assert read_metrics(run)["oracle"] == {}
 
 
 def test_what_a_baseline_has_learned_is_counted(tmp_path: Path) -> None:
     """The mean and a bias a user and item; a vector each."""
-    assert saved(trained(tmp_path, *TINY, "model=means"))["n_parameters"] == 1 + 60 + 100
-    assert saved(trained(tmp_path, *TINY, "model=ials", "model.embedding_dim=4"))["n_parameters"] == (60 + 100) * 4
+    assert read_metrics(train_run(tmp_path, *TINY, "model=means"))["n_parameters"] == 1 + 60 + 100
+    assert (
+        read_metrics(train_run(tmp_path, *TINY, "model=ials", "model.embedding_dim=4"))["n_parameters"]
+        == (60 + 100) * 4
+    )
 
 
 @pytest.mark.parametrize("key", ["seed", "split.seed", "data.seed"])

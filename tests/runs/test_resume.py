@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from interruptions import DISTURBED, Interrupted, assert_same, run
-from shell import TINY, recsweep, same, saved, started, tiny, trained, wait_for, weights
+from shell import TINY, read_metrics, recsweep, same, start_program, tiny, train_run, wait_for, weights
 
 from recsweep.runs import build
 from recsweep.runs.callbacks import ResumePoint
@@ -117,7 +117,7 @@ KILLED = [
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     killed = tmp_path / "run"
-    process = started(tmp_path, "train", *KILLED, "hydra.run.dir=run")
+    process = start_program(tmp_path, "train", *KILLED, "hydra.run.dir=run")
     wait_for((killed / "checkpoints" / LAST).is_file, process)
     os.kill(process.pid, how)
     process.join(60)
@@ -128,8 +128,8 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
         assert (tmp_path / "said").read_text() == f"recsweep: interrupted; {advice}\n"
     resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert resumed.status == 0, resumed.err
-    undisturbed = trained(tmp_path, *KILLED)
-    assert saved(killed)["metrics"] == saved(undisturbed)["metrics"]
+    undisturbed = train_run(tmp_path, *KILLED)
+    assert read_metrics(killed)["metrics"] == read_metrics(undisturbed)["metrics"]
     for name in (BEST, LAST):
         assert same(weights(killed / "checkpoints" / name), weights(undisturbed / "checkpoints" / name))
     assert not list(killed.rglob("*.part"))
@@ -137,7 +137,7 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
 
 def test_resuming_keeps_what_was_asked(tmp_path: Path) -> None:
     """The run's own words come again, and its record says them once."""
-    first = trained(tmp_path, *TINY, "seed=3")
+    first = train_run(tmp_path, *TINY, "seed=3")
     (first / "metrics.json").unlink()
     resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
     assert resumed.status == 0, resumed.err
@@ -146,7 +146,7 @@ def test_resuming_keeps_what_was_asked(tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_not_changed(tmp_path: Path) -> None:
     """Its optimizer comes back from the checkpoint with the rate it had, whatever the record would say."""
-    first = trained(tmp_path, *TINY)
+    first = train_run(tmp_path, *TINY)
     (first / "metrics.json").unlink()
     before = (first / ".hydra" / "config.yaml").read_text()
     resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true", "optimizer.lr=0.5")
@@ -156,7 +156,7 @@ def test_a_resumed_run_is_not_changed(tmp_path: Path) -> None:
 
 
 def test_a_completed_run_is_not_resumed(tmp_path: Path) -> None:
-    first = trained(tmp_path, *TINY, "model=means")
+    first = train_run(tmp_path, *TINY, "model=means")
     before = sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*"))
     resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
     expected = f"recsweep: run={first}: already completed; `recsweep evaluate run={first}` shows its metrics\n"
@@ -165,7 +165,7 @@ def test_a_completed_run_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
-    first = trained(tmp_path, *TINY, "model=means")
+    first = train_run(tmp_path, *TINY, "model=means")
     assert recsweep(tmp_path, "train", f"run={first}") == (
         2,
         "",

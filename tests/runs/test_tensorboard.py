@@ -11,7 +11,7 @@ from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
-from shell import TINY, recsweep, saved
+from shell import TINY, read_metrics, recsweep
 
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 JOBS = 4
@@ -71,7 +71,7 @@ def test_every_job_is_a_row_with_its_settings_and_metrics(server: int, sweep: Pa
         assert (row["hparams"]["model"], row["hparams"]["seed"]) == (model, seed)
         assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"]
         shown = {cell["name"]["tag"]: cell["value"] for cell in row["metricValues"]}
-        for name, value in saved(sweep / str(job))["metrics"].items():
+        for name, value in read_metrics(sweep / str(job))["metrics"].items():
             assert shown[name.replace("val/", "best/val/")] == pytest.approx(value, rel=1e-6)
 
 

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from rich.console import Console
-from shell import TINY, recsweep, same, saved, started, wait_for, weights
+from shell import TINY, read_metrics, recsweep, same, start_program, wait_for, weights
 
 from recsweep.atomic import write_json
 from recsweep.commands import train
@@ -51,7 +51,11 @@ def results(sweep: Path) -> list[tuple[Any, ...]]:
     """What each job was asked and what it reached, all but the time it took."""
     made = sorted(jobs.folders(sweep), key=lambda path: int(path.name))
     return [
-        ((path / ".hydra" / "overrides.yaml").read_text(), saved(path)["status"], saved(path).get("metrics"))
+        (
+            (path / ".hydra" / "overrides.yaml").read_text(),
+            read_metrics(path)["status"],
+            read_metrics(path).get("metrics"),
+        )
         for path in made
     ]
 
@@ -77,7 +81,7 @@ def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monk
     assert (found.status, found.err) == (2, f"recsweep: 1 of 2 jobs failed, {advice}\n")
     assert "failed: RuntimeError: no such luck\n" in found.out and "Traceback" not in found.out
     failed, completed = (tmp_path / "sweep" / job for job in "01")
-    assert saved(failed) == {"status": "failed", "error": "RuntimeError: no such luck"}
+    assert read_metrics(failed) == {"status": "failed", "error": "RuntimeError: no such luck"}
     log = (failed / "run.log").read_text()
     assert "Traceback" in log and "and more of it" in log
 
@@ -86,7 +90,7 @@ def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monk
     written = (completed / "metrics.json").stat().st_mtime_ns
     again = recsweep(tmp_path, "train", "sweep.resume=sweep")
     assert (again.status, again.err) == (0, "")
-    assert saved(failed)["status"] == "completed"
+    assert read_metrics(failed)["status"] == "completed"
     assert (completed / "metrics.json").stat().st_mtime_ns == written
 
 
@@ -126,8 +130,8 @@ def test_a_job_whose_process_is_killed_has_failed_and_the_others_are_made(tmp_pa
     jobs.made(launcher, tmp_path, {number: [] for number in range(5)})
     assert launcher.launched == [[0, 1, 2, 3, 4], [1], [2], [3, 4]]
     reason = "broke off: RuntimeError: a worker is gone"
-    assert saved(tmp_path / "1") == {"status": "failed", "error": reason}
-    assert [saved(tmp_path / job)["status"] for job in "0234"] == ["completed"] * 4
+    assert read_metrics(tmp_path / "1") == {"status": "failed", "error": reason}
+    assert [read_metrics(tmp_path / job)["status"] for job in "0234"] == ["completed"] * 4
 
 
 def test_a_launcher_that_cannot_begin_ends_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +188,7 @@ def test_a_resume_after_kills_equals_an_undisturbed_sweep(undisturbed: Path, tmp
     sweep = tmp_path / "sweep"
     words = ["-m", *WORDS, "hydra.sweep.dir=sweep"]
     for wanted in (1, 3):  # jobs that have begun when the kill is drawn
-        process = started(tmp_path, "train", *words)
+        process = start_program(tmp_path, "train", *words)
         wait_for(lambda wanted=wanted: len(jobs.folders(sweep)) >= wanted, process)
         time.sleep(chance.random() / 4)
         process.kill()
@@ -308,7 +312,7 @@ def test_jobs_elsewhere_fail_alone_and_find_what_is_here(tmp_path: Path, capfd: 
     words += ["model.embedding_dim=2048,4", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
     assert found.status == 2 and found.err.startswith("recsweep: 1 of 2 jobs failed, ") and found.err.count("\n") == 1
-    assert [saved(tmp_path / "sweep" / job).get("error", "")[:13] for job in "01"] == ["a saved model", ""]
+    assert [read_metrics(tmp_path / "sweep" / job).get("error", "")[:13] for job in "01"] == ["a saved model", ""]
     assert capfd.readouterr() == ("", "")
 
 

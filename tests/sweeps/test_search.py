@@ -19,9 +19,9 @@ import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from shell import SYNTHETIC, TINY, Outcome, recsweep, saved, started, wait_for
+from shell import SYNTHETIC, TINY, Outcome, read_metrics, recsweep, start_program, wait_for
 
-from recsweep.config import composed, conf_dir, with_hydra
+from recsweep.config import compose_config, compose_with_hydra, conf_dir
 from recsweep.errors import UserError
 from recsweep.sweeps.crew import SILENCE, Crew, trial_of
 from recsweep.sweeps.samplers import GUIDED, ByNumber
@@ -107,11 +107,11 @@ def test_every_trained_model_has_a_space() -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_composes_at_its_ends_and_choices(name: str) -> None:
-    node = with_hydra([f"search={name}"]).hydra
+    node = compose_with_hydra([f"search={name}"]).hydra
     assert node.runtime.choices.model == name and node.runtime.choices["hydra/sweeper"] == "optuna"
     whole = space(f"search={name}", *(f"{key}={values}" for key, values in node.sweeper.params.items()))
     for point in whole.probes():
-        composed(whole.job(point))
+        compose_config(whole.job(point))
 
 
 # Which points are tried.
@@ -213,12 +213,12 @@ def test_points_that_do_not_go_together_are_failed_trials(tmp_path: Path) -> Non
 
 def test_the_best_trial_is_printed_ready_to_paste(tmp_path: Path) -> None:
     outcome = search(tmp_path, *EASE, L2, "hydra.sweeper.n_trials=4")
-    best = max(range(4), key=lambda number: saved(tmp_path / "sweep" / str(number))["objective"]["value"])
+    best = max(range(4), key=lambda number: read_metrics(tmp_path / "sweep" / str(number))["objective"]["value"])
     (words,) = re.findall(r"recsweep (train model=.*)", outcome.out)
     assert f"Best: trial {best}, val/ndcg@10" in outcome.out and "study.db" in outcome.out
     again = recsweep(tmp_path, *words.split(), "hydra.run.dir=again")
     assert again.status == 0, again.err
-    assert saved(tmp_path / "again")["metrics"] == saved(tmp_path / "sweep" / str(best))["metrics"]
+    assert read_metrics(tmp_path / "again")["metrics"] == read_metrics(tmp_path / "sweep" / str(best))["metrics"]
 
 
 def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -231,7 +231,7 @@ def test_several_objectives_give_the_pareto_front(tmp_path: Path) -> None:
     asked = ("hydra.sweeper.objectives=[val/ndcg@10,n_parameters]", "hydra.sweeper.n_trials=8")
     outcome = search(tmp_path, *words, *asked, "hydra.sweeper.sampler=nsgaii")
     assert outcome.status == 0, outcome.err
-    made = [saved(tmp_path / "sweep" / str(number)) for number in range(8)]
+    made = [read_metrics(tmp_path / "sweep" / str(number)) for number in range(8)]
     value = [(run["metrics"]["val/ndcg@10"], -run["n_parameters"]) for run in made]
     front = {mine for mine in range(8) if not any(beats(other, value[mine]) for other in value)}
     found = study(tmp_path / "sweep" / "study.db")
@@ -252,7 +252,7 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5 + ["PRUNED"]
     assert [len(trial.intermediate_values) for trial in trials[:5]] == [6] * 5
     assert len(trials[5].intermediate_values) < 6
-    record = saved(tmp_path / "sweep" / "5")
+    record = read_metrics(tmp_path / "sweep" / "5")
     assert record["status"] == "pruned" and "promises little" in record["error"]
     assert "pruned" in outcome.out and "failed" not in outcome.out
 
@@ -267,7 +267,7 @@ def test_a_process_of_its_own_prunes_too(tmp_path: Path) -> None:
     words = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_batch_size=5")
     outcome = search(tmp_path, *BAD, *words, "hydra.sweeper.pruner=median")
     assert outcome.status == 0, outcome.err
-    assert saved(tmp_path / "sweep" / "5")["status"] == "pruned"
+    assert read_metrics(tmp_path / "sweep" / "5")["status"] == "pruned"
 
 
 # Workers that share a study, and die.
@@ -366,7 +366,7 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: P
     for killed_in in ("1", "2"):
         begun = "sweep.resume=killed" if killed_in != "1" else "hydra.sweep.dir=killed"
         asked = [begun] if killed_in != "1" else ["-m", "hydra/sweeper=optuna", *words, begun]
-        process = started(tmp_path, "train", *asked)
+        process = start_program(tmp_path, "train", *asked)
         wait_for((tmp_path / "killed" / killed_in / ".hydra" / "overrides.yaml").is_file, process)
         process.kill()
         process.join()
@@ -375,7 +375,10 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: P
     assert all(one.datetime_complete < other.datetime_start for one, other in pairwise(trials))  # who learn from it
     assert points(tmp_path / "killed") == points(tmp_path / "undisturbed")
     for number in map(str, range(4)):
-        assert saved(tmp_path / "killed" / number)["metrics"] == saved(tmp_path / "undisturbed" / number)["metrics"]
+        assert (
+            read_metrics(tmp_path / "killed" / number)["metrics"]
+            == read_metrics(tmp_path / "undisturbed" / number)["metrics"]
+        )
     assert not (tmp_path / "killed" / "4").exists()
 
 
@@ -418,7 +421,7 @@ def test_two_workers_share_a_study_on_postgresql(tmp_path: Path, postgresql: str
     workers = []
     for folder in (tmp_path / "worker_0", tmp_path / "worker_1"):
         folder.mkdir()
-        workers.append(started(folder, "train", *words, "hydra.sweep.dir=sweep"))
+        workers.append(start_program(folder, "train", *words, "hydra.sweep.dir=sweep"))
     for place, process in enumerate(workers):
         process.join(300)
         assert process.exitcode == 0, (tmp_path / f"worker_{place}" / "said").read_text()
@@ -428,7 +431,7 @@ def test_two_workers_share_a_study_on_postgresql(tmp_path: Path, postgresql: str
     made = [sorted(int(path.name) for path in tmp_path.glob(f"worker_{place}/sweep/[0-9]*")) for place in (0, 1)]
     assert made[0] and made[1] and sorted(made[0] + made[1]) == list(range(8))
     for trial in trials:
-        assert trial.value == saved(Path(trial.user_attrs["folder"]))["objective"]["value"]
+        assert trial.value == read_metrics(Path(trial.user_attrs["folder"]))["objective"]["value"]
 
 
 # Mistakes.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from random_vectors import vectors
-from shell import SYNTHETIC, recsweep, trained
+from shell import SYNTHETIC, recsweep, train_run
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.sampling import UserItems, group_items
@@ -161,8 +161,8 @@ def test_faiss_is_imported_when_it_is_needed() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 users and 100 items, whose vectors are random."""
     folder = tmp_path_factory.mktemp("run")
-    made = trained(folder, *SYNTHETIC, "model=popularity", "logger=none")
-    data = build.data(composed([*SYNTHETIC, "model=popularity"])).data
+    made = train_run(folder, *SYNTHETIC, "model=popularity", "logger=none")
+    data = build.data(compose_config([*SYNTHETIC, "model=popularity"])).data
     export_vectors(vectors(60, 100), data, made / "embeddings")
     return made
 
@@ -177,7 +177,7 @@ def test_recommend_by_an_index(run: Path) -> None:
         r"Flat: recall@4 against exact search 1.0000 for the users asked, 1.0000 for 60 drawn at random, where a user"
     )
     assert line in first.out and line in second.out
-    data = build.data(composed([*SYNTHETIC, "model=popularity"])).data
+    data = build.data(compose_config([*SYNTHETIC, "model=popularity"])).data
     seen = group_items(data.user, data.item, 60, 100)
     user = data.user_ids.encode(["3", "7"])
     items, scores = top_k(vectors(60, 100).score_all, user, seen, 100, 4)
@@ -210,7 +210,7 @@ def test_mistakes_are_one_line(words: list[str], message: str, run: Path) -> Non
 
 
 def test_a_run_without_embeddings(tmp_path: Path) -> None:
-    bare = trained(tmp_path, *SYNTHETIC, "model=popularity", "logger=none")
+    bare = train_run(tmp_path, *SYNTHETIC, "model=popularity", "logger=none")
     found = recsweep(tmp_path, "recommend", f"run={bare}", "user=3", "index=Flat")
     assert found.status == 2
     assert found.err == (

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from recsweep.config import composed, conf_dir, one_line, with_hydra
+from recsweep.config import compose_config, compose_with_hydra, conf_dir, describe_error
 from recsweep.errors import UserError
 from recsweep.sweeps.share import Share, cores, share
 
@@ -77,7 +77,7 @@ def saved_words(folder: Path) -> list[str]:
         sources = hydra.hydra.runtime.config_sources
         return [*(f"--config-dir={at.path}" for at in sources if at.provider == "command-line"), *overrides]
     except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({one_line(error)})") from None
+        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({describe_error(error)})") from None
 
 
 class Sweep(NamedTuple):
@@ -110,7 +110,7 @@ def sweep(words: list[str], folder: Path | None = None) -> Sweep:
     overrides = _parsed(asked.overrides)
     given = {override.key_or_group for override in overrides}
     countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
-    node = with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
+    node = compose_with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
     _check_installed(node)
     if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in given):
         raise UserError("hydra.sweep.dir alone may be named: the folders of a sweep's jobs bear their numbers")
@@ -147,8 +147,8 @@ def _planned(node: DictConfig, words: list[str]) -> "Plan":
     asked = flags(words)
     overrides = [override for override in _parsed(asked.overrides) if not override.is_hydra_override()]
     settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
-    plan = planned(settings, overrides, lambda job: composed(job + _elsewhere(asked)))
-    first, *others = (composed(plan.space.job(point) + _elsewhere(asked)) for point in plan.space.probes())
+    plan = planned(settings, overrides, lambda job: compose_config(job + _elsewhere(asked)))
+    first, *others = (compose_config(plan.space.job(point) + _elsewhere(asked)) for point in plan.space.probes())
     for group in PROTOCOL:
         if any(other[group] != first[group] for other in others):
             raise UserError(f"what is searched must not change {group}, for it says what trials are compared by")
@@ -173,7 +173,7 @@ def _parsed(overrides: list[str]) -> list[Override]:
     try:
         return OverridesParser.create(choices).parse_overrides(overrides)
     except HydraException as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(describe_error(error)) from None
 
 
 def _jobs(overrides: list[Override]) -> list[list[str]]:
@@ -198,7 +198,7 @@ def _checked(words: list[str]) -> list[list[str]]:
     jobs = _jobs(overrides) if asked.multirun else [asked.overrides]
     jobs = [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs]
     for job in jobs:
-        composed(job + _elsewhere(asked))
+        compose_config(job + _elsewhere(asked))
     return jobs
 
 
@@ -227,7 +227,7 @@ def _check_not_searched(asked: Namespace) -> None:
     overrides = _parsed(asked.overrides)
     given = {override.key_or_group for override in overrides}
     if "search" in given:
-        searched = with_hydra(asked.overrides + _elsewhere(asked)).hydra.sweeper.params or {}
+        searched = compose_with_hydra(asked.overrides + _elsewhere(asked)).hydra.sweeper.params or {}
         for key in searched.keys() - given:
             raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
 
@@ -247,6 +247,6 @@ def hand_over(words: list[str], task: Callable[[DictConfig], Any]) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(guarded)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(describe_error(error)) from None
     if mistakes:
         raise mistakes[0]

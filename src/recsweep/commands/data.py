@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsweep.commands import compose
-from recsweep.config import conf_dir, with_hydra
+from recsweep.config import compose_with_hydra, conf_dir
 from recsweep.data.schema import Features
 from recsweep.data.sequence_files import write_sequences
 from recsweep.errors import UserError
@@ -38,7 +38,7 @@ def run(words: list[str]) -> None:
 def _list() -> None:
     table = Table("data=", "on disk", "where", "what")
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
-        cfg = with_hydra([f"data={path.stem}"])
+        cfg = compose_with_hydra([f"data={path.stem}"])
         if OmegaConf.is_missing(cfg.data, "path"):
             state, where = "", "yours: data.path=FILE"
         else:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from recsweep.atomic import write_json
 from recsweep.commands import compose, replay, report
-from recsweep.config import check
+from recsweep.config import check_config
 from recsweep.errors import UserError
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -112,7 +112,7 @@ def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> floa
             if origin:
                 replay.changes(cfg, origin, folder)
             cfg.callbacks.progress = False  # the sweep shows its own
-            check(cfg)  # what a search proposes, nobody has seen before
+            check_config(cfg)  # what a search proposes, nobody has seen before
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
             return _completed(cfg, folder, n_threads)["objective"]["value"]
         except Pruned as reason:

@@ -18,35 +18,35 @@ from recsweep.config.shape import Config, bind, check_node
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
-__all__ = ["BUILT", "check", "composed", "conf_dir", "one_line", "rival_node", "with_hydra"]
+__all__ = ["BUILT", "check_config", "compose_config", "compose_with_hydra", "conf_dir", "describe_error", "rival_node"]
 
 BUILT = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
 
 
-def with_hydra(overrides: list[str]) -> DictConfig:
+def compose_with_hydra(overrides: list[str]) -> DictConfig:
     """The configuration as Hydra composes it, its own node `hydra` included; `UserError` where it cannot."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             return compose("config", overrides, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=null
-            raise UserError(one_line(error)) from None
+            raise UserError(describe_error(error)) from None
 
 
-def composed(overrides: list[str]) -> DictConfig:
+def compose_config(overrides: list[str]) -> DictConfig:
     """The checked configuration of one run; `UserError` for whatever is wrong with it."""
-    cfg = with_hydra(overrides)
+    cfg = compose_with_hydra(overrides)
     with open_dict(cfg):
         del cfg["hydra"]
-    check(cfg)
+    check_config(cfg)
     return cfg
 
 
-def check(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig) -> None:
     """Raises `UserError` for the first wrong key, type, range or combination."""
     try:
         node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(describe_error(error)) from None
     groups = cast(dict[str, Any], node)
     bind("", Config, groups)
     for group in BUILT:
@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> None:
     check_combination(cfg)
 
 
-def one_line(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pa_parquet
 from torch import Tensor
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.data.files import INT, TEXT
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.sequences import ITEMS, USERS
@@ -50,7 +50,7 @@ def write_sequences(data: Interactions, split: Split, folder: Path, max_history:
     }
     with ExitStack() as all_written:
         for file, tables in files.items():
-            _write(all_written.enter_context(replaced(folder / f"{file}.parquet")), tables)
+            _write(all_written.enter_context(write_atomically(folder / f"{file}.parquet")), tables)
 
 
 def _by_user_and_time(data: Interactions, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
@@ -37,11 +37,11 @@ class Grouped(NamedTuple):
 
 def write(folder: Path, runs: Runs, found: Sequence[Comparison]) -> None:
     """Writes `runs.csv`, the same as `runs.parquet`, and `comparison.csv`, each in one step."""
-    with replaced(folder / "runs.csv") as partial:
+    with write_atomically(folder / "runs.csv") as partial:
         runs.table.to_csv(partial, index=False)
-    with replaced(folder / "runs.parquet") as partial:
+    with write_atomically(folder / "runs.parquet") as partial:
         runs.table.apply(_one_type).to_parquet(partial, index=False)
-    with replaced(folder / "comparison.csv") as partial:
+    with write_atomically(folder / "comparison.csv") as partial:
         grouped(found).to_csv(partial, index=False)
 
 

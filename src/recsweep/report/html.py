@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.report import panels, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, command
@@ -39,7 +39,7 @@ class Section:
 def write(path: Path, runs: Runs, found: Sequence[Comparison]) -> None:
     """Write the report to `path`, in one step: never half a file."""
     page = render(runs, found, path.parent)
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, Mod
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.models.base import RecModule
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ResumePoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        with replaced(self.path) as partial:
+        with write_atomically(self.path) as partial:
             trainer.save_checkpoint(partial, weights_only=False)  # all of the state: Lightning asks what to write
         self.saved_at = time.monotonic()
 

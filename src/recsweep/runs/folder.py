@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
 from recsweep.data.truth import Exposure, SyntheticTruth
@@ -37,7 +37,7 @@ KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEval
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     """A checkpoint of a model that Lightning does not train: a baseline, or the outcome of a refit."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
 
 

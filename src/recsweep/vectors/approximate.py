@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.errors import UserError
 from recsweep.sampling import UserItems
 from recsweep.vectors.exact import top_k
@@ -71,7 +71,7 @@ def build_index(factory: str, item: Tensor) -> Index:
 
 def save_index(index: Index, path: Path) -> None:
     """Writes the file whole or not at all."""
-    with replaced(path) as partial:
+    with write_atomically(path) as partial:
         _faiss().write_index(index, str(partial))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from recsweep.atomic import replaced
+from recsweep.atomic import write_atomically
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
 
@@ -133,7 +133,7 @@ def _plain(values: np.ndarray | Sequence[str]) -> np.ndarray:
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    with replaced(path) as partial, partial.open("wb") as file:
+    with write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, values, allow_pickle=False)
 
 

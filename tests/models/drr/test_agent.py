@@ -10,11 +10,11 @@ import torch
 from omegaconf import DictConfig
 from random_vectors import vectors
 from rows import interactions
-from shell import fitted, recsweep, same, saved
+from shell import fit_model, read_metrics, recsweep, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.data.batches import Batches
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
@@ -52,7 +52,7 @@ def liked() -> Interactions:
 def configured(*words: str) -> DictConfig:
     sizes = ["model.embedding_dim=3", "model.hidden_dim=4", "model.memory_size=2", "model.init_std=1.0"]
     sgd = ["optimizer=sgd", "optimizer.lr=0.1", "loss.soft_tau=0.25", "loss.max_value=0.75", "loss.min_value=-0.5"]
-    return composed([*SMALL, *sizes, "model.n_envs=3", *sgd, *words])
+    return compose_config([*SMALL, *sizes, "model.n_envs=3", *sgd, *words])
 
 
 def agent(*words: str) -> DRR:
@@ -421,7 +421,7 @@ QUICK = "model.updates_per_step=0.1"
 
 @pytest.mark.parametrize("loss", ["ddpg", "td3"])
 def test_an_epoch_notes_its_reward_and_losses(loss: str, tmp_path: Path) -> None:
-    model = fitted(composed([*SMALL, f"loss={loss}", "model.exploration=ou"]), tmp_path)
+    model = fit_model(compose_config([*SMALL, f"loss={loss}", "model.exploration=ou"]), tmp_path)
     assert isinstance(model, DRR)
     assert len(model.epochs) == 2
     for epoch in model.epochs:
@@ -445,7 +445,7 @@ def test_more_users_side_by_side_than_the_replay_holds_is_one_line(tmp_path: Pat
 
 def test_users_without_sessions_are_said_once(tmp_path: Path) -> None:
     """On the terminal, which has no other line for it, and in the log."""
-    cfg = composed(SMALL)
+    cfg = compose_config(SMALL)
     rows = build.data(cfg).train.user
     few = sum(int((rows == user).sum()) < 2 for user in range(60))
     line = f"{few} of 60 users have fewer than 2 positives, and no sessions"
@@ -482,7 +482,7 @@ def test_an_epoch_whose_policy_stays(tmp_path: Path) -> None:
     once = ["loss=td3", "model.updates_per_step=0.003", "trainer.max_epochs=1", "logger=tensorboard"]
     found = recsweep(tmp_path, "train", *SMALL, *once, "hydra.run.dir=run")
     assert found.status == 0, found.err
-    assert "train/policy_loss" not in saved(tmp_path / "run")["training"]
+    assert "train/policy_loss" not in read_metrics(tmp_path / "run")["training"]
     assert set(EventAccumulator(str(tmp_path / "run" / "tb")).Reload().Tags()["histograms"]) == set(HISTOGRAMS)
 
 
@@ -503,13 +503,13 @@ def test_a_network_that_diverges_in_the_second_epoch(
     found = recsweep(tmp_path, "train", *words, "hydra.run.dir=run")
     assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
     assert found.err == "recsweep: training diverged: a TD error is not finite; lower optimizer.lr\n"
-    assert saved(tmp_path / "run")["status"] == "failed"
-    cfg = composed(words)
+    assert read_metrics(tmp_path / "run")["status"] == "failed"
+    cfg = compose_config(words)
     data = build.data(cfg)
     model = build.model(cfg, data)
     load_weights(tmp_path / "run" / "checkpoints" / BEST, model, data)
     assert all(values.isfinite().all() for values in model.state_dict().values())
-    first = fitted(composed([*words, "trainer.max_epochs=1"]), tmp_path / "one")
+    first = fit_model(compose_config([*words, "trainer.max_epochs=1"]), tmp_path / "one")
     assert same(model.state_dict(), first.state_dict())
     assert all(0 <= value <= 1 for value in judge(cfg, data, tmp_path / "run").values())
 

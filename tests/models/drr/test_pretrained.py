@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from shell import fitted, recsweep, same, saved, trained, weights
+from shell import fit_model, read_metrics, recsweep, same, train_run, weights
 from torch import Tensor
 
-from recsweep.config import composed
+from recsweep.config import compose_config
 from recsweep.models.drr.agent import DRR
 from recsweep.runs import build
 from recsweep.runs.folder import BEST, LAST
@@ -42,7 +42,7 @@ SILENT = "callbacks.progress=false"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a factorisation of the same rows left."""
-    return trained(tmp_path_factory.mktemp("factors"), *FACTORS) / "embeddings"
+    return train_run(tmp_path_factory.mktemp("factors"), *FACTORS) / "embeddings"
 
 
 @pytest.fixture(params=["frozen", "free"])
@@ -52,7 +52,7 @@ def start(request: pytest.FixtureRequest, folder: Path) -> list[str]:
 
 def ready(*words: str) -> DRR:
     """An agent that is about to train."""
-    cfg = composed([*AGENT, *words])
+    cfg = compose_config([*AGENT, *words])
     data = build.data(cfg)
     model = build.model(cfg, data)
     assert isinstance(model, DRR)
@@ -96,7 +96,7 @@ def test_frozen_vectors_are_as_they_started_and_others_are_not(folder: Path, tmp
     begun = tables(ready(f"model.pretrained={folder}").state_dict())
     for frozen in (True, False):
         words = [*AGENT, f"model.pretrained={folder}", f"model.frozen={str(frozen).lower()}"]
-        run = trained(tmp_path, *words)
+        run = train_run(tmp_path, *words)
         for name in (BEST, LAST):
             found = tables(weights(run / "checkpoints" / name))
             assert all(np.array_equal(found[kind], begun[kind]) is frozen for kind in begun)
@@ -110,7 +110,7 @@ def refused(folder: Path, *words: str) -> str:
     found = recsweep(folder, "train", *AGENT, *words, SILENT, "hydra.run.dir=run")
     assert (found.status, found.out) == (2, "")
     lines = [line for line in found.err.splitlines() if not line.endswith("and no sessions")]
-    assert len(lines) == 1 and saved(folder / "run")["status"] == "failed"
+    assert len(lines) == 1 and read_metrics(folder / "run")["status"] == "failed"
     assert not list((folder / "run").rglob("*.ckpt"))
     return lines[0].removeprefix("recsweep: ")
 
@@ -128,7 +128,7 @@ def test_vectors_of_other_rows(other: str, folder: Path, tmp_path: Path) -> None
 
 
 def test_vectors_that_know_what_selects(tmp_path: Path) -> None:
-    folder = trained(tmp_path, *FACTORS, "trainer.refit=true") / "embeddings"
+    folder = train_run(tmp_path, *FACTORS, "trainer.refit=true") / "embeddings"
     assert refused(tmp_path, f"model.pretrained={folder}") == f"{folder}: {OTHER_ROWS}"
 
 
@@ -165,7 +165,7 @@ def test_an_export_that_does_not_say_its_rows(frozen: str, folder: Path, tmp_pat
 def test_an_interrupted_run_goes_on(start: list[str], tmp_path: Path) -> None:
     def trained_for(epochs: int, checkpoints: Path) -> dict[str, Tensor]:
         words = [*AGENT, *start, SILENT, "callbacks.early_stopping.patience=null"]
-        return fitted(composed([*words, f"trainer.max_epochs={epochs}"]), checkpoints).state_dict()
+        return fit_model(compose_config([*words, f"trainer.max_epochs={epochs}"]), checkpoints).state_dict()
 
     undisturbed = trained_for(3, tmp_path / "undisturbed")
     trained_for(1, tmp_path / "interrupted")
@@ -177,19 +177,19 @@ def test_a_run_is_judged_without_the_vectors_that_it_started_from(
 ) -> None:
     copy = tmp_path / "embeddings"
     shutil.copytree(folder, copy)
-    run = trained(tmp_path, *AGENT, start[1], f"model.pretrained={copy}")
+    run = train_run(tmp_path, *AGENT, start[1], f"model.pretrained={copy}")
     before = recsweep(tmp_path, "evaluate", f"run={run}")
     shutil.rmtree(copy)
     after = recsweep(tmp_path, "evaluate", f"run={run}")
     assert (before.status, after.status, after.err) == (0, 0, "")
     assert after == before
     cells = [line.split("│")[1:3] for line in after.out.splitlines() if line.startswith("│")]
-    assert {name.strip(): float(value) for name, value in cells} == saved(run)["metrics"]
+    assert {name.strip(): float(value) for name, value in cells} == read_metrics(run)["metrics"]
 
 
 def test_vectors_of_an_agent_are_vectors_too(folder: Path, tmp_path: Path) -> None:
     """An agent exports them, and another one starts from them."""
-    first = trained(tmp_path, *AGENT, f"model.pretrained={folder}", "callbacks.embeddings=true")
+    first = train_run(tmp_path, *AGENT, f"model.pretrained={folder}", "callbacks.embeddings=true")
     model = ready(f"model.pretrained={first / 'embeddings'}")
     given = weights(first / "checkpoints" / BEST)["item_table.weight"]
     factor = model.item_table.weight.norm() / given.norm()

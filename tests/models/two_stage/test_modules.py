@@ -12,10 +12,10 @@ import pytest
 import torch
 from interruptions import Interrupted, assert_same, run
 from scipy import stats
-from shell import QUIET, TINY_BANDIT, fitted, recsweep, same, saved, trained, weights
+from shell import QUIET, TINY_BANDIT, fit_model, read_metrics, recsweep, same, train_run, weights
 from torch import Tensor, nn
 
-from recsweep.config import composed, conf_dir
+from recsweep.config import compose_config, conf_dir
 from recsweep.data.logged import BanditLog, Relevance
 from recsweep.data.schema import Features, IdMap, Interactions, Split
 from recsweep.data.truth import SyntheticTruth
@@ -301,7 +301,7 @@ def test_without_replacement_nothing_impossible_is_drawn() -> None:
 
 def of_config(folder: Path, *words: str) -> Any:
     """The configuration of a run whose stages are stored in `folder`."""
-    return composed([*TINY_BANDIT, f"paths.cache_dir={folder}/cache", *words])
+    return compose_config([*TINY_BANDIT, f"paths.cache_dir={folder}/cache", *words])
 
 
 @pytest.fixture(scope="module")
@@ -374,9 +374,9 @@ def test_stages_are_the_models(bandit: Bandit, log: BanditLog, tmp_path: Path) -
     """A stage and the model trained alone end at the same weights, bit for bit."""
     for name in ("simulator", "logging_policy"):
         words = [f"model={name}", f"data.cache={bandit.cache}"]
-        alone = fitted(of_config(tmp_path, *words), tmp_path / name)
+        alone = fit_model(of_config(tmp_path, *words), tmp_path / name)
         assert same(alone.net.state_dict(), stored(bandit, name)), name
-    alone = fitted(of_config(tmp_path, "model=ranker", f"data.cache={bandit.cache}"), tmp_path / "ranker")
+    alone = fit_model(of_config(tmp_path, "model=ranker", f"data.cache={bandit.cache}"), tmp_path / "ranker")
     vectors = stages.ranker_vectors(alone.net, bandit.base.read())
     assert same(vectors, stored(bandit, "ranker"))
     assert torch.equal(log.ranker.score_all(torch.arange(60)), vectors["users"] @ vectors["items"].T)
@@ -401,7 +401,7 @@ def test_labels_of_the_truth(anew: Bandit) -> None:
 
 def test_real_data_has_no_truth(blocks: Path, tmp_path: Path) -> None:
     words = ["model=nominator", "data/base=table", f"data.base.path={blocks}", "data.labels=truth", *QUIET]
-    source = build.source(composed([*words, f"paths.cache_dir={tmp_path}", *TINY_BANDIT[3:8]]))
+    source = build.source(compose_config([*words, f"paths.cache_dir={tmp_path}", *TINY_BANDIT[3:8]]))
     with pytest.raises(UserError, match=r"^data.labels=truth: nobody knows the truth of .*; take data.labels=simulat"):
         source.read()
 
@@ -584,8 +584,8 @@ def test_a_nominator_learns_the_checkerboard(of_loss: list[str], tmp_path: Path)
 
     One that learns of other users' items ends at 0.49 or below.
     """
-    folder = trained(tmp_path, *of_loss)
-    metrics, oracle = saved(folder)["metrics"], saved(folder)["oracle"]
+    folder = train_run(tmp_path, *of_loss)
+    metrics, oracle = read_metrics(folder)["metrics"], read_metrics(folder)["oracle"]
     assert metrics["test/one_stage/precision@5"] > 0.6
     assert metrics["test/two_stage/precision@5"] > 0.8
     assert metrics["test/two_stage/precision@5"] < oracle["test/two_stage/precision@5"] <= 1
@@ -597,7 +597,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_simulator_knows_the_checkerboard(checkerboard: list[str], shared: str) -> None:
-    log = build.source(composed([*checkerboard, shared])).read()
+    log = build.source(compose_config([*checkerboard, shared])).read()
     alike = (torch.arange(200)[:, None] + torch.arange(40)) % 2 == 0
     assert (log.relevant == alike).float().mean() > 0.95
 
@@ -605,7 +605,7 @@ def test_the_simulator_knows_the_checkerboard(checkerboard: list[str], shared: s
 def test_a_nominator_goes_on(of_loss: list[str], shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted after its second epoch of three, with dropout: what the generator draws goes on as it would have."""
     more = ["trainer.max_epochs=3", "regularization.dropout=0.2", "callbacks.checkpoint.every_seconds=0"]
-    cfg = composed([*of_loss, shared, *more])
+    cfg = compose_config([*of_loss, shared, *more])
     save, n_saves = ResumePoint._save, 0
 
     def save_and_go_down(self: ResumePoint, trainer: Any) -> None:
@@ -625,8 +625,8 @@ def test_a_nominator_goes_on(of_loss: list[str], shared: str, tmp_path: Path, mo
 
 def test_what_a_loss_is_told(of_loss: list[str], shared: str, tmp_path: Path) -> None:
     """Its numbers are buffers that no checkpoint holds; one that takes no reward sees the rewarded rows only."""
-    cfg = composed([*of_loss, shared, "trainer.max_epochs=1"])
-    model = fitted(cfg, tmp_path)
+    cfg = compose_config([*of_loss, shared, "trainer.max_epochs=1"])
+    model = fit_model(cfg, tmp_path)
     assert isinstance(model, Nominator)
     given = {name: value for name, value in cfg.loss.items() if isinstance(value, float)}
     buffers = {name: value.item() for name, value in model.named_buffers() if name.startswith("loss_")}
@@ -646,14 +646,14 @@ def test_what_a_loss_is_told(of_loss: list[str], shared: str, tmp_path: Path) ->
 def test_which_losses_see_rewards(checkerboard: list[str], shared: str) -> None:
     told = {}
     for loss in LOSSES:
-        cfg = composed([*checkerboard, shared, f"loss={loss}"])
+        cfg = compose_config([*checkerboard, shared, f"loss={loss}"])
         told[loss] = "reward" in build.model(cfg, build.data(cfg)).wanted
     assert told == {"ce": False, "dr": True, "ips_1": False, "ips_2": False, "snips": True, "top_k": False}
 
 
 def test_histograms_are_of_the_training_rows(checkerboard: list[str], shared: str, tmp_path: Path) -> None:
-    cfg = composed([*checkerboard, shared, "loss=ips_1", "trainer.max_epochs=2"])
-    model, train = fitted(cfg, tmp_path), build.data(cfg).train
+    cfg = compose_config([*checkerboard, shared, "loss=ips_1", "trainer.max_epochs=2"])
+    model, train = fit_model(cfg, tmp_path), build.data(cfg).train
     policy = model.score_all(torch.arange(200)).detach().double().softmax(1)
     weight = (policy[train.user, train.item] / train.propensity).log10()
     found = model.histograms()
