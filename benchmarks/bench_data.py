@@ -1,10 +1,10 @@
-"""Reading ratings: seconds and peak memory of the readers, as ratios against a reader that loops over rows.
+"""Seconds and peak memory of the readers of ratings, beside a naive reader that loops over rows.
 
-    python benchmarks/bench_data.py                  ML-1M, where it is on disk, and 1 M invented rows
-    python benchmarks/bench_data.py --rows 32000000  an invented table of MovieLens 32M's size
+    python benchmarks/bench_data.py                  ML-1M if it is on disk, and 1 M synthetic rows
+    python benchmarks/bench_data.py --rows 32000000  a synthetic table of MovieLens 32M's size
 
-The naive twin reads with `csv.DictReader`, checks every row, and fills dictionaries of ids and lists of
-numbers. It is timed on the first 500,000 rows, and both are compared in rows a second.
+The naive reader uses `csv.DictReader`, checks every row, and fills dictionaries of ids and lists of numbers. It reads
+the first 500,000 rows only; the ratio is one of rows per second.
 """
 
 import argparse
@@ -28,8 +28,8 @@ NAIVE_ROWS = 500_000
 N_USERS, N_ITEMS = 200_948, 87_585  # of MovieLens 32M
 
 
-def naive(path: Path) -> int:
-    """The first rows of a ratings.csv, one at a time."""
+def read_naively(path: Path) -> int:
+    """Reads the first `NAIVE_ROWS` rows of a ratings.csv, one at a time; their number."""
     users: dict[int, int] = {}
     items: dict[int, int] = {}
     seen: set[tuple[int, int]] = set()
@@ -48,18 +48,18 @@ def naive(path: Path) -> int:
     return len(tensors[0])
 
 
-def invent(folder: Path, rows: int) -> Path:
-    """A ratings.csv and movies.csv of distinct pairs in the format of MovieLens 32M."""
+def write_ratings(folder: Path, rows: int) -> Path:
+    """Writes a ratings.csv and movies.csv in the format of MovieLens 32M; no pair of user and item repeats."""
     n_users = min(N_USERS, rows // 150)
-    place = np.arange(rows)
-    user, number = place % n_users, place // n_users
-    item = (user * 7919 + number * 104_729) % N_ITEMS  # a prime step: no pair repeats
+    row = np.arange(rows)
+    user, number = row % n_users, row // n_users
+    item = (user * 7919 + number * 104_729) % N_ITEMS  # a prime step, so that no pair repeats
     order = np.argsort(user, kind="stable")
     columns = {
         "userId": user + 1,
         "movieId": item + 1,
-        "rating": (place * 31 % 10 + 1) / 2,
-        "timestamp": 800_000_000 + place,
+        "rating": (row * 31 % 10 + 1) / 2,
+        "timestamp": 800_000_000 + row,
     }
     pa_csv.write_csv(pa.table({name: values[order] for name, values in columns.items()}), folder / "ratings.csv")
     movies = [f'{movie},"A title, no. {movie} ({1920 + movie % 100})",Drama|Comedy' for movie in range(1, N_ITEMS + 1)]
@@ -67,22 +67,23 @@ def invent(folder: Path, rows: int) -> Path:
     return folder
 
 
-def invent_apart(folder: Path, rows: int) -> None:
-    """`invent` in a child process, so that its memory does not count."""
+def write_ratings_in_child(folder: Path, rows: int) -> None:
+    """`write_ratings` in a child process, so that its memory does not count."""
     if (child := os.fork()) == 0:
-        invent(folder, rows)
+        write_ratings(folder, rows)
         os._exit(0)
     os.waitpid(child, 0)
 
 
-def timed(source: ML1M | ML32M) -> tuple[Interactions, float]:
+def time_read(source: ML1M | ML32M) -> tuple[Interactions, float]:
+    """The data, and the seconds that reading took."""
     start = time.perf_counter()
     data = source.read()
     return data, time.perf_counter() - start
 
 
 def batch_seconds(data: Interactions, size: int = 65_536) -> float:
-    """One shuffled pass: a gather per column per batch."""
+    """Seconds of one shuffled pass: a gather per column and batch."""
     start = time.perf_counter()
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     for rows in torch.split(order, size):
@@ -98,19 +99,19 @@ def main() -> None:
     pa.set_cpu_count(1)
     folder = Path(os.environ.get("RECSWEEP_DATA_DIR", "data")) / "ml-1m"
     if folder.is_dir():
-        data, seconds = timed(ML1M(str(folder), "error"))
+        data, seconds = time_read(ML1M(str(folder), "error"))
         print(f"ML-1M: read and validated {len(data):,} rows in {seconds:.2f} s")
     with tempfile.TemporaryDirectory() as temporary:
-        invent_apart(Path(temporary), rows)
-        data, seconds = timed(ML32M(temporary, "error"))
-        passed = batch_seconds(data)
+        write_ratings_in_child(Path(temporary), rows)
+        data, seconds = time_read(ML32M(temporary, "error"))
+        pass_seconds = batch_seconds(data)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         start = time.perf_counter()
-        naive_rows = naive(Path(temporary) / "ratings.csv")
+        naive_rows = read_naively(Path(temporary) / "ratings.csv")
         naive_rate = naive_rows / (time.perf_counter() - start)
     print(f"{len(data):,} rows of CSV: read and validated in {seconds:.2f} s, peak memory {peak:.2f} GiB")
-    print(f"one shuffled pass in batches: {passed:.2f} s")
-    print(f"rows a second against the naive loop: {len(data) / seconds / naive_rate:.1f} x")
+    print(f"one shuffled pass in batches: {pass_seconds:.2f} s")
+    print(f"rows per second against the naive loop: {len(data) / seconds / naive_rate:.1f} x")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Steps of DRR's training beside a naive twin, as transitions pile up, and its full evaluation.
+"""Training steps of DRR beside a naive version, with more and more transitions in the replay, and its full evaluation.
 
-- recsweep: sessions of 64 users side by side, prioritised replay, one update of 512 a step (the reference's ratio) or
-  one for ten steps (that of `drr_ml_1m_best`), Ranger;
+- recsweep: sessions of 64 users in parallel, prioritised replay, Ranger, one update of 512 transitions per step (as in
+  `protocol: reference`) or per ten steps (as in `drr_ml_1m_best`);
 - naive: the same step as one would write it without the project: one user at a time, action sets in lists, a replay
-  that keeps tuples in a list and draws with NumPy's `choice`, the same networks and losses, three Rangers.
+  that is a list of tuples sampled with NumPy's `choice`, the same networks and losses, three Rangers.
 
     python benchmarks/bench_drr.py [--rounds 3]
 
-Data are synthetic, of MovieLens 1M's size. The twin is timed with as many transitions as it had after its first steps,
-3,000; it slows down with more. Ours has been given 3,000, 100,000 and 1,000,000 before. Printed are steps a second of
-the best round, at one thread.
+Data are synthetic, of MovieLens 1M's size. The naive version is timed with 3,000 transitions in its replay, and is
+slower with more; recsweep with 3,000, 100,000 and 1,000,000. Printed are steps per second of the best round, on one
+thread.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from recsweep.models.drr.replay import Transitions
 from recsweep.runs import build
 
 BATCH, DIM, HIDDEN, N, GAMMA, TAU = 512, 8, 16, 5, 0.8, 1e-3
-FILLED = (3_000, 100_000, 1_000_000)
+REPLAY_SIZES = (3_000, 100_000, 1_000_000)
 RATIOS = (1.0, 0.1)
 DRAWS = np.random.default_rng(0)
 SIZES = ["data.base.n_users=6040", "data.base.n_items=3706", "data.base.n_interactions=1000000"]
@@ -43,7 +43,7 @@ SETTINGS = ["split.test_fraction=0.2", "split.cold_users=keep", "regularization=
 
 
 class Networks(nn.Module):
-    """State module, actor and critic of the twin, each as the paper has it."""
+    """State module, actor and critic of the naive version, as in the paper."""
 
     def __init__(self, n_users: int, n_items: int) -> None:
         super().__init__()
@@ -63,111 +63,118 @@ class Naive:
     def __init__(self, positives: list[np.ndarray], n_items: int) -> None:
         self.positives, self.n_items = positives, n_items
         self.memory = np.full((len(positives), N), n_items)
-        self.now, self.target = Networks(len(positives), n_items), Networks(len(positives), n_items)
-        self.target.load_state_dict(self.now.state_dict())
-        parts = [self.now.critic, nn.ModuleList([self.now.user, self.now.item, self.now.average]), self.now.actor]
+        self.online, self.target = Networks(len(positives), n_items), Networks(len(positives), n_items)
+        self.target.load_state_dict(self.online.state_dict())
+        parts = [
+            self.online.critic,
+            nn.ModuleList([self.online.user, self.online.item, self.online.average]),
+            self.online.actor,
+        ]
         self.optimizers = [Ranger(part.parameters(), lr=1e-5) for part in parts]
         self.replay: list[tuple[int, np.ndarray, np.ndarray, float, np.ndarray]] = []
         self.priority: list[float] = []
-        self.left: list[int] = []
+        self.candidates: list[int] = []
 
-    def step(self, learns: bool) -> None:
-        if not self.left:
+    def step(self, updates: bool) -> None:
+        if not self.candidates:
             self.user = random.randrange(len(self.positives))
             self.liked = set(self.positives[self.user].tolist())
-            others = list(set(range(self.n_items)) - self.liked)
-            self.left = [*self.liked, *random.choices(others, k=len(self.liked))]
-            self.until = len(self.liked)
+            negatives = list(set(range(self.n_items)) - self.liked)
+            self.candidates = [*self.liked, *random.choices(negatives, k=len(self.liked))]
+            self.n_steps_left = len(self.liked)
         before = self.memory[self.user].copy()
         with torch.no_grad():
-            action = self.now.actor(self.now.state(torch.tensor([self.user]), torch.tensor(before)[None]))
-            scores = self.now.item(torch.tensor(self.left)) @ action[0]
-        item = self.left.pop(int(scores.argmax()))
+            action = self.online.actor(self.online.state(torch.tensor([self.user]), torch.tensor(before)[None]))
+            scores = self.online.item(torch.tensor(self.candidates)) @ action[0]
+        item = self.candidates.pop(int(scores.argmax()))
         reward = float(item in self.liked)
         if reward:
             self.memory[self.user] = [*before[1:], item]
         self.replay.append((self.user, before, action[0].numpy(), reward, self.memory[self.user].copy()))
         self.priority.append(max(self.priority, default=1.0))
-        self.until -= 1
-        if not self.until:
-            self.left = []
-        if learns:
+        self.n_steps_left -= 1
+        if not self.n_steps_left:
+            self.candidates = []
+        if updates:
             self.update()
 
     def update(self) -> None:
         share = np.array(self.priority) ** 0.6
         share /= share.sum()
-        chosen = DRAWS.choice(len(self.replay), BATCH, p=share)
-        rows = [self.replay[place] for place in chosen]
-        user, memory, action, reward, after = (torch.from_numpy(np.array(column)) for column in zip(*rows, strict=True))
-        weight = torch.from_numpy((len(self.replay) * share[chosen]) ** -0.4).float()
+        sample = DRAWS.choice(len(self.replay), BATCH, p=share)
+        rows = [self.replay[index] for index in sample]
+        user, memory, action, reward, next_memory = (
+            torch.from_numpy(np.array(column)) for column in zip(*rows, strict=True)
+        )
+        weight = torch.from_numpy((len(self.replay) * share[sample]) ** -0.4).float()
         with torch.no_grad():
-            following = self.now.state(user, after)
-            value = self.target.critic(torch.cat([following, self.target.actor(following)], 1))[:, 0]
-            wanted = (reward.float() + GAMMA * value).clamp(-10, 10)
-        state = self.now.state(user, memory)
-        value = self.now.critic(torch.cat([state, action], 1))[:, 0]
-        value_loss = (weight / weight.max() * mse_loss(value, wanted, reduction="none")).mean()
+            next_state = self.online.state(user, next_memory)
+            value = self.target.critic(torch.cat([next_state, self.target.actor(next_state)], 1))[:, 0]
+            target = (reward.float() + GAMMA * value).clamp(-10, 10)
+        state = self.online.state(user, memory)
+        value = self.online.critic(torch.cat([state, action], 1))[:, 0]
+        value_loss = (weight / weight.max() * mse_loss(value, target, reduction="none")).mean()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         value_loss.backward()
         self.optimizers[0].step()
         self.optimizers[1].step()
-        policy_loss = -self.now.critic(torch.cat([state.detach(), self.now.actor(state.detach())], 1)).mean()
+        policy_loss = -self.online.critic(torch.cat([state.detach(), self.online.actor(state.detach())], 1)).mean()
         self.optimizers[2].zero_grad()
         policy_loss.backward()
         self.optimizers[2].step()
-        for place, error in zip(chosen, (wanted - value).detach().abs().tolist(), strict=True):
-            self.priority[place] = error + 1e-4
+        for index, error in zip(sample, (target - value).detach().abs().tolist(), strict=True):
+            self.priority[index] = error + 1e-4
         with torch.no_grad():
-            for slow, fast in zip(self.target.parameters(), self.now.parameters(), strict=True):
+            for slow, fast in zip(self.target.parameters(), self.online.parameters(), strict=True):
                 slow.copy_((1 - TAU) * slow + TAU * fast)
 
 
-def agent(data: InteractionData, filled: int) -> DRR:
-    """Ours, about to train, with so many transitions remembered."""
-    model = build.model(compose_config(words()), data)
+def agent(data: InteractionData, n_transitions: int) -> DRR:
+    """recsweep's agent at the start of training, with this many random transitions in its replay."""
+    model = build.model(compose_config(overrides()), data)
     assert isinstance(model, DRR)
     model.trainer = SimpleNamespace(
         datamodule=data, current_epoch=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
     model.setup("fit")
     optimizers = model.configure_optimizers()[0]
-    wrapped = [SimpleNamespace(optimizer=made, param_groups=made.param_groups) for made in optimizers]
+    wrapped = [SimpleNamespace(optimizer=inner, param_groups=inner.param_groups) for inner in optimizers]
     model.optimizers = lambda: wrapped
-    model.engine_counts = False
+    model.global_step_is_due = False
     model._start_epoch()
-    model.stepped = 0
+    model.epoch_steps = 0
     draws = torch.Generator().manual_seed(0)
-    for n in torch.ones(filled).split(50_000):
+    for n in torch.ones(n_transitions).split(50_000):
         memory = torch.randint(data.data.n_items, (len(n), 2, N), generator=draws)
         user = torch.randint(data.data.n_users, (len(n),), generator=draws)
         item = torch.randint(data.data.n_items, (len(n),), generator=draws)
         action = torch.randn(len(n), DIM, generator=draws)
-        model.world.replay.add(Transitions(user, item, memory[:, 0], action, n, memory[:, 1], 1 - n))
+        model.experience.replay.add(Transitions(user, item, memory[:, 0], action, n, memory[:, 1], 1 - n))
     return model
 
 
-def words() -> list[str]:
+def overrides() -> list[str]:
     return ["model=drr", *SIZES, *SETTINGS]
 
 
-def ours(model: DRR, ratio: float, seconds: float) -> float:
-    """Steps a second of sessions and the updates that are due."""
-    model.updates_per_step, model.due = ratio, 0.0
+def our_speed(model: DRR, ratio: float, seconds: float) -> float:
+    """Steps per second, with `ratio` updates per step."""
+    model.updates_per_step, model.updates_due = ratio, 0.0
     start, before = time.perf_counter(), model.step_count
     while time.perf_counter() - start < seconds:
         model._step_sessions()
-        while model.due >= 1:
+        while model.updates_due >= 1:
             model._update(BATCH)
-            model.due -= 1
+            model.updates_due -= 1
     return (model.step_count - before) / (time.perf_counter() - start)
 
 
-def naive(twin: Naive, seconds: float) -> float:
+def naive_speed(agent: Naive, seconds: float) -> float:
+    """Steps per second, with an update per step."""
     start, steps = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        twin.step(learns=True)
+        agent.step(updates=True)
         steps += 1
     return steps / (time.perf_counter() - start)
 
@@ -179,30 +186,30 @@ def main() -> None:
     torch.set_num_threads(1)
     random.seed(0)
 
-    cfg = compose_config(words())
+    cfg = compose_config(overrides())
     data = build.data(cfg)
-    grouped = [rows.numpy() for rows in data.train.item[data.train.user.argsort()].split(
+    items_by_user = [rows.numpy() for rows in data.train.item[data.train.user.argsort()].split(
         torch.bincount(data.train.user, minlength=data.data.n_users).tolist()
     )]  # fmt: skip
-    twin = Naive([rows for rows in grouped if len(rows) >= 20], data.data.n_items)
-    for _ in range(FILLED[0]):
-        twin.step(learns=False)
-    agents = {filled: agent(data, filled) for filled in FILLED}
-    reached: dict[object, list[float]] = {}
+    naive = Naive([rows for rows in items_by_user if len(rows) >= 20], data.data.n_items)
+    for _ in range(REPLAY_SIZES[0]):
+        naive.step(updates=False)
+    agents = {size: agent(data, size) for size in REPLAY_SIZES}
+    speeds: dict[object, list[float]] = {}
     for _ in range(rounds):
-        reached.setdefault("naive", []).append(naive(twin, 3))
-        for ratio, filled in product(RATIOS, FILLED):
-            reached.setdefault((ratio, filled), []).append(ours(agents[filled], ratio, 3))
+        speeds.setdefault("naive", []).append(naive_speed(naive, 3))
+        for ratio, size in product(RATIOS, REPLAY_SIZES):
+            speeds.setdefault((ratio, size), []).append(our_speed(agents[size], ratio, 3))
 
-    rival = max(reached["naive"])
-    table = Table("", "transitions", "steps a second", "x naive")
-    table.add_row("naive, an update a step", f"{FILLED[0]:,}", f"{rival:,.0f}", "1")
-    for ratio, filled in product(RATIOS, FILLED):
-        best = max(reached[ratio, filled])
-        table.add_row(f"recsweep, {ratio} updates a step", f"{filled:,}", f"{best:,.0f}", f"{best / rival:.1f}")
+    naive_best = max(speeds["naive"])
+    table = Table("", "transitions", "steps per second", "x naive")
+    table.add_row("naive, an update per step", f"{REPLAY_SIZES[0]:,}", f"{naive_best:,.0f}", "1")
+    for ratio, size in product(RATIOS, REPLAY_SIZES):
+        best = max(speeds[ratio, size])
+        table.add_row(f"recsweep, {ratio} updates per step", f"{size:,}", f"{best:,.0f}", f"{best / naive_best:.1f}")
     Console().print(table)
 
-    model = agents[FILLED[0]].eval()
+    model = agents[REPLAY_SIZES[0]].eval()
     start = time.perf_counter()
     evaluate(model, build.evaluation(cfg), data.target("test"))
     n_lists = len(data.split.test)

@@ -1,11 +1,11 @@
-"""Memory, milliseconds a step, and the share of the negatives' sampling, on an invented catalogue of any size.
+"""Memory, milliseconds per step, and the share of negative sampling in them, on a synthetic catalogue of any size.
 
     python benchmarks/bench_large_catalogue.py                        100,000 users and items, a million rows
     python benchmarks/bench_large_catalogue.py --users 1000000 --items 1000000 --rows 10000000 [--folder DIR]
 
-Every configuration runs in a process of its own: it reads the data, trains `--batches` steps of an epoch, and ranks
-every user's held-out item among 99 others. Peaks are of the whole process. `bpr_mf` has Sparse Adam, which updates the
-rows of a batch; `two_tower`, which has no sparse gradients, AdamW: a step then reads and writes every parameter.
+Every configuration runs in a process of its own: it reads the data, trains `--batches` steps, and ranks every user's
+held-out item among 99 others. Memory is the peak of the whole process. `bpr_mf` uses Sparse Adam, which updates the
+rows of a batch only; `two_tower` has no sparse gradients and uses AdamW, which updates every parameter in every step.
 """
 
 import argparse
@@ -48,8 +48,8 @@ CONFIGURATIONS = {
 
 
 @dataclass(frozen=True)
-class Saved:
-    """The rows of a synthetic data set that lie in a file."""
+class SyntheticFile:
+    """A synthetic data set whose rows are in a file."""
 
     path: Path
     n_users: int
@@ -69,41 +69,42 @@ class Saved:
         raise NotImplementedError
 
 
-def invent(path: Path, users: int, items: int, rows: int) -> None:
+def write_data(path: Path, users: int, items: int, rows: int) -> None:
+    """Writes the file of a `SyntheticFile`."""
     data = Synthetic(users, items, rows, 0.88, 0).read()
     columns = {"user": data.user, "item": data.item, "rating": data.rating, "timestamp": data.timestamp}
     torch.save(columns, path)
 
 
-def timed(owner: Any, name: str) -> list[float]:
-    """The seconds of each call of `owner.name` from now on."""
-    found: list[float] = []
-    untimed = getattr(owner, name)
+def time_calls(owner: Any, name: str) -> list[float]:
+    """A list that collects the seconds of each call of `owner.name` from now on."""
+    seconds: list[float] = []
+    original = getattr(owner, name)
 
     def call(*arguments: Any) -> Any:
         start = time.perf_counter()
-        result = untimed(*arguments)
-        found.append(time.perf_counter() - start)
+        result = original(*arguments)
+        seconds.append(time.perf_counter() - start)
         return result
 
     setattr(owner, name, call)
-    return found
+    return seconds
 
 
-def measured(saved: Saved, overrides: list[str], batch_size: int, n_batches: int) -> dict[str, float]:
-    """What one configuration needs."""
+def measure(source: SyntheticFile, overrides: list[str], batch_size: int, n_batches: int) -> dict[str, float]:
+    """Memory and seconds of one configuration."""
     torch.set_num_threads(1)
     cfg = compose_config(["evaluation=sampled_99", f"trainer.batch_size={batch_size}", *overrides])
     shape = {"batch_size": batch_size, "steps": 1, "limit": n_batches, "seed": 0, "shuffle": "rows"}
-    data = InteractionData(saved, LeaveLastOut(), **shape)
+    data = InteractionData(source, LeaveLastOut(), **shape)
     model = build.model(cfg, data)
     assert isinstance(model, RecModule)
-    seconds = trained(model, Batches(model.columns(data.train), batch_size, 1, 0, n_batches))
+    seconds = train(model, Batches(model.columns(data.train), batch_size, 1, 0, n_batches))
     memory = {"trained GiB": peak()}
     start = time.perf_counter()
     evaluate(model.eval(), build.evaluation(cfg), data.target("val"))
     return {
-        **{part: statistics.median(found[1:] or [0.0]) for part, found in seconds.items()},
+        **{part: statistics.median(times[1:] or [0.0]) for part, times in seconds.items()},
         **memory,
         "evaluated GiB": peak(),
         "evaluation": time.perf_counter() - start,
@@ -112,10 +113,10 @@ def measured(saved: Saved, overrides: list[str], batch_size: int, n_batches: int
     }
 
 
-def trained(model: RecModule, batches: Batches) -> dict[str, list[float]]:
-    """Seconds of each step, and of its parts."""
+def train(model: RecModule, batches: Batches) -> dict[str, list[float]]:
+    """Seconds of each step, and of its optimizer and sampling."""
     optimizer = model.training_setup.optimizer(model.parameters())
-    sampling, updating, steps = timed(retrieval, "sample_negatives"), timed(optimizer, "step"), []
+    sampling, updates, steps = time_calls(retrieval, "sample_negatives"), time_calls(optimizer, "step"), []
     for index in range(len(batches)):
         start = time.perf_counter()
         (batch,) = batches.group(0, index)
@@ -123,22 +124,22 @@ def trained(model: RecModule, batches: Batches) -> dict[str, list[float]]:
         model.training_loss(batch).backward()
         optimizer.step()
         steps.append(time.perf_counter() - start)
-    return {"step": steps, "optimizer": updating, "sampling": sampling}
+    return {"step": steps, "optimizer": updates, "sampling": sampling}
 
 
 def peak() -> float:
-    """GiB of this process so far."""
+    """Peak memory of this process so far, in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def report(found: dict[str, dict[str, float]], title: str) -> None:
-    columns = ["GiB, epoch", "GiB, + ranking", "ms a step", "optimizer", "sampling", "share", "min an epoch"]
-    table = Table("", *columns, "s a ranking", "M params", title=title)
-    for name, of in found.items():
-        memory = [f"{of[when]:.2f}" for when in ("trained GiB", "evaluated GiB")]
-        speed = [f"{1000 * of[part]:.1f}" for part in ("step", "optimizer", "sampling")]
-        share, minutes = of["sampling"] / of["step"], of["step"] * of["steps"] / 60
-        rest = [f"{share:.1%}", f"{minutes:.1f}", f"{of['evaluation']:.1f}", f"{of['parameters'] / 1e6:.1f}"]
+def report(results: dict[str, dict[str, float]], title: str) -> None:
+    columns = ["GiB, epoch", "GiB, + ranking", "ms per step", "optimizer", "sampling", "share", "min per epoch"]
+    table = Table("", *columns, "s per ranking", "M params", title=title)
+    for name, result in results.items():
+        memory = [f"{result[when]:.2f}" for when in ("trained GiB", "evaluated GiB")]
+        speed = [f"{1000 * result[part]:.1f}" for part in ("step", "optimizer", "sampling")]
+        share, minutes = result["sampling"] / result["step"], result["step"] * result["steps"] / 60
+        rest = [f"{share:.1%}", f"{minutes:.1f}", f"{result['evaluation']:.1f}", f"{result['parameters'] / 1e6:.1f}"]
         table.add_row(name, *memory, *speed, *rest)
     Console(width=140).print(table)
 
@@ -153,32 +154,34 @@ def main() -> None:
         "batches": 30,
     }.items():
         parser.add_argument(f"--{option}", type=int, default=default)
-    parser.add_argument("--folder", type=Path, help="where the data are kept for another time")
-    parser.add_argument("--only", help=argparse.SUPPRESS)  # one configuration, or the data: in a process of its own
+    parser.add_argument("--folder", type=Path, help="keep the data here for the next call")
+    parser.add_argument("--only", help=argparse.SUPPRESS)  # one configuration, or "data": for a child process
     options = parser.parse_args()
     size = (options.users, options.items)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         path = folder / f"synthetic_{options.users}_{options.items}_{options.rows}.pt"
         if options.only == "data":
-            invent(path, *size, options.rows)
+            write_data(path, *size, options.rows)
         elif options.only:
             overrides = CONFIGURATIONS[options.only]
-            print(json.dumps(measured(Saved(path, *size), overrides, options.batch, options.batches)))
+            print(json.dumps(measure(SyntheticFile(path, *size), overrides, options.batch, options.batches)))
         else:
             run_all(path, options)
 
 
 def run_all(path: Path, options: argparse.Namespace) -> None:
-    def apart(only: str) -> str:
-        again = [sys.executable, __file__, *sys.argv[1:], "--folder", path.parent, "--only", only]
-        return subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True).stdout
+    """Writes the data if they are missing, and prints the table of all configurations."""
+
+    def run_child(only: str) -> str:
+        command = [sys.executable, __file__, *sys.argv[1:], "--folder", path.parent, "--only", only]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     if not path.is_file():
-        apart("data")
-    found = {name: json.loads(apart(name).splitlines()[-1]) for name in CONFIGURATIONS}
+        run_child("data")
+    results = {name: json.loads(run_child(name).splitlines()[-1]) for name in CONFIGURATIONS}
     title = f"{options.users:,} users, {options.items:,} items, {options.rows:,} rows, batch {options.batch}"
-    report(found, title)
+    report(results, title)
 
 
 if __name__ == "__main__":

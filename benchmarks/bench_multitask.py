@@ -1,18 +1,17 @@
-"""An epoch of `multitask` beside naive twins, all users' MRR beside a loop over users, and what a balance costs.
+"""An epoch of `multitask` and its MRR beside naive versions, and the cost of each balance of losses.
 
-- recsweep: as users have it, with TensorBoard and checkpoints; an epoch is its training, or "whole", which has
-  validation and what is written too (no twin has these), from the start of one epoch to that of the next;
-- naive: the same network, from the same start, with the same losses and dropout, as one would write it without the
-  project: three embeddings, default AdamW, a `Dataset` whose rows come from a list of tuples (the quickest form)
-  or from a pandas table by `iloc`, each with a negative drawn against the set of its user's items, and a `DataLoader`
-  that shuffles;
-- MRR: recsweep's joint evaluation of the test rows, with all its other metrics; the naive twin has MRR alone, by
-  SciPy's `rankdata` user after user. Both must give the same `mrr_all`.
+- recsweep: as users run it, with TensorBoard and checkpoints. An epoch is its training alone; a "whole" epoch includes
+  validation and logging, which the naive versions lack, and lasts from its start to that of the next one;
+- naive: the same network with the same initial weights, losses and dropout, as one would write it without the project:
+  three embeddings, default AdamW, a `Dataset` with rows from a list of tuples (the fastest form) or from a pandas table
+  by `iloc`, each with a negative drawn against the set of its user's items, and a `DataLoader` that shuffles;
+- MRR: recsweep's joint evaluation of the test rows, with all its other metrics; the naive version computes only MRR,
+  by SciPy's `rankdata` for one user at a time. Both must give the same `mrr_all`.
 
     python benchmarks/bench_multitask.py [--data ml_100k] [--rounds 3]
 
-All take their turns in every round, so that a neighbour's load falls on all. Printed are the best of all rounds, at one
-thread, ratios, and the losses of the first epoch, which show that all do the same.
+All take turns in every round, so that the load of other processes affects all of them. Printed are the best of all
+rounds, on one thread, ratios, and the losses of the first epoch, which show that all train the same.
 """
 
 import argparse
@@ -49,8 +48,8 @@ from recsweep.runs.fit import fit
 BATCHES = (256, 1024)
 FIXED = "bpr_mse"
 BALANCES = (FIXED, "uncertainty", "gradnorm")
-EPOCHS = 3  # of recsweep in a turn
-Known = dict[int, set[int]]
+EPOCHS = 3  # of recsweep per turn
+Items = dict[int, set[int]]
 Times = dict[str, dict[int, list[float]]]
 """Seconds of every epoch, by loop and batch size."""
 Runs = dict[int, dict[str, DictConfig]]
@@ -58,23 +57,23 @@ Runs = dict[int, dict[str, DictConfig]]
 
 
 class NaiveRows(Dataset[tuple[int, int, int, float]]):
-    """A rating and an item that its user has not turned to."""
+    """A rating with a random item that its user has not rated."""
 
-    def __init__(self, rows: Rows, known: Known, n_items: int) -> None:
-        self.rows, self.known, self.n_items = rows, known, n_items
+    def __init__(self, rows: Rows, items_by_user: Items, n_items: int) -> None:
+        self.rows, self.items_by_user, self.n_items = rows, items_by_user, n_items
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> tuple[int, int, int, float]:
         user, item, rating = self.rows[i]
-        while (negative := random.randrange(self.n_items)) in self.known[int(user)]:
+        while (negative := random.randrange(self.n_items)) in self.items_by_user[int(user)]:
             pass
         return int(user), int(item), negative, rating
 
 
 class PlainNet(nn.Module):
-    """The network as one would write it without the project; it starts from the weights of `model`."""
+    """The network as one would write it without the project, with the initial weights of `model`."""
 
     def __init__(self, model: Multitask, dropout: float) -> None:
         super().__init__()
@@ -84,10 +83,10 @@ class PlainNet(nn.Module):
         self.mean, self.dropout = model.mean, nn.Dropout(dropout)
 
     def forward(self, user: Tensor, item: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of both items, and the first one's rating."""
-        p, q, other = (self.dropout(x) for x in (self.user(user), self.item(item), self.item(negative)))
+        """Logits of both items, and the predicted rating of the first."""
+        p, q, q_negative = (self.dropout(x) for x in (self.user(user), self.item(item), self.item(negative)))
         positive_logit = (p * q).sum(1) + self.item_bias(item)[:, 0]
-        negative_logit = (p * other).sum(1) + self.item_bias(negative)[:, 0]
+        negative_logit = (p * q_negative).sum(1) + self.item_bias(negative)[:, 0]
         return positive_logit, negative_logit, self.mean + self.perceptron(torch.cat([p, q, p * q], 1))[:, 0]
 
 
@@ -96,7 +95,7 @@ def _embedding(start: Tensor) -> nn.Embedding:
 
 
 class Naive:
-    """Trains the plain network, an epoch at a time, and keeps their losses."""
+    """Trains the plain network, an epoch at a time, and keeps the mean losses of the epochs."""
 
     def __init__(self, cfg: DictConfig, model: Multitask, rows: NaiveRows) -> None:
         self.net = PlainNet(model, cfg.regularization.dropout)
@@ -107,7 +106,7 @@ class Naive:
         self.losses: list[float] = []
 
     def epoch(self) -> float:
-        """Seconds."""
+        """Trains an epoch; its seconds."""
         start, total = time.perf_counter(), 0.0
         for user, item, negative, rating in self.loader:
             positive_logit, negative_logit, predicted = self.net(user, item, negative)
@@ -123,117 +122,121 @@ class Naive:
 
 def naives(cfg: DictConfig, data: InteractionData) -> dict[str, Naive]:
     columns = data.train.user.tolist(), data.train.item.tolist(), data.train.rating.tolist()
-    rows, known = list(zip(*columns, strict=True)), by_user(data, data.split.train)
+    rows, items_by_user = list(zip(*columns, strict=True)), group_items(data, data.split.train)
     model = build.model(cfg, data)
     sources: dict[str, Rows] = {"naive, list of tuples": rows, "naive, pandas": PandasRows(rows)}
-    return {name: Naive(cfg, model, NaiveRows(of, known, data.data.n_items)) for name, of in sources.items()}
+    return {
+        name: Naive(cfg, model, NaiveRows(source, items_by_user, data.data.n_items)) for name, source in sources.items()
+    }
 
 
-def by_user(data: InteractionData, rows: Tensor) -> Known:
-    known: Known = defaultdict(set)
+def group_items(data: InteractionData, rows: Tensor) -> Items:
+    """Items of these rows by user."""
+    items: Items = defaultdict(set)
     for user, item in zip(data.data.user[rows].tolist(), data.data.item[rows].tolist(), strict=True):
-        known[user].add(item)
-    return known
+        items[user].add(item)
+    return items
 
 
-def fitted(cfg: DictConfig, data: InteractionData) -> tuple[Multitask, list[float], list[float]]:
-    """A trained model; seconds of training of each epoch, and of each whole epoch but the last."""
+def train(cfg: DictConfig, data: InteractionData) -> tuple[Multitask, list[float], list[float]]:
+    """A trained model; the seconds of training in each epoch, and of each whole epoch except the last."""
     model = build.model(cfg, data)
-    started: list[float] = []
+    starts: list[float] = []
     training: list[float] = []
-    end_of_epoch = model.on_train_epoch_end
+    on_epoch_end = model.on_train_epoch_end
 
-    def ended() -> None:
-        training.append(time.perf_counter() - started[-1])
-        end_of_epoch()
+    def stop_clock() -> None:
+        training.append(time.perf_counter() - starts[-1])
+        on_epoch_end()
 
-    model.on_train_epoch_start = lambda: started.append(time.perf_counter())
-    model.on_train_epoch_end = ended
+    model.on_train_epoch_start = lambda: starts.append(time.perf_counter())
+    model.on_train_epoch_end = stop_clock
     with tempfile.TemporaryDirectory() as folder:
         fit(cfg, data, model, Path(folder) / "checkpoints", TensorBoardLogger(folder, "tb", ""))
-    return model.eval(), training, [after - before for before, after in pairwise(started)]
+    return model.eval(), training, [after - before for before, after in pairwise(starts)]
 
 
 @torch.no_grad()
 def naive_mrr(model: Multitask, data: InteractionData, target: Target) -> float:
     """Mean over users of the mean of 1 / rank over all their held-out items."""
-    seen, held_out, found = by_user(data, target.seen), by_user(data, target.held_out), []
+    seen, held_out, values = group_items(data, target.seen), group_items(data, target.held_out), []
     for user, items in held_out.items():
         scores = model.score_all(torch.tensor([user]))[0].numpy()
         scores[list(seen[user] - items)] = -np.inf
-        found.append(np.mean(1 / rankdata(-scores, method="max")[list(items)]))
-    return float(np.mean(found))
+        values.append(np.mean(1 / rankdata(-scores, method="max")[list(items)]))
+    return float(np.mean(values))
 
 
-def judged(model: Multitask, data: InteractionData) -> tuple[float, float, float]:
-    """Seconds that recsweep and the naive twin take to `mrr_all` on the test rows, and what both find."""
+def time_evaluations(model: Multitask, data: InteractionData) -> tuple[float, float, float]:
+    """Seconds that recsweep and the naive version need for `mrr_all` on the test rows, and its value."""
     target = data.target("test")
     start = time.perf_counter()
     ours = evaluate(model, model.evaluation, target)["mrr_all"]
-    between = time.perf_counter()
+    middle = time.perf_counter()
     naive = naive_mrr(model, data, target)
     end = time.perf_counter()
     if not math.isclose(ours, naive, rel_tol=1e-6):
-        raise SystemExit(f"mrr_all is {ours} by recsweep and {naive} by the naive twin")
-    return between - start, end - between, ours
+        raise SystemExit(f"mrr_all is {ours} by recsweep and {naive} by the naive version")
+    return middle - start, end - middle, ours
 
 
 def measure(runs: Runs, rounds: int) -> None:
-    """Rounds of turns, and the report."""
+    """Measures all in turn, `rounds` times, and prints the results."""
     parts = {batch: build.data(cfgs[FIXED]) for batch, cfgs in runs.items()}
-    twins = {batch: naives(cfgs[FIXED], parts[batch]) for batch, cfgs in runs.items()}
+    naive_versions = {batch: naives(cfgs[FIXED], parts[batch]) for batch, cfgs in runs.items()}
     times: Times = defaultdict(lambda: defaultdict(list))
-    found: list[tuple[float, float, float]] = []
+    evaluations: list[tuple[float, float, float]] = []
     losses: dict[str, float] = {}
     for _ in range(rounds):
         for batch, cfgs in runs.items():
             for balance, cfg in cfgs.items():
-                model, training, whole = fitted(cfg, parts[batch])
+                model, training, whole = train(cfg, parts[batch])
                 times[f"recsweep, {balance}"][batch] += training
                 if balance == FIXED:
                     times["recsweep, whole"][batch] += whole
                     losses.setdefault("recsweep", model.epochs[0]["train/loss"])
-                    found.append(judged(model, parts[batch]))
-            for name, twin in twins[batch].items():
-                times[name][batch].append(twin.epoch())
-                losses.setdefault(name, twin.losses[0])
+                    evaluations.append(time_evaluations(model, parts[batch]))
+            for name, version in naive_versions[batch].items():
+                times[name][batch].append(version.epoch())
+                losses.setdefault(name, version.losses[0])
     data = parts[BATCHES[0]]
     Console().print(epochs_table(data, times))
     print(f"mean loss of the first epoch, batch {BATCHES[0]}:", ", ".join(f"{n} {x:.4f}" for n, x in losses.items()))
-    ours, naive = min(seconds for seconds, _, _ in found), min(seconds for _, seconds, _ in found)
+    ours, naive = min(seconds for seconds, _, _ in evaluations), min(seconds for _, seconds, _ in evaluations)
     n_users = len(data.data.user[data.split.test].unique())
     print(
-        f"mrr_all={found[-1][-1]:.6f} by both, of {n_users} users with test rows: "
+        f"mrr_all={evaluations[-1][-1]:.6f} by both, of {n_users} users with test rows: "
         f"recsweep {ours:.3f} s, naive {naive:.3f} s, {naive / ours:.1f} x"
     )
     print("load average of 1 and 5 minutes: {:.1f}, {:.1f}".format(*os.getloadavg()))
 
 
 def epochs_table(data: InteractionData, times: Times) -> Table:
-    table = Table("loop", title=f"{data.data.name}: {len(data.train):,} rows, seconds an epoch")
+    table = Table("loop", title=f"{data.data.name}: {len(data.train):,} rows, seconds per epoch")
     for batch in BATCHES:
         table.add_column(f"batch {batch}")
         table.add_column(f"× {FIXED}")
     for name, by_batch in times.items():
         row = [(min(by_batch[batch]), min(times[f"recsweep, {FIXED}"][batch])) for batch in BATCHES]
-        table.add_row(name, *(cell for own, ours in row for cell in (f"{own:.3f}", f"{own / ours:.2f}")))
+        table.add_row(name, *(cell for seconds, ours in row for cell in (f"{seconds:.3f}", f"{seconds / ours:.2f}")))
     return table
 
 
 def main() -> None:
-    there = (Path(os.environ.get("RECSWEEP_DATA_DIR", "data")) / "ml-100k").is_dir()
+    has_movielens = (Path(os.environ.get("RECSWEEP_DATA_DIR", "data")) / "ml-100k").is_dir()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="ml_100k" if there else "synthetic", help="a data set of conf/data")
+    parser.add_argument("--data", default="ml_100k" if has_movielens else "synthetic", help="a data set of conf/data")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # else a notice at every fit
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no notices at every fit
     split = ["split=random", "split.test_fraction=0.05", "split.val_fraction=0.05"]
     fixed = [f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu", "callbacks.progress=false"]
-    asked = ["model=multitask", f"data={options.data}", *split, *fixed]
+    overrides = ["model=multitask", f"data={options.data}", *split, *fixed]
     runs = {
         batch: {
-            balance: compose_config([*asked, f"trainer.batch_size={batch}", f"loss={balance}"]) for balance in BALANCES
+            balance: compose_config([*overrides, f"trainer.batch_size={batch}", f"loss={balance}"])
+            for balance in BALANCES
         }
         for batch in BATCHES
     }

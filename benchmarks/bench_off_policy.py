@@ -1,8 +1,8 @@
-"""A training step of the nominator with each off-policy loss, as a multiple of one with cross entropy.
+"""A training step of the nominator with each off-policy loss, as a multiple of a step with cross entropy.
 
 Run: python benchmarks/bench_off_policy.py [--rows 128] [--users 6040] [--items 3883] [--repeats 15] [--threads 1]
-A step is forward, backward and Adagrad. Sizes are those of MovieLens 1M, features those of `synthetic`. The twin of
-2-IPS goes through the batch row by row. The losses take turns, so that a neighbour's load falls on all.
+A step is forward, backward and Adagrad. Sizes are those of MovieLens 1M, features those of `synthetic`. 2-IPS is
+also timed as a loop over the rows of a batch. The losses take turns, so that the load of other processes affects all.
 """
 
 import argparse
@@ -37,19 +37,19 @@ def ips_2_by_row(
     for row, logged in enumerate(action.tolist()):
         probs = (logits[row].detach() / math.e).softmax(0)
         draws = torch.multinomial(probs, N_SLATES * SLATE_SIZE, replacement=True, generator=generator)
-        own = torch.full((N_SLATES, 1), logged, device=logits.device)
-        slates = torch.cat([draws.view(N_SLATES, SLATE_SIZE), own], 1).sort(1).values
-        again = torch.zeros_like(slates, dtype=torch.bool)
-        again[:, 1:] = slates[:, 1:] == slates[:, :-1]
-        shares = ranker_logits[row][slates].masked_fill(again, -math.inf).softmax(1)
+        logged_column = torch.full((N_SLATES, 1), logged, device=logits.device)
+        slates = torch.cat([draws.view(N_SLATES, SLATE_SIZE), logged_column], 1).sort(1).values
+        is_repeated = torch.zeros_like(slates, dtype=torch.bool)
+        is_repeated[:, 1:] = slates[:, 1:] == slates[:, :-1]
+        shares = ranker_logits[row][slates].masked_fill(is_repeated, -math.inf).softmax(1)
         share = shares.masked_fill(slates != logged, 0).sum(1)
-        others = log_probs[row][slates].masked_fill(again, 0).sum(1) - log_pi[row]
-        total = total - weight[row] * (share.mean() * log_pi[row] + ALPHA * (share * others).mean())
+        rest_log_pi = log_probs[row][slates].masked_fill(is_repeated, 0).sum(1) - log_pi[row]
+        total = total - weight[row] * (share.mean() * log_pi[row] + ALPHA * (share * rest_log_pi).mean())
     return total / len(action)
 
 
 def losses(n_rows: int, n_items: int, device: torch.device) -> dict[str, Loss]:
-    """Each loss with all its arguments except the logits."""
+    """Each loss with all arguments except the logits."""
     draws = torch.Generator(device).manual_seed(1)
     action = torch.randint(n_items, (n_rows,), generator=draws, device=device)
     propensity = torch.rand(n_rows, generator=draws, device=device) / n_items + 1e-5
@@ -70,12 +70,13 @@ def losses(n_rows: int, n_items: int, device: torch.device) -> dict[str, Loss]:
 
 
 def seconds(loss: Loss, net: NominatorNet, optimizer: Optimizer, user: Tensor) -> float:
+    """Seconds of one training step."""
     wait = torch.cuda.synchronize if user.is_cuda else lambda: None
     for parameter in net.parameters():
         parameter.grad = None
     wait()
     start = time.perf_counter()
-    loss(net.of_every_item(user)).backward()
+    loss(net.item_logits(user)).backward()
     optimizer.step()
     wait()
     return time.perf_counter() - start
@@ -101,11 +102,11 @@ def main() -> None:
         for _ in range(args.repeats + 1):
             for name, loss in steps.items():
                 times[name].append(seconds(loss, net, optimizer, user))
-        typical = {name: statistics.median(found[1:]) for name, found in times.items()}
+        typical = {name: statistics.median(steps[1:]) for name, steps in times.items()}
         print(f"{device.type}, {args.rows} rows, {args.items} items, medians of {args.repeats}, least in brackets:")
-        for name, found in times.items():
-            best = 1000 * min(found[1:])
-            ratio, least = typical[name] / typical["ce"], min(found[1:]) / min(times["ce"][1:])
+        for name, seconds_by_step in times.items():
+            best = 1000 * min(seconds_by_step[1:])
+            ratio, least = typical[name] / typical["ce"], min(seconds_by_step[1:]) / min(times["ce"][1:])
             print(f"  {name:18}{1000 * typical[name]:8.2f} ms ({best:.2f}), {ratio:6.1f} x ce ({least:.1f})")
 
 

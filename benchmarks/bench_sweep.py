@@ -1,14 +1,14 @@
-"""What a job of a sweep costs beyond its training, beside Hydra alone; and what a second worker gains.
+"""The overhead of a job of a sweep, beside Hydra alone; and the speed-up by a second worker.
 
-- bare Hydra: an application of one key whose job does nothing;
-- Hydra, our configuration: its job does nothing either: what composing some twenty groups costs;
-- recsweep: tiny runs with all that users have, checkpoints and TensorBoard; their training is then taken off.
+- bare Hydra: an application with one key and an empty job;
+- Hydra, our configuration: an empty job too, so this is the cost of composing some twenty groups;
+- recsweep: tiny runs as users have them, with checkpoints and TensorBoard; the time of training is subtracted.
 
     python benchmarks/bench_sweep.py [--jobs 20] [--epochs 60]
 
 A job's cost is (time of a sweep of n jobs - time of a sweep of one) / (n - 1), so that starting the program does not
-count; CPU time beside wall time, for a neighbour's load falls on the latter alone. Workers are compared by the wall
-time of sweeps of `--epochs` epochs a job, likewise without what a sweep of a job for each worker takes.
+count. It is given as wall time, and as CPU time, which other processes affect less. Workers are compared by the wall
+time of sweeps with `--epochs` epochs per job, minus that of a sweep with one job per worker.
 """
 
 import argparse
@@ -34,90 +34,91 @@ hydra.main(version_base="1.3", config_path={folder!r}, config_name="config")(lam
 """
 
 
-class Took(NamedTuple):
-    """Seconds."""
+class Seconds(NamedTuple):
+    """Seconds of a command, or per job."""
 
     wall: float
     cpu: float
 
-    def a_job(self, one: "Took", n_jobs: int) -> "Took":
-        return Took(*((many - single) / (n_jobs - 1) for many, single in zip(self, one, strict=True)))
+    def per_job(self, one: "Seconds", n_jobs: int) -> "Seconds":
+        """Seconds per job, from those of `n_jobs` jobs and of one."""
+        return Seconds(*((many - single) / (n_jobs - 1) for many, single in zip(self, one, strict=True)))
 
 
-def timed(command: list[str], folder: Path) -> Took:
-    def spent() -> float:
+def time_command(command: list[str], folder: Path) -> Seconds:
+    def cpu_seconds() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
-    start, before = time.perf_counter(), spent()
+    start, before = time.perf_counter(), cpu_seconds()
     subprocess.run(
         command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
-    return Took(time.perf_counter() - start, spent() - before)
+    return Seconds(time.perf_counter() - start, cpu_seconds() - before)
 
 
-def sweep(folder: Path, n_jobs: int, *words: str) -> Took:
+def sweep(folder: Path, n_jobs: int, *overrides: str) -> Seconds:
     """A sweep of recsweep over seeds, into folder/n_jobs."""
-    command = [sys.executable, "-m", "recsweep", "train", "-m", f"seed=range({n_jobs})", *words]
-    return timed([*command, f"hydra.sweep.dir={folder / str(n_jobs)}"], folder)
+    command = [sys.executable, "-m", "recsweep", "train", "-m", f"seed=range({n_jobs})", *overrides]
+    return time_command([*command, f"hydra.sweep.dir={folder / str(n_jobs)}"], folder)
 
 
-def hydra_alone(folder: Path, conf: Path, n_jobs: int) -> Took:
-    """A cost a job."""
+def hydra_alone(folder: Path, conf: Path, n_jobs: int) -> Seconds:
+    """The cost per job."""
     (folder / "app.py").write_text(NOTHING.format(folder=str(conf)))
 
-    def seconds(n: int) -> Took:
-        return timed([sys.executable, "app.py", "-m", f"seed=range({n})", f"hydra.sweep.dir=out_{n}"], folder)
+    def seconds(n: int) -> Seconds:
+        return time_command([sys.executable, "app.py", "-m", f"seed=range({n})", f"hydra.sweep.dir=out_{n}"], folder)
 
-    return seconds(n_jobs).a_job(seconds(1), n_jobs)
+    return seconds(n_jobs).per_job(seconds(1), n_jobs)
 
 
-def ours(folder: Path, n_jobs: int) -> tuple[Took, float]:
-    """A cost a job, and its training's part."""
-    cost = sweep(folder, n_jobs, *TINY).a_job(sweep(folder, 1, *TINY), n_jobs)
+def ours(folder: Path, n_jobs: int) -> tuple[Seconds, float]:
+    """The cost per job, and the seconds of training in it."""
+    cost = sweep(folder, n_jobs, *TINY).per_job(sweep(folder, 1, *TINY), n_jobs)
     runs = (json.loads((folder / str(n_jobs) / str(job) / "metrics.json").read_text()) for job in range(n_jobs))
     return cost, sum(run["seconds"]["fit"] for run in runs) / n_jobs
 
 
-def overhead(n_jobs: int) -> None:
-    table = Table("", "wall seconds a job", "CPU seconds a job", title=f"sweeps of {n_jobs} jobs")
+def print_overhead(n_jobs: int) -> None:
+    table = Table("", "wall seconds per job", "CPU seconds per job", title=f"sweeps of {n_jobs} jobs")
     with tempfile.TemporaryDirectory() as folder:
-        bare, composing, runs = (Path(folder) / name for name in ("bare", "composing", "recsweep"))
-        for path in (bare, composing, runs):
+        bare, composition, runs = (Path(folder) / name for name in ("bare", "composition", "recsweep"))
+        for path in (bare, composition, runs):
             path.mkdir()
         (bare / "config.yaml").write_text("seed: 0\n")
         alone = hydra_alone(bare, bare, n_jobs)
         table.add_row("bare Hydra", f"{alone.wall:.3f}", f"{alone.cpu:.3f}")
-        composed = hydra_alone(composing, conf_dir(), n_jobs)
-        table.add_row("Hydra, our configuration", f"{composed.wall:.3f}", f"{composed.cpu:.3f}")
+        empty = hydra_alone(composition, conf_dir(), n_jobs)
+        table.add_row("Hydra, our configuration", f"{empty.wall:.3f}", f"{empty.cpu:.3f}")
         cost, training = ours(runs, n_jobs)
     table.add_row("recsweep", f"{cost.wall:.3f}", f"{cost.cpu:.3f}")
-    beyond = cost.wall - training
-    table.add_row("recsweep without its training", f"{beyond:.3f}", "")
+    overhead = cost.wall - training
+    table.add_row("recsweep without its training", f"{overhead:.3f}", "")
     Console().print(table)
-    print(f"recsweep beyond training: {beyond:.3f} s a job, {beyond / alone.wall:.1f} x bare Hydra")
+    print(f"recsweep beyond training: {overhead:.3f} s per job, {overhead / alone.wall:.1f} x bare Hydra")
 
 
-def workers(n_jobs: int, epochs: int) -> None:
-    words = ["hydra/launcher=joblib", f"trainer.max_epochs={epochs}", "callbacks.early_stopping.patience=null"]
+def print_speed_up(n_jobs: int, epochs: int) -> None:
+    overrides = ["hydra/launcher=joblib", f"trainer.max_epochs={epochs}", "callbacks.early_stopping.patience=null"]
 
     def seconds(n: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            started = sweep(Path(folder), n, *words, f"hydra.launcher.n_jobs={n}").wall
-            return sweep(Path(folder), n_jobs, *words, f"hydra.launcher.n_jobs={n}").wall - started
+            start = sweep(Path(folder), n, *overrides, f"hydra.launcher.n_jobs={n}").wall
+            return sweep(Path(folder), n_jobs, *overrides, f"hydra.launcher.n_jobs={n}").wall - start
 
     one, two = seconds(1), seconds(2)
     gain = (one / (n_jobs - 1)) / (two / (n_jobs - 2))
-    print(f"joblib, {n_jobs} jobs of {epochs} epochs: 2 workers / 1 worker = {gain:.2f} jobs a second")
+    print(f"joblib, {n_jobs} jobs of {epochs} epochs: 2 workers / 1 worker = {gain:.2f} jobs per second")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=60, help="of the jobs that two workers share")
+    parser.add_argument("--epochs", type=int, default=60, help="per job that two workers share")
     options = parser.parse_args()
-    overhead(options.jobs)
-    workers(min(options.jobs, 12), options.epochs)
+    print_overhead(options.jobs)
+    print_speed_up(min(options.jobs, 12), options.epochs)
 
 
 if __name__ == "__main__":

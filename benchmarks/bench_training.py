@@ -1,15 +1,15 @@
-"""An epoch of `biased_mf` at batch 256 beside rivals that train the same model on the same rows.
+"""An epoch of `biased_mf` with batches of 256 beside rivals that train the same model on the same rows.
 
-- recsweep: as users have it, with progress, TensorBoard, checkpoints and validation after every epoch;
-- bare, same model: recsweep's model, loss and optimizer in a bare PyTorch loop: what the framework costs;
+- recsweep: as users run it, with progress, TensorBoard, checkpoints and validation after every epoch;
+- bare, same model: recsweep's model, loss and optimizer in a bare PyTorch loop, which shows the framework's cost;
 - bare: the model as one would write it (four embeddings, `nn.Dropout`), fused AdamW, in the same bare loop;
-- naive: the same with default AdamW, and batches built row by row in Python, as the exercise's notebook does, from a
-  list of tuples (the quickest form of that) or from a pandas table.
+- naive: the same with default AdamW, and batches built row by row in Python, from a list of tuples (the fastest form)
+  or from a pandas table.
 
     python benchmarks/bench_training.py [--data ml_100k] [--epochs 15] [overrides ...]
 
-The rivals train an epoch each between two epochs of recsweep, so that a neighbour's load falls on all. Printed are
-the medians of seconds an epoch, and ratios.
+The rivals train an epoch each between two epochs of recsweep, so that the load of other processes affects all. Printed
+are the medians of seconds per epoch, and ratios.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Row = tuple[int, int, float]
 
 
 class PandasRows:
-    """A data set as a beginner writes it: a row of a table at a time."""
+    """A data set as a beginner writes it: one row of a table at a time."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
@@ -94,13 +94,12 @@ def bare_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Interac
 def naive_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, train: Rows, val: Rows) -> None:
     order = torch.randperm(len(train)).tolist()
     for start in range(0, len(order), BATCH):
-        step(model, optimizer, *stacked([train[i] for i in order[start : start + BATCH]]))
-    validate(
-        model, *(stacked([val[i] for i in range(len(val))])[column] for column in range(3))
-    )  # three passes, as there
+        step(model, optimizer, *stack_rows([train[i] for i in order[start : start + BATCH]]))
+    columns = (stack_rows([val[i] for i in range(len(val))])[column] for column in range(3))  # a pass per column
+    validate(model, *columns)
 
 
-def stacked(batch: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
+def stack_rows(batch: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
     user, item = torch.tensor([int(x[0]) for x in batch]), torch.tensor([int(x[1]) for x in batch])
     return user, item, torch.tensor([x[2] for x in batch], dtype=torch.float32)
 
@@ -118,16 +117,18 @@ def same_model_epoch(model: RecModule, optimizer: torch.optim.Optimizer, data: I
 
 
 def rivals(cfg: DictConfig, data: InteractionData) -> dict[str, Callable[[], None]]:
+    """By name, a function that trains an epoch."""
+
     def plain(fused: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
         dim, dropout = cfg.model.embedding_dim, cfg.regularization.dropout
         model = PlainMF(data.data.n_users, data.data.n_items, data.train.rating.mean(), dim, dropout)
         return model, torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=fused or None)
 
-    def listed(part: Tensor) -> list[Row]:
+    def rows_as_list(part: Tensor) -> list[Row]:
         rows = data.data.take(part)
         return list(zip(rows.user.tolist(), rows.item.tolist(), rows.rating.tolist(), strict=True))
 
-    train, val = listed(data.split.train), listed(data.split.val)
+    train, val = rows_as_list(data.split.train), rows_as_list(data.split.val)
     tables = PandasRows(train), PandasRows(val)
     bare, lists, table = plain(True), plain(False), plain(False)
     twin = build.model(cfg, data)
@@ -151,21 +152,21 @@ def main() -> None:
     cfg = compose_config([f"data={options.data}", f"trainer.max_epochs={options.epochs}", *fixed, *overrides])
     data = build.data(cfg)
     model = build.model(cfg, data)
-    others = rivals(cfg, data)
-    seconds: dict[str, list[float]] = {name: [] for name in ("recsweep", *others)}
-    began: list[float] = []
+    epoch_by_rival = rivals(cfg, data)
+    seconds: dict[str, list[float]] = {name: [] for name in ("recsweep", *epoch_by_rival)}
+    starts: list[float] = []
 
-    def between_epochs() -> None:
-        if began:
-            seconds["recsweep"].append(time.perf_counter() - began[-1])
-        for name, epoch in others.items():
-            if name.startswith("bare") or (name == "naive, lists" and len(began) < 4) or len(began) < 2:
+    def run_rivals() -> None:
+        if starts:
+            seconds["recsweep"].append(time.perf_counter() - starts[-1])
+        for name, epoch in epoch_by_rival.items():
+            if name.startswith("bare") or (name == "naive, lists" and len(starts) < 4) or len(starts) < 2:
                 start = time.perf_counter()
                 epoch()
                 seconds[name].append(time.perf_counter() - start)
-        began.append(time.perf_counter())
+        starts.append(time.perf_counter())
 
-    model.on_train_epoch_start = between_epochs
+    model.on_train_epoch_start = run_rivals
     with tempfile.TemporaryDirectory() as folder:
         fit(cfg, data, model, Path(folder) / "checkpoints", TensorBoardLogger(folder, "tb", ""))
     report(data, seconds)
@@ -173,10 +174,12 @@ def main() -> None:
 
 def report(data: InteractionData, seconds: dict[str, list[float]]) -> None:
     median = {name: statistics.median(times[1:] or times) for name, times in seconds.items()}
-    table = Table("loop", "seconds an epoch", "rows a second", "× recsweep", title=f"{data.data.name}, batch {BATCH}")
-    for name, time_of in median.items():
-        ratio = time_of / median["recsweep"]
-        table.add_row(name, f"{time_of:.3f}", f"{len(data.train) / time_of:,.0f}", f"{ratio:.2f}")
+    table = Table(
+        "loop", "seconds per epoch", "rows per second", "× recsweep", title=f"{data.data.name}, batch {BATCH}"
+    )
+    for name, epoch_seconds in median.items():
+        ratio = epoch_seconds / median["recsweep"]
+        table.add_row(name, f"{epoch_seconds:.3f}", f"{len(data.train) / epoch_seconds:,.0f}", f"{ratio:.2f}")
     Console().print(table)
     for name in ("bare, same model", "bare"):
         print(f"recsweep / {name} = {median['recsweep'] / median[name]:.3f}")

@@ -1,8 +1,8 @@
-"""RecBole's BPR, an epoch or an evaluation at a time; run by the python of its own environment, in a scratch folder.
+"""RecBole's BPR, an epoch or an evaluation at a time; needs RecBole's own environment and a temporary folder.
 
-    python recbole_worker.py SETTINGS   with SETTINGS the JSON of RecBole's configuration
+    python recbole_worker.py SETTINGS   where SETTINGS is RecBole's configuration as JSON
 
-Answers every line of its input, `train` or `evaluate`, with the seconds that took. The folder holds
+Answers every line of its input, `train` or `evaluate`, with the seconds that it took. The working folder holds
 `rows/rows.{train,valid,test}.inter`; RecBole also writes its logs there.
 """
 
@@ -21,7 +21,7 @@ from recbole.trainer import Trainer
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what RecBole prints
+    os.dup2(2, 1)  # RecBole prints to stdout
     torch.set_num_threads(1)
     settings: dict[str, Any] = json.loads(sys.argv[1])
     config = Config(model="BPR", dataset="rows", config_dict=settings)

@@ -1,24 +1,30 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings
 
 if "RECSWEEP_DATA_DIR" in os.environ:  # tests run in folders of their own
     os.environ["RECSWEEP_DATA_DIR"] = str(Path(os.environ["RECSWEEP_DATA_DIR"]).resolve())
+
+settings.register_profile("recsweep", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("recsweep")
 
 N = 40
 """Users, and items, of the block data set."""
 
 
 @pytest.fixture(autouse=True, scope="session")
-def floats_as_in_training() -> None:
-    """One thread, subnormal numbers flushed."""
+def process_as_in_training() -> None:
+    """One thread, subnormal numbers flushed, and modules left out of garbage collection: a run ends with one."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +41,13 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("blocks") / "blocks.csv"
     table.to_csv(path, index=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> None:
+    """Starts the server that processes fork from with the package imported, so that they need not import it again."""
+    from multiprocessing import forkserver
+
+    import shell  # noqa: F401  (says what to import)
+
+    forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""A model that is nothing but vectors."""
+"""A model that consists of random vectors, and a catalogue for it."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from recsweep.data.schema import IdMap, Interactions
 
 
 class Vectors(NamedTuple):
-    """Random vectors of users and items."""
+    """Vectors of users [n_users, d] and items [n_items, d], as a model."""
 
     user: Tensor
     item: Tensor
@@ -26,12 +26,13 @@ class Vectors(NamedTuple):
 
 
 def vectors(n_users: int, n_items: int, dim: int = 8, seed: int = 0) -> Vectors:
+    """Standard normal vectors."""
     generator = torch.Generator().manual_seed(seed)
     return Vectors(torch.randn(n_users, dim, generator=generator), torch.randn(n_items, dim, generator=generator))
 
 
 def catalogue(titles: tuple[str, ...] | None, rows: list[tuple[int, int]], n_users: int = 5) -> Interactions:
-    """(user, item) rows over the titles' items, or 4 where there are none; raw ids are u0, u1, … and 20, 21, …."""
+    """(user, item) rows; one item per title, or 4 without titles. Raw ids are u0, u1, … and 20, 21, …."""
     n_items = 4 if titles is None else len(titles)
     user, item = torch.tensor(rows).T
     users = IdMap(np.array([f"u{n}" for n in range(n_users)], dtype=object), "user")

@@ -1,4 +1,4 @@
-"""Small data sets written down row by row."""
+"""Small data sets, written row by row."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from recsweep.data.schema import IdMap, Interactions
 
 
 def interactions(rows: list[tuple[int, int, float]], n_users: int, n_items: int) -> Interactions:
-    """(user, item, rating) rows on a scale of 1 to 5; raw ids are the contiguous ones plus 10 and 20."""
+    """(user, item, rating) rows on a scale of 1 to 5; raw ids are the contiguous ids plus 10 (users) and 20 (items)."""
     user, item, rating = zip(*rows, strict=True)
     return Interactions(
         name="rows",

@@ -9,82 +9,109 @@ import yaml
 from rich.console import Console
 
 from recsweep.report import console
-from recsweep.report.collect import collect
-from recsweep.report.comparisons import comparisons
+from recsweep.report.collect import Runs, collect
+from recsweep.report.comparisons import Comparison, comparisons
 
-LOSS = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
+SWEEP_MSE = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
+DATA = {"name": "synthetic", "n_users": 60, "n_items": 100, "n_interactions": 9, "train": 7, "val": 1, "test": 1}
 
 
-def write_run(folder: Path, *words: str, model: str = "means", value: float = 0.9, **said: Any) -> Path:
-    """A run's folder as `recsweep train WORDS` leaves it; `said` replaces parts of metrics.json."""
+def write_run(folder: Path, *overrides: str, model: str = "means", value: float = 0.9, **record: Any) -> Path:
+    """A run's folder as `recsweep train OVERRIDES` leaves it; `record` replaces parts of metrics.json.
+
+    Args:
+        value: of val/mse; test/mse is 0.01 higher.
+    """
     (folder / ".hydra").mkdir(parents=True)
     choices = {"model": model, "data": "synthetic", "split": "random", "evaluation": "rating", "loss": "mse"}
-    values: dict[str, Any] = {"seed": 0, "model": {}, "regularization": {"dropout": 0.1}, "data": {"n_users": 60}}
-    for word in words:
-        key, _, text = word.partition("=")
+    config: dict[str, Any] = {"seed": 0, "model": {}, "regularization": {"dropout": 0.1}, "data": {"n_users": 60}}
+    for override in overrides:
+        key, _, text = override.partition("=")
         group, _, leaf = key.partition(".")
         if leaf:
-            values[group][leaf] = yaml.safe_load(text)
+            config[group][leaf] = yaml.safe_load(text)
         elif key in choices:
             choices[key] = text
         else:
-            values[key] = yaml.safe_load(text)
+            config[key] = yaml.safe_load(text)
     for name, content in {
-        "overrides": list(words),
-        "config": values,
+        "overrides": list(overrides),
+        "config": config,
         "hydra": {"hydra": {"runtime": {"choices": choices}}},
     }.items():
-        (folder / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    record = {
+        (folder / ".hydra" / f"{name}.yaml").write_text(yaml.dump(content, Dumper=yaml.CSafeDumper))
+    default_record = {
         "status": "completed",
         "objective": {"name": "val/mse", "value": value, "mode": "min"},
         "metrics": {"val/mse": value, "test/mse": value + 0.01},
         "oracle": {},
         "seconds": {"data": 1.0, "fit": 2.0, "test": 3.0, "total": 6.0},
         "n_parameters": 12,
-        "data": {
-            "name": "synthetic",
-            "n_users": 60,
-            "n_items": 100,
-            "n_interactions": 9,
-            "train": 7,
-            "val": 1,
-            "test": 1,
-        },
+        "simple_baseline": model in ("means", "popularity"),
+        "data": DATA,
         "versions": {"torch": "2.13.0"},
     }
-    (folder / "metrics.json").write_text(json.dumps({**record, **said}))
+    (folder / "metrics.json").write_text(json.dumps({**default_record, **record}))
     return folder
 
 
-def write_sweep(folder: Path, **said: Any) -> Path:
-    """Three models, three seeds; each seed adds a hundredth times its number, more for svdpp."""
-    for number, (model, loss) in enumerate(LOSS.items()):
+def write_sweep(folder: Path, **record: Any) -> Path:
+    """Three models, three seeds; seed s adds s hundredths to the MSE of means, 2 s to biased_mf's, 3 s to svdpp's."""
+    for number, (model, mse) in enumerate(SWEEP_MSE.items()):
         for seed in range(3):
-            value = loss + 0.01 * seed * (1 + number)
-            write_run(
-                folder / f"{number * 3 + seed}", f"model={model}", f"seed={seed}", model=model, value=value, **said
-            )
+            run = folder / f"{number * 3 + seed}"
+            value = mse + 0.01 * seed * (1 + number)
+            write_run(run, f"model={model}", f"seed={seed}", model=model, value=value, **record)
     return folder
 
 
-def write_policy_run(folder: Path, loss: str, seed: int, value: float, *left_out: str) -> Path:
-    """A run whose policy earns `value`, as the log's estimates see it: SNIPS 0.1 above, DM 0.1 below."""
+def write_policy_run(folder: Path, loss: str, seed: int, value: float, *unknown: str) -> Path:
+    """A run of a policy with this value and its estimates from the log: SNIPS 0.1 above, DM 0.1 below.
+
+    Args:
+        unknown: names below test/off_policy/ that are null.
+    """
     estimates = {"ips": value, "snips": value + 0.1, "dm": value - 0.1, "dr": value, "logged": 0.3, "ess": 50.0}
     ends = {f"{name}{end}": estimates[name] + by for name in estimates for end, by in (("_low", -0.2), ("_high", 0.2))}
-    said = {f"test/off_policy/{name}": number for name, number in {"true": value, **estimates, **ends}.items()}
-    for name in left_out:
-        said[f"test/off_policy/{name}"] = None
-    metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **said}
-    words = ("model=nominator", f"loss={loss}", f"seed={seed}")
-    return write_run(folder / f"{loss}{seed}", *words, model="nominator", value=-value, metrics=metrics)
+    numbers: dict[str, float | None] = {"true": value, **estimates, **ends, **dict.fromkeys(unknown)}
+    off_policy = {f"test/off_policy/{name}": number for name, number in numbers.items()}
+    metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **off_policy}
+    overrides = ("model=nominator", f"loss={loss}", f"seed={seed}")
+    return write_run(folder / f"{loss}{seed}", *overrides, model="nominator", value=-value, metrics=metrics)
 
 
-def render_report(folder: Path, width: int = 120) -> str:
-    """What the report on this folder says on a terminal."""
+def write_grid(folder: Path) -> Path:
+    """biased_mf over dropout and loss, with MSE 0.8 + dropout (+ 0.01 for bpr); and means, which ignores both."""
+    number = 0
+    for dropout in (0.0, 0.1, 0.2):
+        for loss in ("mse", "bpr"):
+            for model, value in (("biased_mf", 0.8 + dropout + 0.01 * (loss == "bpr")), ("means", 0.95)):
+                overrides = (f"model={model}", f"regularization.dropout={dropout}", f"loss={loss}")
+                write_run(folder / str(number), *overrides, model=model, value=value)
+                number += 1
+    return folder
+
+
+def write_search(folder: Path) -> Path:
+    """Thirteen trials, each with its own dropout; only two share a rank."""
+    for number in range(13):
+        overrides = ("model=biased_mf", f"regularization.dropout={number / 20}", f"model.rank={50 - number % 12}")
+        write_run(folder / str(number), *overrides, model="biased_mf", value=0.8 + 0.01 * number)
+    return folder
+
+
+def compare_runs(folder: Path, baseline: str | None = None) -> tuple[Comparison, Runs]:
+    """The runs of a folder with one protocol, and their comparison."""
+    runs = collect(folder)
+    (comparison,) = comparisons(runs, baseline)
+    return comparison, runs
+
+
+def print_report(folder: Path, width: int = 120) -> str:
+    """The report on this folder as printed on a terminal."""
     runs = collect(folder)
     screen = Console(width=width, record=True, file=io.StringIO())
     for comparison in comparisons(runs, None):
-        console.show(screen, comparison)
-    console.show_broken(screen, runs)
+        console.print_comparison(screen, comparison)
+    console.print_incomplete_runs(screen, runs)
     return screen.export_text()

@@ -1,9 +1,10 @@
-"""The program in this process, or in one of its own: its commands, and the library calls behind them."""
+"""Runs the program, in this process or in one of its own, and the library calls behind it."""
 
 import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -46,19 +47,19 @@ PROCESSES.set_forkserver_preload(["recsweep.commands.train", "recsweep.report.ht
 
 
 class Outcome(NamedTuple):
-    """What a command left behind."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
     err: str
 
 
-def recsweep(folder: Path, *words: str) -> Outcome:
-    """Runs `recsweep WORDS` in `folder`."""
+def recsweep(folder: Path, *arguments: str) -> Outcome:
+    """Runs `recsweep ARGUMENTS` in `folder`."""
     out, err = io.StringIO(), io.StringIO()
     with (
         chdir(folder),
-        patch.object(sys, "argv", ["recsweep", *words]),
+        patch.object(sys, "argv", ["recsweep", *arguments]),
         patch.dict(os.environ, {"COLUMNS": "200"}),
         redirect_stdout(out),
         redirect_stderr(err),
@@ -70,65 +71,86 @@ def recsweep(folder: Path, *words: str) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
-def start_program(folder: Path, *words: str) -> ForkServerProcess:
-    """`recsweep WORDS` in a process that may be killed; what it says goes to `said` in the folder.
+def loaded_libraries(arguments: list[str]) -> tuple[str, list[str]]:
+    """What `recsweep ARGUMENTS` prints in a new interpreter, and which of the slow libraries it imports."""
+    slow = ("torch", "lightning", "pandas", "optuna", "matplotlib")
+    code = f"import sys; sys.argv = ['recsweep', *{arguments}]\nfrom recsweep.cli import main\nmain()\n"
+    code += f"print('imports:', *[name for name in {slow} if name in sys.modules])"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    output, _, libraries = process.stdout.rpartition("imports:")
+    return output.strip(), libraries.split()
 
-    It is forked from one that has imported everything, and therefore begins at once.
+
+def start_program(folder: Path, *arguments: str) -> ForkServerProcess:
+    """Starts `recsweep ARGUMENTS` in a process that may be killed; its output goes to `output` in the folder.
+
+    It is forked from a process that has imported everything, so it starts at once.
     """
-    process = PROCESSES.Process(target=_main, args=(folder, words), daemon=True)
+    process = PROCESSES.Process(target=_main, args=(folder, arguments), daemon=True)
     process.start()
     return process
 
 
-def _main(folder: Path, words: tuple[str, ...]) -> None:
+def _main(folder: Path, arguments: tuple[str, ...]) -> None:
     os.chdir(folder)
-    said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
-    sys.argv = ["recsweep", *words]
+    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+    sys.argv = ["recsweep", *arguments]
     sys.exit(main())
 
 
-def wait_for(what: Callable[[], object], *running: ForkServerProcess) -> None:
-    """Until the call gives something true, two minutes at most, while these processes run."""
+def wait_for(condition: Callable[[], object], *processes: ForkServerProcess) -> None:
+    """Waits until the condition is true, for at most two minutes; fails where one of the processes ends before."""
     end = time.monotonic() + 120
-    while not what():
-        assert time.monotonic() < end and all(process.is_alive() for process in running)
+    while not condition():
+        assert time.monotonic() < end and all(process.is_alive() for process in processes)
         time.sleep(0.01)
 
 
-def train_run(folder: Path, *words: str) -> Path:
-    """The folder of the run that `recsweep train WORDS` makes."""
-    made = folder / f"run_{len(list(folder.glob('run_*')))}"
-    outcome = recsweep(folder, "train", *words, f"hydra.run.dir={made}")
+def train_run(folder: Path, *arguments: str) -> Path:
+    """Runs `recsweep train ARGUMENTS` and returns the run's folder."""
+    run = folder / f"run_{len(list(folder.glob('run_*')))}"
+    outcome = recsweep(folder, "train", *arguments, f"hydra.run.dir={run}")
     assert outcome.status == 0, outcome.err
-    return made
+    return run
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """What a run's metrics.json says."""
+    """The content of a run's metrics.json."""
     return json.loads((run / "metrics.json").read_text())
 
 
+def table_cells(output: str) -> list[list[str]]:
+    """The rows of all tables in a command's output, each as its cells."""
+    lines = [line for line in output.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+
+
+def modification_times(folder: Path) -> dict[Path, int]:
+    """All files below a folder, with the times of their last change in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, read as untrusted."""
+    """The tensors of a checkpoint, loaded with weights_only=True."""
     return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    """Whether two models are equal bit for bit."""
+def equal_weights(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Whether the weights are equal bit for bit."""
     return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
 def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
-    """The model as it is when training ends; it goes on from `checkpoints` where there are some."""
+    """Trains a model, from `checkpoints` on where there are some, and returns it in eval mode."""
     data = build.data(cfg)
     model = build.model(cfg, data)
     fit(cfg, data, model, checkpoints, None)
     return model.eval()
 
 
-def tiny(*words: str) -> DictConfig:
+def tiny_config(*overrides: str) -> DictConfig:
     """The configuration of a small silent run."""
-    return compose_config([*TINY, "callbacks.progress=false", *words])
+    return compose_config([*TINY, "callbacks.progress=false", *overrides])

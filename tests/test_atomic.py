@@ -1,4 +1,4 @@
-"""A file is replaced as a whole, or stays what it was."""
+"""A file is replaced as a whole, or stays unchanged."""
 
 from pathlib import Path
 
@@ -19,18 +19,18 @@ def test_the_file_appears_at_the_end(before: str | None, tmp_path: Path) -> None
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"metrics.json": "new"}
 
 
-def broken_off(path: Path, written: str | None, cause: BaseException) -> None:
+def write_and_fail(path: Path, text: str | None, error: BaseException) -> None:
     with write_atomically(path) as partial:
-        if written is not None:
-            partial.write_text(written)
-        raise cause
+        if text is not None:
+            partial.write_text(text)
+        raise error
 
 
-@pytest.mark.parametrize("cause", [OSError("no space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("written", [None, "half"])
-def test_after_an_exception_all_is_as_it_was(written: str | None, cause: BaseException, tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("text", [None, "half"])
+def test_after_an_exception_the_file_is_unchanged(text: str | None, error: BaseException, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("old")
-    with pytest.raises(type(cause)):
-        broken_off(path, written, cause)
+    with pytest.raises(type(error)):
+        write_and_fail(path, text, error)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"metrics.json": "old"}

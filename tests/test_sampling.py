@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from recsweep.errors import UserError
-from recsweep.sampling import group_items, sample_negatives, sample_slates, unseen
+from recsweep.sampling import group_items, sample_negatives, sample_slates, unseen_items
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -37,7 +37,7 @@ def grouped(excluded, n_items):
 def test_negatives_are_distinct_and_allowed(case, seed):
     n_items, excluded, user, n = case
     rows = torch.tensor(user, dtype=torch.int64)
-    drawn = sample_negatives(rows, n, unseen(grouped(excluded, n_items), n_items), seeded(seed))
+    drawn = sample_negatives(rows, n, unseen_items(grouped(excluded, n_items), n_items), seeded(seed))
     assert drawn.shape == (len(user), n)
     for row, items in zip(user, drawn.tolist(), strict=True):
         assert len(set(items)) == n
@@ -48,13 +48,13 @@ def test_negatives_are_distinct_and_allowed(case, seed):
 def test_items_are_grouped_by_user(case):
     n_items, excluded, _, _ = case
     groups = grouped(excluded, n_items)
-    user, item = groups.between(0, len(excluded))
+    user, item = groups.pairs_between(0, len(excluded))
     pairs = [(user, item) for user, items in enumerate(excluded) for item in sorted(items)]
     assert list(zip(user.tolist(), item.tolist(), strict=True)) == pairs
 
 
 def test_between_counts_users_from_the_first():
-    user, item = group_items(torch.tensor([2, 0, 2, 1, 2]), torch.tensor([4, 1, 3, 0, 4]), 3, 5).between(1, 3)
+    user, item = group_items(torch.tensor([2, 0, 2, 1, 2]), torch.tensor([4, 1, 3, 0, 4]), 3, 5).pairs_between(1, 3)
     assert user.tolist() == [0, 1, 1]
     assert item.tolist() == [0, 3, 4]
 
@@ -63,14 +63,14 @@ def test_every_set_of_allowed_items_is_equally_likely():
     # Items 0, 2, 3, 5, 6 are allowed: 10 pairs, 20,000 draws.
     draws = 20_000
     user = torch.zeros(draws, dtype=torch.int64)
-    drawn = sample_negatives(user, 2, unseen(grouped([{1, 4}], 7), 7), seeded()).sort(dim=1).values
+    drawn = sample_negatives(user, 2, unseen_items(grouped([{1, 4}], 7), 7), seeded()).sort(dim=1).values
     counts = [(drawn == torch.tensor(pair)).all(1).sum().item() for pair in combinations([0, 2, 3, 5, 6], 2)]
     assert sum(counts) == draws
     assert chisquare(counts).pvalue > 0.001
 
 
 def test_same_seed_same_negatives():
-    user, allowed = torch.arange(50), unseen(grouped([{1}] * 50, 100), 100)
+    user, allowed = torch.arange(50), unseen_items(grouped([{1}] * 50, 100), 100)
     first, again, other = (sample_negatives(user, 5, allowed, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -78,14 +78,14 @@ def test_same_seed_same_negatives():
 
 def test_the_global_seed_is_left_alone():
     before = torch.get_rng_state()
-    sample_negatives(torch.arange(3), 2, unseen(grouped([set()] * 3, 9), 9), seeded())
+    sample_negatives(torch.arange(3), 2, unseen_items(grouped([set()] * 3, 9), 9), seeded())
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_catalogue_that_is_too_small_is_an_error():
     message = "cannot sample 4 distinct negatives: a user has only 3 of the catalogue's 5 items left"
     with pytest.raises(UserError, match=message):
-        sample_negatives(torch.tensor([0, 1]), 4, unseen(grouped([{0}, {2, 3}], 5), 5), seeded())
+        sample_negatives(torch.tensor([0, 1]), 4, unseen_items(grouped([{0}, {2, 3}], 5), 5), seeded())
 
 
 @st.composite
@@ -191,5 +191,5 @@ def test_slates_of_a_diverged_policy_are_an_error():
 def test_items_of_any_users() -> None:
     """Users in any order, repeated, and one without items."""
     items = group_items(torch.tensor([2, 0, 2, 2]), torch.tensor([4, 1, 3, 4]), n_users=3, n_items=5)
-    row, item = items.of(torch.tensor([2, 1, 0, 2]))
+    row, item = items.pairs_of(torch.tensor([2, 1, 0, 2]))
     assert list(zip(row.tolist(), item.tolist(), strict=True)) == [(0, 3), (0, 4), (2, 1), (3, 3), (3, 4)]

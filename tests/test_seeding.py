@@ -1,4 +1,4 @@
-"""Generators: the key, all of the key and nothing but the key."""
+"""Generators depend on the whole key and on nothing else."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from recsweep.seeding import generator
 
 
-def test_keys_that_differ_anywhere_give_other_streams() -> None:
+def test_different_keys_give_different_streams() -> None:
     keys = [(0,), (0, 0), (1,), (1, 0), (0, 1), ("order", 0, 1), ("disturbance", 0, 1), ("order", 1, 0), (2**32 - 1,)]
     draws = {key: tuple(torch.rand(4, generator=generator(*key)).tolist()) for key in keys}
     assert len(set(draws.values())) == len(keys)

@@ -1,4 +1,4 @@
-"""What the processes of `test_ddp.py` do. Each imports this file, which therefore imports little."""
+"""What the child processes of the tests do. Each child imports this file, so it imports little."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from recsweep.runs import build
 
 COUNTS = ("n_lists", "count")
 ROWS = ("labels", "rows")
-"""States of evaluations that say how much they have seen: as numbers, or as lists of it."""
+"""States of evaluations that say how much they have seen: as a number, or as a list of tensors."""
 
 
-def fails(how: str) -> None:
+def fail(how: str) -> None:
     """The second process ends while the first waits for it."""
     if processes.rank() == 1:
         if how == "mistake":
@@ -30,13 +30,13 @@ def fails(how: str) -> None:
     distributed.barrier()
 
 
-def waits(folder: Path) -> None:
+def wait(folder: Path) -> None:
     (folder / f"{os.getpid()}.pid").touch()
     time.sleep(600)
 
 
-def sums(folder: Path) -> None:
-    """Gradients and notes of two processes: the second has seen nothing of `once`, and both nothing of `never`."""
+def exchange(folder: Path) -> None:
+    """Gradients and scalars of two processes: the second has none of `once`, and neither has any of `never`."""
     both, once, never = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
     (both.sum() * 3 if processes.rank() else both.sum() + once.sum() * 2).backward()
     processes.sum_gradients([both, once, never], sparse=False)
@@ -45,26 +45,28 @@ def sums(folder: Path) -> None:
         torch.nn.functional.embedding(torch.tensor([1, 1]), table, sparse=True).sum().backward()
     processes.sum_gradients([table], sparse=True)
     assert table.grad is not None
-    noted = {"all": [torch.tensor(float(processes.rank()))]} | ({} if processes.rank() else {"one": [torch.ones(())]})
-    found: dict[str, Any] = {
+    scalars = {"all": [torch.tensor(float(processes.rank()))]}
+    if processes.rank() == 1:
+        scalars["second"] = [torch.ones(())]
+    result: dict[str, Any] = {
         "gradients": [both.grad, once.grad, never.grad],
         "table": table.grad.to_dense(),
-        "noted": processes.gathered(noted),
+        "scalars": processes.gather(scalars),
         "share": list(processes.share(range(5))),
     }
-    torch.save(found, folder / f"{processes.rank()}.pt")
+    torch.save(result, folder / f"{processes.rank()}.pt")
 
 
-def judged(folder: Path, cases: dict[str, list[str]]) -> None:
+def judge(folder: Path, cases: dict[str, list[str]]) -> None:
     """The metrics of untrained models, and how many lists or rows this process has judged."""
-    found = {}
-    for name, words in cases.items():
-        cfg = compose_config([*words, f"paths.cache_dir={folder}"])
+    results = {}
+    for name, overrides in cases.items():
+        cfg = compose_config([*overrides, f"paths.cache_dir={folder}"])
         data = build.data(cfg)
-        model, protocol = build.model(cfg, data).eval(), build.evaluation(cfg)
-        metrics = evaluate(model, protocol, data.target("val"))
-        parts = [protocol, *protocol.children()]
+        model, evaluation = build.model(cfg, data).eval(), build.evaluation(cfg)
+        metrics = evaluate(model, evaluation, data.target("val"))
+        parts = [evaluation, *evaluation.children()]
         counts = [float(part.metric_state[n]) for part in parts for n in COUNTS if n in part.metric_state]
         lists = [getattr(part, n) for part in parts for n in ROWS if hasattr(part, n)]
-        found[name] = {"metrics": metrics, "counts": [*counts, *(sum(map(len, rows)) for rows in lists)]}
-    (folder / f"{processes.rank()} of {processes.count()}.json").write_text(json.dumps(found))
+        results[name] = {"metrics": metrics, "counts": [*counts, *(sum(map(len, rows)) for rows in lists)]}
+    (folder / f"{processes.rank()} of {processes.count()}.json").write_text(json.dumps(results))

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=grid`, here because Hydra takes sweepers from this package alone."""
+"""`hydra/sweeper=grid`. Hydra takes sweepers from the package `hydra_plugins` only."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from recsweep.sweeps import jobs
 
 
 class Grid(BasicSweeper):
-    """Every combination, in the order of Hydra's own sweeper: jobs that were composed and checked before."""
+    """Every combination, in the order of Hydra's own sweeper; `recsweep train` has composed and checked the jobs."""
 
     def sweep(self, arguments: list[str]) -> None:
-        """Makes them batch by batch; a job whose process is killed does not stop the others."""
+        """Runs the jobs batch by batch; a job whose process is killed does not stop the others."""
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -21,5 +21,5 @@ class Grid(BasicSweeper):
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(arguments)
         first = 0
         for batch in self.split_arguments(overrides, self.max_batch_size):
-            jobs.made(self.launcher, folder, {number: list(words) for number, words in enumerate(batch, first)})
+            jobs.run_jobs(self.launcher, folder, {number: list(job) for number, job in enumerate(batch, first)})
             first += len(batch)

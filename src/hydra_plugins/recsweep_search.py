@@ -1,4 +1,4 @@
-"""`hydra/sweeper=optuna`, in the one package that Hydra takes sweepers from; Hydra loads it at every start."""
+"""`hydra/sweeper=optuna`. Hydra takes sweepers from the package `hydra_plugins` only, and imports it at every start."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class GuidedSearch(Sweeper):
     """Optuna proposes the jobs; the launcher runs them.
 
     Args:
-        settings: those of `conf/hydra/sweeper/optuna.yaml`, which the search reads where it is begun.
+        settings: the keys of `conf/hydra/sweeper/optuna.yaml`; the search reads them from its configuration.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -26,7 +26,7 @@ class GuidedSearch(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from recsweep.sweeps import search  # takes a second
+        from recsweep.sweeps.search import run_search  # importing Optuna takes a second
 
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
-        search.run(arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        run_search(arguments, self.config, self.hydra_context.config_loader, self.launcher)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 import json
 import os
@@ -10,20 +10,20 @@ from typing import Any
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` at the end: its name and `.part`.
+    """Yields a temporary path, `path` with the suffix `.part`, that replaces `path` when the block ends.
 
-    After an exception `path` is as it was before, and the partial file is gone.
+    After an exception `path` is unchanged and the temporary file is deleted.
     """
     partial = path.with_name(f"{path.name}.part")
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException:  # an interrupt too
+    except BaseException:  # includes KeyboardInterrupt
         partial.unlink(missing_ok=True)
         raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all."""
+    """Writes `content` as indented JSON, atomically."""
     with write_atomically(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")

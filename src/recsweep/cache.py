@@ -1,4 +1,4 @@
-"""Derived artefacts, stored under what they were derived from: locked, written atomically, never trusted blindly."""
+"""Caches derived tensors on disk, keyed by a hash of their inputs: locked, written atomically, verified when read."""
 
 import hashlib
 import io
@@ -21,18 +21,18 @@ DIGEST = hashlib.sha256().digest_size
 
 
 class Cache:
-    """A chain of stages, each built once from the stage before and its own settings.
+    """A chain of stages, each built once from the previous stage and its own settings.
 
-    An entry's name holds a hash of all that it follows from, so a change anywhere upstream builds anew, and jobs that
-    start side by side wait for the one that builds.
+    The name of an entry contains a hash of all its inputs, so a change anywhere upstream rebuilds it. Concurrent jobs
+    wait for the first one to build.
 
     Args:
-        folder: of the entries; made when needed.
-        origin: what the first stage follows from.
-        say: shows the user a line about an entry that cannot be read.
+        folder: the folder of the entries; created if missing.
+        origin: the input of the first stage, such as a `fingerprint`.
+        say: shows the user a one-line message about an unreadable entry.
 
     Attributes:
-        reused: names of the stages that were on disk already.
+        reused: names of the stages that were loaded from disk.
     """
 
     def __init__(self, folder: Path, origin: bytes, say: Callable[[str], None]) -> None:
@@ -42,38 +42,38 @@ class Cache:
         self.reused: list[str] = []
 
     def stage(self, name: str, settings: Mapping[str, Any], build: Callable[[], Artefact]) -> Artefact:
-        """The stage's tensors, from disk where they are there, else built and stored."""
+        """The stage's tensors: loaded from disk, or else built and stored."""
         self.key.update(json.dumps([name, settings], sort_keys=True).encode())
         path = self.folder / f"{name}-{self.key.hexdigest()[:16]}.pt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"paths.cache_dir={self.folder}: {error.strerror}; name a folder to write to") from None
+            raise UserError(f"paths.cache_dir={self.folder}: {error.strerror}; choose a writable folder") from None
         with FileLock(f"{path}.lock"):
-            found = self._read(path)
-            if found is not None:
+            artefact = self._read(path)
+            if artefact is not None:
                 self.reused.append(name)
-                return found
-            made = build()
+                return artefact
+            artefact = build()
             with write_atomically(path) as partial:
-                partial.write_bytes(_packed(made))
-            return _unpacked(path.read_bytes())  # as a later run will find it
+                partial.write_bytes(_pack(artefact))
+            return _unpack(path.read_bytes())  # the same tensors that a later run will load
 
     def _read(self, path: Path) -> Artefact | None:
-        """The entry; None where there is none, or none that can be read, which is then moved aside."""
+        """The entry, or None if it is missing or unreadable; an unreadable file is moved aside."""
         if not path.is_file():
             return None
         try:
-            return _unpacked(path.read_bytes())
+            return _unpack(path.read_bytes())
         except pickle.UnpicklingError as error:
             aside = path.with_suffix(".corrupt")
             os.replace(path, aside)
-            self.say(f"{path}: unreadable ({str(error).splitlines()[0][:80]}), moved to {aside.name} and built anew")
+            self.say(f"{path}: unreadable ({str(error).splitlines()[0][:80]}), moved to {aside.name} and rebuilt")
             return None
 
 
 def fingerprint(*tensors: Tensor | None) -> bytes:
-    """A hash of shapes, types and values."""
+    """A hash of the tensors' types, shapes and values."""
     total = hashlib.sha256()
     for tensor in tensors:
         total.update(f"{None if tensor is None else (tensor.dtype, tuple(tensor.shape))}".encode())
@@ -82,16 +82,16 @@ def fingerprint(*tensors: Tensor | None) -> bytes:
     return total.digest()
 
 
-def _packed(made: Artefact) -> bytes:
-    """What `torch.load` reads, and behind it a digest."""
+def _pack(artefact: Artefact) -> bytes:
+    """The bytes of `torch.save`, followed by their digest."""
     content = io.BytesIO()
-    torch.save(made, content)
+    torch.save(artefact, content)
     return content.getvalue() + _digest(content.getvalue())
 
 
-def _unpacked(content: bytes) -> Artefact:
-    if _digest(content[:-DIGEST]) != content[-DIGEST:]:  # before anything in it is parsed
-        raise pickle.UnpicklingError("not what was written")
+def _unpack(content: bytes) -> Artefact:
+    if _digest(content[:-DIGEST]) != content[-DIGEST:]:  # before parsing any of it
+        raise pickle.UnpicklingError("its digest does not match")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 

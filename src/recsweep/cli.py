@@ -1,4 +1,4 @@
-"""The command line: `recsweep VERB …`. Every mistake of the user ends here as one line and status 2."""
+"""The command line: `recsweep VERB …`. A user's mistake ends as one line on stderr and status 2."""
 
 import importlib
 import os
@@ -11,15 +11,15 @@ HELP = """recsweep: recommender models side by side under one honest protocol
 usage: recsweep VERB [key=value …] [Hydra's flags]
 
   train [overrides]               one run                     (-m: a sweep over comma-separated values)
-  train run=DIR key=value …       a new run (-m: sweep), with what is given changed; the difference is shown and kept
-  train run=DIR resume=true       goes on with a run that was interrupted
-  train sweep.resume=DIR          goes on with a sweep: completed jobs stay, the others are made
+  train run=DIR key=value …       a new run (-m: sweep) with changed settings; the changes are shown and recorded
+  train run=DIR resume=true       resumes an interrupted run
+  train sweep.resume=DIR          resumes a sweep: runs the jobs that are not completed
   evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under the same or another protocol
   recommend run=DIR user=ID k=10  the best unseen items of a user
   recommend … index=HNSW32        the same by an approximate index over embeddings/ (Flat, HNSW32, IVF64,Flat)
-  report DIR [baseline=NAME]      runs as a table with intervals and paired tests, plots, one HTML file
-  data list                       the data sets there are, and which are on disk
-  data prepare data=NAME          fetches, verifies and summarises one
+  report DIR [baseline=NAME]      compares runs: table with intervals and paired tests, plots, one HTML file
+  data list                       the data sets, and which of them are on disk
+  data prepare data=NAME          fetches, verifies and summarises a data set
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
 choices (`recsweep train --help` lists them all): data, split, model, loss, regularization, optimizer, scheduler,
@@ -32,34 +32,34 @@ examples:
   recsweep train --cfg job experiment=rating_ml_100k
 
 Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh and fish.
-Raw data lies in $RECSWEEP_DATA_DIR, or in data/ where that is unset; results go to outputs/.
+Raw data is read from $RECSWEEP_DATA_DIR, or from data/ where that is unset; results go to outputs/.
 """
 
 VERBS = ("train", "evaluate", "recommend", "report", "data")
 
 
 def main() -> int:
-    """Runs the verb that `sys.argv` names; the exit status: 0, 2 for a user's mistake, 130 when interrupted."""
-    verb, *words = sys.argv[1:] or ["--help"]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of being printed by Hydra
+    """Runs the verb that `sys.argv` names; returns 0, 2 for a user's mistake, 130 when interrupted."""
+    verb, *arguments = sys.argv[1:] or ["--help"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     try:
-        if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(words)):
+        if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(arguments)):
             print(HELP, end="")
         elif verb in ("--shell-completion", "-sc"):
-            importlib.import_module("recsweep.commands.completion").run([verb, *words], VERBS)
+            importlib.import_module("recsweep.commands.completion").run([verb, *arguments], VERBS)
         elif verb not in VERBS:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:
-            importlib.import_module(f"recsweep.commands.{verb}").run(words)
+            importlib.import_module(f"recsweep.commands.{verb}").run(arguments)
     except UserError as error:
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # a folder that cannot be written to, a full disk
+    except OSError as error:  # such as a folder without write permission, or a full disk
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        goes_on = f"; go on with `{interrupt}`" if str(interrupt) else ""
-        print(f"recsweep: interrupted{goes_on}", file=sys.stderr)
+        advice = f"; go on with `{interrupt}`" if str(interrupt) else ""
+        print(f"recsweep: interrupted{advice}", file=sys.stderr)
         return 130
     return 0
 

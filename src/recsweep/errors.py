@@ -1,8 +1,8 @@
-"""The one exception that a user's mistake ends in."""
+"""The exception for mistakes that the user can fix."""
 
 
 class UserError(Exception):
-    """Something the user can mend: what is wrong, where, and what to do, in one line.
+    """A mistake that the user can fix. The message says in one line what is wrong, where, and what to do.
 
     `cli.py` prints the message without a traceback and exits with status 2.
     """

@@ -1,4 +1,4 @@
-"""Where the random generators of training come from: no draw touches torch's global state."""
+"""Random generators from keys, so that no draw depends on torch's global state."""
 
 from typing import Annotated
 from zlib import crc32
@@ -12,13 +12,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def generator(*key: int | str, device: torch.device | str = "cpu") -> Generator:
-    """A generator whose stream is fixed by the whole key, for example ("order", seed, epoch).
+    """A generator with a stream that depends on the whole key, for example ("order", seed, epoch).
 
-    Keys that differ anywhere, in length too, give independent streams (NumPy's `SeedSequence`); words in a key keep
-    what one seed is used for apart.
+    Different keys, also of different lengths, give independent streams (NumPy's `SeedSequence`). Strings in a key keep
+    the uses of one seed apart.
 
     Raises:
-        ValueError: a number outside of [0, 2**32).
+        ValueError: a number outside [0, 2**32).
 
     >>> bool((torch.rand(3, generator=generator(0, 1)) == torch.rand(3, generator=generator(0, 1))).all())
     True
@@ -28,6 +28,6 @@ def generator(*key: int | str, device: torch.device | str = "cpu") -> Generator:
     numbers = [crc32(part.encode()) if isinstance(part, str) else part for part in key]
     if not all(0 <= number < 2**32 for number in numbers):
         raise ValueError(f"{key}: allowed are numbers from 0 to {2**32 - 1}")
-    # The length goes first, for SeedSequence does not tell (0,) from (0, 0).
+    # The length goes first because SeedSequence gives (0,) and (0, 0) the same stream.
     state = np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)[0]
     return Generator(device).manual_seed(int(state >> np.uint64(1)))

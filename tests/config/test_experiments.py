@@ -1,71 +1,70 @@
-"""Every frozen experiment runs; two steps each."""
+"""Every frozen experiment runs: two steps each, on the embedded data or on the first users of the real files."""
 
 import json
 import os
+import shutil
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import yaml
 from shell import SYNTHETIC, read_metrics, recsweep, train_run
 
+from recsweep.commands.compose import prepare_sweep
 from recsweep.config import compose_config, conf_dir
 
-SMALL = [word.replace("data.", "data.base.") for word in SYNTHETIC] + [
-    "data.logging_policy.n_pairs=200",
-    "data.val_users=20",
-]
+SMALL_BASE = [override.replace("data.", "data.base.") for override in SYNTHETIC]
+SMALL_BANDIT = [*SMALL_BASE, "data.logging_policy.n_pairs=200", "data.val_users=20"]
 SHORT = ["trainer.max_epochs=2", "trainer.limit_batches=1", "logger=none"]
-REAL = sorted(
-    path.stem
-    for pattern in (
-        "rating_ml_*.yaml",
-        "two_tower_ml_*.yaml",
-        "multitask_ml_*.yaml",
-        "ncf_*_bpr_mf.yaml",
-        "ncf_*_two_tower.yaml",
-    )
-    for path in (conf_dir() / "experiment").glob(pattern)
-)
+
+
+def names(*patterns: str) -> list[str]:
+    """The experiments that match, sorted."""
+    return sorted(path.stem for pattern in patterns for path in (conf_dir() / "experiment").glob(f"{pattern}.yaml"))
+
+
+REAL = names("rating_ml_*", "two_tower_ml_*", "multitask_ml_*", "ncf_*_bpr_mf", "ncf_*_two_tower")
 """The other ncf_* are run by test_quality."""
 
 
-def asked(job: Path) -> tuple[str, int]:
-    """Which model and seed a job of a sweep had."""
-    overrides = dict(word.split("=") for word in yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()))
+def model_and_seed(job: Path) -> tuple[str, int]:
+    """Model and seed of a sweep's job."""
+    overrides = dict(line.split("=") for line in yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()))
     return overrides["model"], int(overrides["seed"])
 
 
-def test_an_experiment_brings_its_own_sweep_and_the_command_line_wins(tmp_path: Path) -> None:
-    """The file sweeps four models over seeds 0, 1, 2; here the seeds are given."""
-    words = ["experiment=rating_synthetic", "seed=4", *SYNTHETIC, *SHORT, "hydra.sweep.dir=sweep"]
-    found = recsweep(tmp_path, "train", "-m", *words)
-    assert (found.status, found.err) == (0, "")
-    jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/metrics.json"))
-    assert sorted(asked(job) for job in jobs) == [("biased_mf", 4), ("means", 4), ("mlp", 4), ("svdpp", 4)]
+def run_sweep(folder: Path, *arguments: str) -> tuple[list[Path], str]:
+    """The folders of a sweep's jobs, all completed, and what it printed on stderr."""
+    outcome = recsweep(folder, "train", "-m", *arguments, "hydra.sweep.dir=sweep")
+    assert outcome.status == 0, outcome.err
+    jobs = sorted(path.parent for path in (folder / "sweep").glob("*/metrics.json"))
     assert {read_metrics(job)["status"] for job in jobs} == {"completed"}
+    return jobs, outcome.err
+
+
+def test_an_experiment_brings_its_own_sweep_and_the_command_line_wins(tmp_path: Path) -> None:
+    """The file sweeps four models over seeds 0, 1, 2; the command line sets the seed."""
+    jobs, err = run_sweep(tmp_path, "experiment=rating_synthetic", "seed=4", *SYNTHETIC, *SHORT)
+    assert err == ""
+    assert sorted(map(model_and_seed, jobs)) == [("biased_mf", 4), ("means", 4), ("mlp", 4), ("svdpp", 4)]
 
 
 def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
-    """The file sweeps three losses over three seeds; the stages are built by the first job."""
-    words = ["experiment=two_stage_synthetic", "seed=4", *SMALL, *SHORT, "hydra.sweep.dir=sweep"]
-    found = recsweep(tmp_path, "train", "-m", *words)
-    assert found.status == 0
-    assert found.err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 2
-    jobs = [read_metrics(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
-    assert [job["status"] for job in jobs] == ["completed"] * 3
-    assert [job["oracle"]["test/two_stage/ndcg@10"] for job in jobs] == pytest.approx([1, 1, 1])
-    assert all(0.9 < job["oracle"]["test/off_policy/true"] <= 1 for job in jobs)
-    assert not any("ips" in name for job in jobs for name in job["oracle"])
-    assert "What the log alone told of each policy" in (tmp_path / "sweep" / "report.html").read_text()
+    """The file sweeps three losses over three seeds; the first job builds the stages."""
+    jobs, err = run_sweep(tmp_path, "experiment=two_stage_synthetic", "seed=4", *SMALL_BANDIT, *SHORT)
+    assert err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 2
+    oracles = [read_metrics(job)["oracle"] for job in jobs]
+    assert [oracle["test/two_stage/ndcg@10"] for oracle in oracles] == pytest.approx([1, 1, 1])
+    assert all(0.9 < oracle["test/off_policy/true"] <= 1 for oracle in oracles)
+    assert not any("ips" in name for oracle in oracles for name in oracle)
+    assert "value as estimated from the log, against its true value" in (tmp_path / "sweep" / "report.html").read_text()
 
 
 def test_retrieval_on_the_embedded_data(tmp_path: Path) -> None:
-    """Three files, each with seeds of its own; the report knows the oracle and the baselines."""
-    sizes = [*SYNTHETIC, *SHORT, "evaluation.batch_size=16", "hydra.sweep.dir=sweep"]
-    found = recsweep(tmp_path, "train", "-m", "experiment=glob(two_tower_synthetic*)", "seed=4", *sizes)
-    assert (found.status, found.err) == (0, "")
-    jobs = [path.parent for path in (tmp_path / "sweep").glob("*/metrics.json")]
-    assert [read_metrics(job)["status"] for job in jobs] == ["completed"] * 3
+    """Three files, each with its own seeds; the report knows the oracle and the baselines."""
+    experiments = "experiment=glob(two_tower_synthetic*)"
+    jobs, err = run_sweep(tmp_path, experiments, "seed=4", *SYNTHETIC, *SHORT, "evaluation.batch_size=16")
+    assert (len(jobs), err) == (3, "")
     assert len({read_metrics(job)["oracle"]["test/recall@10"] for job in jobs}) == 1
     (comparison,) = (tmp_path / "sweep").glob("*/comparison.json")
     assert set(json.loads(comparison.read_text())["baselines"]) == {"popularity", "ease"}
@@ -73,106 +72,156 @@ def test_retrieval_on_the_embedded_data(tmp_path: Path) -> None:
 
 def test_balances_of_two_tasks_on_the_embedded_data(tmp_path: Path) -> None:
     """The file sweeps four balances over three seeds; the oracle ranks by the exposure and rates by the truth."""
-    words = ["experiment=multitask_synthetic", "seed=4", *SYNTHETIC, *SHORT, "hydra.sweep.dir=sweep"]
-    found = recsweep(tmp_path, "train", "-m", *words)
-    assert (found.status, found.err) == (0, "")
-    jobs = [read_metrics(path.parent) for path in (tmp_path / "sweep").glob("*/metrics.json")]
-    assert [job["status"] for job in jobs] == ["completed"] * 4
-    for job in jobs:
-        assert job["oracle"]["test/mrr_all"] > job["metrics"]["test/mrr_all"]
-        assert job["oracle"]["test/mse"] < job["metrics"]["test/mse"]
+    jobs, err = run_sweep(tmp_path, "experiment=multitask_synthetic", "seed=4", *SYNTHETIC, *SHORT)
+    assert (len(jobs), err) == (4, "")
+    for record in map(read_metrics, jobs):
+        assert record["oracle"]["test/mrr_all"] > record["metrics"]["test/mrr_all"]
+        assert record["oracle"]["test/mse"] < record["metrics"]["test/mse"]
 
 
-def test_the_corners_of_the_exercise(tmp_path: Path) -> None:
-    """Shared or separate embeddings x two balances, on the embedded data here."""
-    words = ["experiment=multitask_ml_100k_corners", "seed=4", "data=synthetic", *SYNTHETIC, *SHORT]
-    found = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=sweep")
-    assert (found.status, found.err) == (0, "")
-    jobs = [path.parent for path in (tmp_path / "sweep").glob("*/metrics.json")]
+def test_the_four_corners(tmp_path: Path) -> None:
+    """Shared or separate embeddings x two balances."""
+    sweep = prepare_sweep(["-m", "experiment=multitask_ml_100k_corners", "seed=4"], tmp_path)
     corners = {
-        (model["shared_embeddings"], loss["factorization_weight"], loss["regression_weight"])
-        for config in (yaml.safe_load((job / ".hydra" / "config.yaml").read_text()) for job in jobs)
-        for model, loss in [(config["model"], config["loss"])]
+        (cfg.model.shared_embeddings, cfg.loss.factorization_weight, cfg.loss.regression_weight)
+        for cfg in map(compose_config, sweep.jobs)
     }
     assert corners == {(shared, *weights) for shared in (True, False) for weights in ((0.99, 0.01), (0.5, 0.5))}
+    assert len(sweep.jobs) == 4
 
 
-CHAINS = {
+AGENTS = {
     "drr_synthetic": ("drr_synthetic_popularity", "drr_synthetic_bpr_mf"),
     "drr_ml_100k": ("drr_ml_100k_popularity", "drr_ml_100k_ials"),
     "drr_ml_1m_best": ("drr_ml_1m_popularity", "drr_ml_1m_ials"),
 }
-"""Agents, each with the file that is its protocol and the one whose vectors it starts from."""
+"""Agents, each with the experiment of its protocol and the one whose vectors it starts from."""
 
 
-def chain(agent: str, folder: Path, sizes: list[str]) -> None:
-    popularity, factors = (train_run(folder, f"experiment={name}", *sizes) for name in CHAINS[agent])
+def check_agent(agent: str, folder: Path, overrides: list[str]) -> None:
+    """Runs the agent and the experiments that it needs; all must be comparable."""
+    popularity, factors = (train_run(folder, f"experiment={name}", *overrides) for name in AGENTS[agent])
     learning = ["trainer.batch_size=64", "model.min_positives=2", "model.updates_per_step=1"]
-    learned = train_run(folder, f"experiment={agent}", f"model.pretrained={factors / 'embeddings'}", *sizes, *learning)
-    jobs = [read_metrics(run) for run in (popularity, factors, learned)]
-    assert [job["status"] for job in jobs] == ["completed"] * 3
-    assert all(job["data"] == jobs[0]["data"] and job["metrics"].keys() == jobs[0]["metrics"].keys() for job in jobs)
+    pretrained = f"model.pretrained={factors / 'embeddings'}"
+    run = train_run(folder, f"experiment={agent}", pretrained, *overrides, *learning)
+    records = [read_metrics(path) for path in (popularity, factors, run)]
+    assert [record["status"] for record in records] == ["completed"] * 3
+    for record in records:
+        assert record["data"] == records[0]["data"] and record["metrics"].keys() == records[0]["metrics"].keys()
 
 
 def test_an_agent_starts_from_other_vectors_on_the_embedded_data(tmp_path: Path) -> None:
-    chain("drr_synthetic", tmp_path, [*SMALL[: len(SYNTHETIC)], "split.cold_users=keep", *SHORT])
+    check_agent("drr_synthetic", tmp_path, [*SMALL_BASE, "split.cold_users=keep", *SHORT])
 
 
-@pytest.mark.real
-@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
-@pytest.mark.parametrize("agent", ["drr_ml_100k", "drr_ml_1m_best"])
-def test_an_agent_starts_from_other_vectors_on_real_data(agent: str, tmp_path: Path) -> None:
-    folder = Path(compose_config([f"experiment={CHAINS[agent][0]}"]).data.base.folder)
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
-    chain(agent, tmp_path, SHORT)
-
-
-@pytest.mark.real
-@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
-def test_the_documents_agent(tmp_path: Path) -> None:
-    folder = Path(compose_config(["experiment=drr_ml_1m"]).data.base.folder)
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
-    assert read_metrics(train_run(tmp_path, "experiment=drr_ml_1m", *SHORT))["status"] == "completed"
-
-
-def test_the_search_finds_the_experiments() -> None:
+def test_the_patterns_match_the_experiments() -> None:
     assert len(REAL) >= 4 * 3
-    drr = {path.stem for path in (conf_dir() / "experiment").glob("drr_*.yaml")}
-    assert drr == {"drr_ml_1m", *CHAINS, *(name for names in CHAINS.values() for name in names)}
+    assert set(names("drr_*")) == {"drr_ml_1m", *AGENTS, *(name for pair in AGENTS.values() for name in pair)}
 
 
-@pytest.mark.real
-@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
-@pytest.mark.parametrize("name", ["two_stage_ml_100k", "two_stage_ml_1m"])
-def test_a_bandit_log_of_real_data(name: str, tmp_path: Path) -> None:
-    folder = Path(compose_config([f"experiment={name}"]).data.base.folder)
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
-    quick = ["data.simulator.hidden=[4]", "data.simulator.epochs=1", "data.logging_policy.epochs=1"]
-    assert read_metrics(train_run(tmp_path, f"experiment={name}", *quick, *SHORT))["status"] == "completed"
+real = pytest.mark.real
+needs_data = pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder")
+N_USERS = {"ml-100k": 200, "ml-1m": 600, "ncf-ml-1m": 600}
+"""Users that the tests read of each data set."""
+FULL_USERS = {"ml_100k": 943, "ml_1m": 6040, "ncf_ml_1m": 6040}
 
 
-@pytest.mark.real
-@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
-@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "experiment").glob("open_bandit*.yaml")))
+def user_of(line: str) -> int:
+    """The first number of a line: "1::1193::5", "196\\t242\\t3", "1|24|M", "(0,25)\\t1064"."""
+    return int("".join(takewhile(str.isdecimal, line.lstrip("("))))
+
+
+def write_first_users(source: Path, target: Path, n_users: int) -> None:
+    """Copies a data set with the rows of its first users only.
+
+    Items of NCF's negatives must have rows: those of later users are given to the first ones.
+    """
+    target.mkdir()
+    for path in source.iterdir():
+        if path.name in ("u.item", "u.genre", "movies.dat"):
+            shutil.copy(path, target)
+        elif path.name.startswith(("u.data", "u.user", "users", "ratings", "ml-1m.")) or path.suffix in (
+            ".base",
+            ".test",
+        ):
+            with path.open(encoding="latin-1") as lines:
+                kept = [line for line in lines if user_of(line) < n_users]
+            (target / path.name).write_text("".join(kept), encoding="latin-1")
+    if (train := source / "ml-1m.train.rating").is_file():
+        items = {line.split("\t")[1] for line in (target / train.name).read_text().splitlines()}
+        rest = {item: tail for _, item, tail in (line.split("\t", 2) for line in train.read_text().splitlines())}
+        rows = [f"{number % n_users}\t{item}\t{rest[item]}\n" for number, item in enumerate(rest.keys() - items)]
+        with (target / train.name).open("a") as file:
+            file.writelines(sorted(rows))
+
+
+@pytest.fixture(scope="module")
+def first_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the first users of the real data sets that are there."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, n_users in N_USERS.items():
+        if (source := Path(os.environ["RECSWEEP_DATA_DIR"]) / name).is_dir():
+            write_first_users(source, folder / name, n_users)
+    return folder
+
+
+def override_folder(first_users: Path, experiment: str) -> str:
+    """The override that has the experiment read the first users; skips the test where they are not there."""
+    override = f"paths.data_dir={first_users}"
+    data = compose_config([f"experiment={experiment}", override]).data
+    if not Path(data.get("base", data).folder).is_dir():
+        pytest.skip(f"{data.get('base', data).folder} is not there")
+    return override
+
+
+@real
+@needs_data
+@pytest.mark.parametrize("agent", ["drr_ml_100k", "drr_ml_1m_best"])
+def test_an_agent_starts_from_other_vectors_on_real_data(agent: str, first_users: Path, tmp_path: Path) -> None:
+    check_agent(agent, tmp_path, [override_folder(first_users, AGENTS[agent][0]), *SHORT])
+
+
+@real
+@needs_data
+def test_the_agent_of_the_paper(first_users: Path, tmp_path: Path) -> None:
+    run = train_run(tmp_path, "experiment=drr_ml_1m", override_folder(first_users, "drr_ml_1m"), *SHORT)
+    assert read_metrics(run)["status"] == "completed"
+
+
+@real
+@needs_data
+@pytest.mark.parametrize(("name", "n_users"), [("two_stage_ml_100k", 943), ("two_stage_ml_1m", 6040)])
+def test_a_bandit_log_of_real_data(name: str, n_users: int, first_users: Path, tmp_path: Path) -> None:
+    assert compose_config([f"experiment={name}"]).data.val_users < n_users
+    quick = [
+        "data.simulator.hidden=[4]",
+        "data.simulator.epochs=1",
+        "data.logging_policy.epochs=1",
+        "data.val_users=50",
+    ]
+    run = train_run(tmp_path, f"experiment={name}", override_folder(first_users, name), *quick, *SHORT)
+    assert read_metrics(run)["status"] == "completed"
+
+
+@real
+@needs_data
+@pytest.mark.parametrize("name", names("open_bandit*"))
 def test_a_log_of_open_bandit(name: str, tmp_path: Path) -> None:
     path = Path(compose_config([f"experiment={name}"]).data.path)
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    found = read_metrics(train_run(tmp_path, f"experiment={name}", *SHORT))
-    assert found["status"] == "completed"
-    assert found["metrics"]["test/off_policy/logged"] == pytest.approx(0.0046, abs=0.002)  # 46 clicks of 10,000
+    record = read_metrics(train_run(tmp_path, f"experiment={name}", *SHORT))
+    assert record["status"] == "completed"
+    assert record["metrics"]["test/off_policy/logged"] == pytest.approx(0.0046, abs=0.002)  # 46 clicks of 10,000
 
 
-@pytest.mark.real
-@pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder of real data")
+@real
+@needs_data
 @pytest.mark.parametrize("name", REAL)
-def test_an_experiment_on_real_data(name: str, tmp_path: Path) -> None:
-    folder = Path(compose_config([f"experiment={name}"]).data.folder)
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there")
-    run = train_run(tmp_path, f"experiment={name}", *SHORT)
-    assert read_metrics(run)["status"] == "completed"
-    assert (run / "checkpoints" / "refit.ckpt").is_file()
+def test_an_experiment_on_real_data(name: str, first_users: Path, tmp_path: Path) -> None:
+    run = train_run(tmp_path, f"experiment={name}", override_folder(first_users, name), *SHORT)
+    record = read_metrics(run)
+    assert record["status"] == "completed"
+    size = (run / "checkpoints" / "refit.ckpt").stat().st_size / 1e6
+    max_mb = yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["callbacks"]["checkpoint"]["max_mb"]
+    assert size * FULL_USERS[record["data"]["name"]] / record["data"]["n_users"] < max_mb  # with all users, too

@@ -1,4 +1,4 @@
-"""Batches: every row once an epoch, in an order that nothing but (seed, epoch) decides."""
+"""Batches: every row once per epoch, in an order that depends only on (seed, epoch)."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import fit_model, same, tiny
+from shell import equal_weights, fit_model, tiny_config
 from torch import Generator, Tensor
 
 from recsweep.data.batches import Batches, Ratings
@@ -27,87 +27,90 @@ def columns(n: int) -> Ratings:
     return Ratings(row, row + 1000, row / 2)
 
 
-def epoch_of(batches: Batches, epoch: int) -> list[Ratings]:
+def epoch_batches(batches: Batches, epoch: int) -> list[Ratings]:
     return [batch for index in range(len(batches)) for batch in batches.group(epoch, index)]
 
 
 @given(**SIZES)
-def test_an_epoch_visits_each_row_once_and_keeps_rows_together(
+def test_an_epoch_visits_each_row_once_and_keeps_columns_aligned(
     n: int, size: int, steps: int, epoch: int, seed: int
 ) -> None:
     batches = Batches(columns(n), size, steps, seed)
-    found = epoch_of(batches, epoch)
-    assert len(found) == batches.n_batches == -(-n // size)
-    assert [len(batch.user) for batch in found[:-1]] == [size] * (len(found) - 1)
-    assert len(found[-1].user) == n - size * (len(found) - 1)  # the smaller last one is kept
-    user = torch.cat([batch.user for batch in found])
+    visited = epoch_batches(batches, epoch)
+    assert len(visited) == batches.n_batches == -(-n // size)
+    assert [len(batch.user) for batch in visited[:-1]] == [size] * (len(visited) - 1)
+    assert len(visited[-1].user) == n - size * (len(visited) - 1)  # the last batch may be smaller
+    user = torch.cat([batch.user for batch in visited])
     assert sorted(user.tolist()) == list(range(n))
-    assert torch.equal(torch.cat([batch.item for batch in found]), user + 1000)
-    assert torch.equal(torch.cat([batch.rating for batch in found]), user / 2)
+    assert torch.equal(torch.cat([batch.item for batch in visited]), user + 1000)
+    assert torch.equal(torch.cat([batch.rating for batch in visited]), user / 2)
+
+
+def users_of(batches: list[Ratings]) -> list[list[int]]:
+    return [batch.user.tolist() for batch in batches]
 
 
 @given(**SIZES)
 def test_the_order_depends_on_seed_and_epoch_alone(n: int, size: int, steps: int, epoch: int, seed: int) -> None:
-    """Neither on the grouping, nor on what was drawn before, nor on torch's global state."""
+    """Not on the size of groups, on earlier draws, or on torch's global state."""
     batches = Batches(columns(n), size, steps, seed)
-    epoch_of(batches, epoch + 1)
+    epoch_batches(batches, epoch + 1)
     torch.rand(3)
-    found, expected = epoch_of(batches, epoch), epoch_of(Batches(columns(n), size, 1, seed), epoch)
-    assert all(torch.equal(batch.user, twin.user) for batch, twin in zip(found, expected, strict=True))
+    twin = Batches(columns(n), size, 1, seed)
+    assert users_of(epoch_batches(batches, epoch)) == users_of(epoch_batches(twin, epoch))
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 3), st.integers(0, 3))
-def test_users_are_shuffled_with_their_rows_together(user: list[int], epoch: int, seed: int) -> None:
-    """User after user, each with all rows in the order that they have in the table."""
-    batches = Batches(columns(len(user)), 7, 2, seed, together=torch.tensor(user))
+def test_users_are_shuffled_as_blocks_of_rows(user: list[int], epoch: int, seed: int) -> None:
+    """User after user, each with all their rows in the order of the table."""
+    batches = Batches(columns(len(user)), 7, 2, seed, shuffle_by=torch.tensor(user))
     order = batches.order(epoch).tolist()
     users = list(dict.fromkeys(user[row] for row in order))
     assert sorted(users) == sorted(set(user))
-    assert order == [row for one in users for row in range(len(user)) if user[row] == one]
+    assert order == [row for block in users for row in range(len(user)) if user[row] == block]
 
 
-def test_epochs_and_seeds_differ() -> None:
-    together = torch.arange(50) // 2
-    pairs = [
-        Batches(columns(50), 50, 1, seed, together=together).order(epoch) for seed in range(3) for epoch in range(3)
-    ]
-    assert len({tuple(order.tolist()) for order in pairs}) == 9
-    orders = [Batches(columns(50), 50, 1, seed).order(epoch).tolist() for seed in range(3) for epoch in range(3)]
-    assert len({tuple(order) for order in orders}) == 9
+@pytest.mark.parametrize("shuffle_by", [None, torch.arange(50) // 2])
+def test_epochs_and_seeds_differ(shuffle_by: Tensor | None) -> None:
+    batches = [Batches(columns(50), 50, 1, seed, shuffle_by=shuffle_by) for seed in range(3)]
+    assert len({tuple(of_seed.order(epoch).tolist()) for of_seed in batches for epoch in range(3)}) == 9
 
 
 @given(**SIZES, limit=st.integers(1, 6))
 def test_a_limit_cuts_the_epoch(n: int, size: int, steps: int, epoch: int, seed: int, limit: int) -> None:
-    limited, whole = Batches(columns(n), size, steps, seed, limit), Batches(columns(n), size, steps, seed)
-    found, expected = epoch_of(limited, epoch), epoch_of(whole, epoch)[:limit]
-    assert limited.n_batches == len(found)
-    assert limited.n_rows == sum(len(batch.user) for batch in found)
-    assert all(torch.equal(batch.user, twin.user) for batch, twin in zip(found, expected, strict=True))
+    limited, unlimited = Batches(columns(n), size, steps, seed, limit), Batches(columns(n), size, steps, seed)
+    visited = epoch_batches(limited, epoch)
+    assert limited.n_batches == len(visited)
+    assert limited.n_rows == sum(len(batch.user) for batch in visited)
+    assert users_of(visited) == users_of(epoch_batches(unlimited, epoch)[:limit])
 
 
-def test_every_epoch_has_a_generator_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_epoch_has_its_own_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds, forward = [], GaussianNoise.forward
 
-    def note_and_add(self: GaussianNoise, x: Tensor, generator: Generator) -> Tensor:
+    def note_seed_and_add_noise(self: GaussianNoise, x: Tensor, generator: Generator) -> Tensor:
         seeds.append(generator.initial_seed())
         return forward(self, x, generator)
 
-    monkeypatch.setattr(GaussianNoise, "forward", note_and_add)
-    words = ["trainer.max_epochs=3", "regularization.rating_noise=1.0"]
+    monkeypatch.setattr(GaussianNoise, "forward", note_seed_and_add_noise)
+    overrides = ["trainer.max_epochs=3", "regularization.rating_noise=1.0", "trainer.limit_batches=3"]
+    cfg = tiny_config(*overrides)
     for run, seed in enumerate((0, 0, 1)):
-        fit_model(tiny(*words, f"seed={seed}"), tmp_path / str(run))
-    first, again, other = (seeds[run * len(seeds) // 3 :][: len(seeds) // 3] for run in range(3))
+        cfg.seed = seed
+        fit_model(cfg, tmp_path / str(run))
+    first, same_seed, next_seed = (seeds[run * len(seeds) // 3 :][: len(seeds) // 3] for run in range(3))
     assert len(set(first)) == 3
-    assert first == again
-    assert not set(first) & set(other)
+    assert first == same_seed
+    assert not set(first) & set(next_seed)
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "one_cycle"])
 def test_grouping_steps_changes_no_weight(scheduler: str, tmp_path: Path) -> None:
-    words = [f"scheduler={scheduler}", "regularization.rating_noise=0.1", "regularization.augmentation=0.3"]
-    models = [
-        fit_model(tiny(*words, f"trainer.steps_per_call={steps}"), tmp_path / str(steps)).state_dict()
-        for steps in (1, 7, 64)
-    ]
-    assert same(models[0], models[1])
-    assert same(models[0], models[2])
+    overrides = [f"scheduler={scheduler}", "regularization.rating_noise=0.1", "regularization.augmentation=0.3"]
+    cfg = tiny_config(*overrides)
+    models = []
+    for steps in (1, 7, 64):
+        cfg.trainer.steps_per_call = steps
+        models.append(fit_model(cfg, tmp_path / str(steps)).state_dict())
+    assert equal_weights(models[0], models[1])
+    assert equal_weights(models[0], models[2])

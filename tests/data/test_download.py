@@ -1,4 +1,4 @@
-"""Fetching from a server on this machine: whole, resumed, wrong, truncated, unsafe, side by side."""
+"""Downloads from a server on this machine: complete, resumed, wrong, truncated, unsafe, concurrent."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from recsweep.errors import UserError
 MEMBERS = ("ratings.csv", "movies.csv")
 
 
-def zipped(files: dict[str, str]) -> bytes:
+def zip_files(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as content:
         for name, text in files.items():
@@ -25,18 +25,18 @@ def zipped(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-GOOD = zipped({"ml-tiny/ratings.csv": "r" * 300_000, "ml-tiny/movies.csv": "m", "ml-tiny/README": "x"})
+GOOD = zip_files({"ml-tiny/ratings.csv": "r" * 300_000, "ml-tiny/movies.csv": "m", "ml-tiny/README": "x"})
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `body`, answers ranges, breaks off after `limit` bytes, and notes what it was asked."""
+    """Serves `body`, answers ranges, stops after `limit` bytes, and records the range of each request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = GOOD
         self.limit: int | None = None
         self.ranges = True
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
 
     def archive(self, md5: str | None) -> Archive:
         return Archive(f"http://127.0.0.1:{self.server_port}/ml-tiny.zip", md5, MEMBERS)
@@ -46,20 +46,20 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers["Range"]
-        self.server.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
-        if asked and self.server.ranges and start >= len(self.server.body):
+        range_header = self.headers["Range"] if self.server.ranges else None
+        self.server.requests.append(self.headers["Range"])
+        start = int(range_header.removeprefix("bytes=").removesuffix("-")) if range_header else 0
+        if range_header and start >= len(self.server.body):
             self.send_error(416)
             return
         body = self.server.body[start:]
-        self.send_response(206 if asked and self.server.ranges else 200)
+        self.send_response(206 if range_header else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.server.limit])
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+        """Logs nothing."""
 
 
 @pytest.fixture
@@ -74,7 +74,8 @@ def md5(body: bytes) -> str:
     return hashlib.md5(body).hexdigest()
 
 
-def left_over(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """Names of its files and folders, without locks."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
@@ -84,43 +85,43 @@ def test_fetches_once_and_leaves_only_the_folder(server: Server, tmp_path: Path)
     assert fetch(archive, folder) == folder
     assert sorted(path.name for path in folder.iterdir()) == ["README", "movies.csv", "ratings.csv"]
     assert (folder / "ratings.csv").read_text() == "r" * 300_000
-    assert left_over(folder.parent) == ["ml-tiny"]
+    assert names_in(folder.parent) == ["ml-tiny"]
     fetch(archive, folder)
-    assert server.asked == [None]
+    assert server.requests == [None]
 
 
-def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
+def test_resumes_an_interrupted_download(server: Server, tmp_path: Path) -> None:
     archive, folder = server.archive(md5(GOOD)), tmp_path / "ml-tiny"
-    server.limit = 150_000  # 65,536 bytes are written at a time, so two such chunks stay
-    with pytest.raises(UserError, match=r"cannot download http://127.*run again to go on where it stopped") as caught:
+    server.limit = 150_000  # written in chunks of 65,536 bytes, so two chunks stay
+    with pytest.raises(UserError, match=r"cannot download http://127.*run again to resume") as caught:
         fetch(archive, folder)
     assert "\n" not in str(caught.value)
-    assert left_over(tmp_path) == ["ml-tiny.zip.part"]
+    assert names_in(tmp_path) == ["ml-tiny.zip.part"]
     server.limit = None
     fetch(archive, folder)
-    assert server.asked == [None, "bytes=131072-"]
-    assert left_over(tmp_path) == ["ml-tiny"]
+    assert server.requests == [None, "bytes=131072-"]
+    assert names_in(tmp_path) == ["ml-tiny"]
 
 
-def test_starts_anew_where_the_server_cannot_resume(server: Server, tmp_path: Path) -> None:
+def test_starts_again_if_the_server_cannot_resume(server: Server, tmp_path: Path) -> None:
     (tmp_path / "ml-tiny.zip.part").write_bytes(b"half of something else")
     server.ranges = False
     fetch(server.archive(md5(GOOD)), tmp_path / "ml-tiny")
-    assert left_over(tmp_path) == ["ml-tiny"]
+    assert names_in(tmp_path) == ["ml-tiny"]
 
 
-def test_drops_a_part_that_is_longer_than_the_file(server: Server, tmp_path: Path) -> None:
+def test_deletes_a_part_that_is_longer_than_the_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "ml-tiny.zip.part").write_bytes(b"x" * (len(GOOD) + 1))
     fetch(server.archive(md5(GOOD)), tmp_path / "ml-tiny")
-    assert server.asked == [f"bytes={len(GOOD) + 1}-", None]
-    assert left_over(tmp_path) == ["ml-tiny"]
+    assert server.requests == [f"bytes={len(GOOD) + 1}-", None]
+    assert names_in(tmp_path) == ["ml-tiny"]
 
 
-def test_a_zip_put_there_by_hand_is_used_and_kept(server: Server, tmp_path: Path) -> None:
+def test_a_zip_of_the_users_own_is_used_and_kept(server: Server, tmp_path: Path) -> None:
     (tmp_path / "ml-tiny.zip").write_bytes(GOOD)
     fetch(server.archive(md5(GOOD)), tmp_path / "ml-tiny")
-    assert server.asked == []
-    assert left_over(tmp_path) == ["ml-tiny", "ml-tiny.zip"]
+    assert server.requests == []
+    assert names_in(tmp_path) == ["ml-tiny", "ml-tiny.zip"]
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,9 @@ def test_a_zip_put_there_by_hand_is_used_and_kept(server: Server, tmp_path: Path
         (GOOD, "0" * 32, r"ml-tiny\.zip: not the published file \(its md5 is not 0{32}\)"),
         (GOOD[:-40], None, r"ml-tiny\.zip: a truncated or damaged zip"),
         (GOOD.replace(b"rrrr", b"rrrx", 1), None, r"ml-tiny\.zip: a truncated or damaged zip \(Bad CRC-32"),
-        (zipped({"ml-tiny/ratings.csv": "r"}), None, r"ml-tiny\.zip: holds no folder with ratings\.csv"),
-        (zipped({"../ratings.csv": "r"}), None, r"unsafe member '\.\./ratings\.csv'"),
-        (zipped({"/etc/ratings.csv": "r"}), None, r"unsafe member '/etc/ratings\.csv'"),
+        (zip_files({"ml-tiny/ratings.csv": "r"}), None, r"ml-tiny\.zip: contains no folder with ratings\.csv"),
+        (zip_files({"../ratings.csv": "r"}), None, r"unsafe member '\.\./ratings\.csv'"),
+        (zip_files({"/etc/ratings.csv": "r"}), None, r"unsafe member '/etc/ratings\.csv'"),
     ],
 )  # fmt: skip
 def test_a_wrong_archive_leaves_nothing(
@@ -141,7 +142,7 @@ def test_a_wrong_archive_leaves_nothing(
     with pytest.raises(UserError, match=message) as caught:
         fetch(server.archive(checksum), tmp_path / "ml-tiny")
     assert "\n" not in str(caught.value)
-    assert left_over(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_offline_says_what_to_do(server: Server, tmp_path: Path) -> None:
@@ -155,15 +156,15 @@ def test_offline_says_what_to_do(server: Server, tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def test_a_place_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*ml-tiny: "):
         fetch(server.archive(None), tmp_path / "file" / "ml-tiny")
 
 
-def test_jobs_side_by_side_download_once(server: Server, tmp_path: Path) -> None:
+def test_concurrent_jobs_download_once(server: Server, tmp_path: Path) -> None:
     archive = server.archive(md5(GOOD))
     with ThreadPoolExecutor(4) as jobs:
         folders = list(jobs.map(lambda _: fetch(archive, tmp_path / "ml-tiny"), range(4)))
-    assert server.asked == [None]
+    assert server.requests == [None]
     assert folders == [tmp_path / "ml-tiny"] * 4

@@ -1,4 +1,4 @@
-"""The readers on tiny invented files in each release's format, and on the real ones where they are there."""
+"""The MovieLens readers on tiny files in the format of each release, and on the real files if available."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from recsweep.data.movielens import ML1M, ML10M, ML20M, ML25M, ML32M, ML100K, MLLatestSmall
-from recsweep.data.ncf import NCFMovieLens1M
 from recsweep.errors import UserError
 
 DATA = os.environ.get("RECSWEEP_DATA_DIR")
@@ -18,7 +17,7 @@ real = [
 
 
 def write(folder: Path, encoding: str = "utf-8", **files: str) -> Path:
-    """Files named by keyword: `u_data` is u.data, `ratings_dat` ratings.dat."""
+    """Writes files named by keyword: `u_data` is u.data, `ratings_dat` ratings.dat."""
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text, encoding)
@@ -72,7 +71,7 @@ def ml_csv(tmp_path: Path) -> Path:
 
 def test_100k_ids_titles_and_features(ml_100k: Path) -> None:
     data = ML100K(str(ml_100k), "error").read()
-    assert data.user_ids.raw.tolist() == [2, 7, 9]  # 9 rated nothing and keeps an id
+    assert data.user_ids.raw.tolist() == [2, 7, 9]  # 9 has no rating but an id
     assert data.item_ids.raw.tolist() == [10, 20, 30]
     assert data.user.tolist() == [1, 0, 0]
     assert data.item.tolist() == [1, 0, 1]
@@ -90,7 +89,7 @@ def test_100k_ids_titles_and_features(ml_100k: Path) -> None:
     assert items.columns["genres"].tolist() == [[0, 1, 1], [1, 0, 0], [0, 0, 1]]
 
 
-def test_100k_canonical_parts_are_rows_of_u_data_in_the_files_order(ml_100k: Path) -> None:
+def test_100k_published_parts_are_rows_of_u_data_in_file_order(ml_100k: Path) -> None:
     source = ML100K(str(ml_100k), "error")
     split = source.parts("u1", source.read())
     assert split.train.tolist() == [2, 0]
@@ -99,20 +98,20 @@ def test_100k_canonical_parts_are_rows_of_u_data_in_the_files_order(ml_100k: Pat
     assert split.candidates is None
 
 
-def test_100k_names_a_published_row_that_the_data_lack(ml_100k: Path) -> None:
+def test_100k_names_a_published_row_that_is_not_in_the_data(ml_100k: Path) -> None:
     source = ML100K(str(ml_100k), "error")
     write(ml_100k, u1_test="2\t10\t5\t90\n9\t30\t4\t1\n")
-    with pytest.raises(UserError, match=r"u1\.test, line 2: this user and item are no row of ml_100k"):
+    with pytest.raises(UserError, match=r"u1\.test, line 2: ml_100k has no row of this user and item"):
         source.parts("u1", source.read())
 
 
-def test_a_split_that_is_not_shipped(ml_100k: Path, ml_1m: Path) -> None:
+def test_a_split_that_the_release_does_not_ship(ml_100k: Path, ml_1m: Path) -> None:
     source = ML100K(str(ml_100k), "error")
     with pytest.raises(UserError, match="ml_100k ships no split 'u9'; it ships u1, u2, u3, u4, u5, ua, ub"):
         source.parts("u9", source.read())
-    plain = ML1M(str(ml_1m), "error")
+    without_splits = ML1M(str(ml_1m), "error")
     with pytest.raises(UserError, match="ml_1m ships no split 'u1'; it ships none"):
-        plain.parts("u1", plain.read())
+        without_splits.parts("u1", without_splits.read())
 
 
 def test_1m_latin_1_double_colons_and_dashed_zips(ml_1m: Path) -> None:
@@ -124,7 +123,7 @@ def test_1m_latin_1_double_colons_and_dashed_zips(ml_1m: Path) -> None:
     assert users is not None and items is not None
     assert users.labels["zip"] == ("02139", "98107-2117")
     assert users.labels["age"] == ("1", "18") and users.columns["age"].tolist() == [1, 0]
-    assert users.labels["occupation"] == ("4", "10")  # in the order of numbers, not of text
+    assert users.labels["occupation"] == ("4", "10")  # sorted as numbers, not as text
     assert items.labels["genres"] == ("Comedy", "Drama", "Romance")
     assert items.columns["genres"].tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 0]]
     assert items.columns["genres"].dtype == torch.float32
@@ -168,7 +167,7 @@ def test_csv_quotes_half_stars_and_missing_years(source: type[ML20M], ml_csv: Pa
         ({"u_data": "8\t10\t5\t9\n"}, r"line 1, column user: unknown user 8, allowed: the 3 users of"),
         ({"u_data": ""}, r"u\.data: the file is empty$"),
         ({"u_user": "2|30|F|writer|1\n2|31|F|writer|1\n"},
-         r"u\.user, line 2, column user: an id for the second time"),
+         r"u\.user, line 2, column user: repeated id, allowed: one row per id$"),
         ({"u_item": "10|No flags||||1\n"}, r"u\.item, line 1: 6 fields, allowed: 8"),
     ],
 )  # fmt: skip
@@ -186,12 +185,12 @@ def test_a_folder_without_one_file(ml_1m: Path) -> None:
     assert not source.ready()
     with pytest.raises(
         UserError,
-        match=r"users\.dat: no such file; put it there, or move .*ml-1m away to have it fetched anew",
+        match=r"users\.dat: no such file; put it there, or move .*ml-1m away to download it again",
     ):
         source.read()
 
 
-def test_double_colon_lines_with_a_field_too_few(ml_1m: Path) -> None:
+def test_double_colon_lines_with_too_few_fields(ml_1m: Path) -> None:
     write(ml_1m, ratings_dat="4::30::5::1000\n4::10::2:1001\n")
     with pytest.raises(UserError, match=r"ratings\.dat, line 2: 3 fields, allowed: 4 fields separated by '::'"):
         ML1M(str(ml_1m), "error").read()
@@ -203,68 +202,8 @@ def test_csv_in_another_encoding(ml_csv: Path) -> None:
         ML20M(str(ml_csv), "error").read()
 
 
-@pytest.fixture
-def ncf(tmp_path: Path) -> Path:
-    folder = tmp_path / "ncf-ml-1m"
-    folder.mkdir()
-    # User 0 has two rows of the same second: the later in the file is validation. User 2 has one train row.
-    (folder / "ml-1m.train.rating").write_text(
-        "0\t0\t5\t50\n0\t1\t3\t60\n0\t2\t4\t60\n1\t0\t1\t9\n1\t3\t2\t8\n2\t1\t3\t5\n"
-    )
-    (folder / "ml-1m.test.rating").write_text("0\t3\t5\t70\n1\t1\t3\t10\n2\t0\t4\t6\n")
-    negatives = ["\t".join(str(item) for item in [first] * 98 + [2]) for first in (1, 2, 3)]
-    pairs = ["(0,3)", "(1,1)", "(2,0)"]
-    lines = [f"{pair}\t{negative}\n" for pair, negative in zip(pairs, negatives, strict=True)]
-    (folder / "ml-1m.test.negative").write_text("".join(lines))
-    return folder
-
-
-def test_ncf_parts_and_candidates(ncf: Path) -> None:
-    source = NCFMovieLens1M(str(ncf), True, "error")
-    data = source.read()
-    assert source.ready() and len(data) == 9
-    split = source.parts("given", data)
-    assert split.test.tolist() == [6, 7, 8]
-    assert split.val.tolist() == [2, 3]  # user 1's latest row stands before an earlier one
-    assert split.train.tolist() == [0, 1, 4, 5]
-    assert split.candidates is not None and split.candidates.shape == (3, 99)
-    assert split.candidates[:, 0].tolist() == [1, 2, 3] and split.candidates[:, 98].tolist() == [2, 2, 2]
-
-
-def test_ncf_without_its_test_rows(ncf: Path) -> None:
-    """The six train rows, of all three users, for other splits than the published one."""
-    source = NCFMovieLens1M(str(ncf), False, "error")
-    data = source.read()
-    assert list(zip(data.user.tolist(), data.item.tolist(), data.rating.tolist(), strict=True)) == [
-        (0, 0, 5), (0, 1, 3), (0, 2, 4), (1, 0, 1), (1, 3, 2), (2, 1, 3)
-    ]  # fmt: skip
-    with pytest.raises(
-        UserError, match=r"^data\.with_test=false leaves out the test rows of split=given: take another"
-    ):
-        source.parts("given", data)
-
-
-def test_ncf_negatives_of_another_test_row(ncf: Path) -> None:
-    path = ncf / "ml-1m.test.negative"
-    path.write_text(path.read_text().replace("(1,1)", "(1,2)"))
-    source = NCFMovieLens1M(str(ncf), True, "error")
-    with pytest.raises(UserError, match=r"test\.negative, line 2: \(1,2\), allowed: \(1,1\) as in .*rating, line 2"):
-        source.parts("given", source.read())
-
-
-def test_ncf_names_the_second_file_of_a_joined_row(ncf: Path) -> None:
-    (ncf / "ml-1m.test.rating").write_text("0\t3\t5\t70\n1\t1\t9\t10\n2\t0\t4\t6\n")
-    with pytest.raises(UserError, match=r"ml-1m\.test\.rating, line 2, column rating: 9, allowed: 1 to 5"):
-        NCFMovieLens1M(str(ncf), True, "error").read()
-
-
-def test_ncf_without_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere: no such folder; put the ml-1m\.\* files of https://"):
-        NCFMovieLens1M(str(tmp_path / "nowhere"), True, "error").read()
-
-
 class TestReal:
-    """Counts that GroupLens and the papers publish."""
+    """Counts that GroupLens publishes."""
 
     pytestmark = real
 
@@ -288,17 +227,6 @@ class TestReal:
         data = ML1M(f"{DATA}/ml-1m", "error").read()
         assert (data.n_users, data.n_items, len(data)) == (6040, 3883, 1_000_209)
         assert torch.bincount(data.rating.long()).tolist() == [0, 56_174, 107_557, 261_197, 348_971, 226_310]
-        assert len(set(data.item.tolist())) == 3706
+        assert len(data.item.unique()) == 3706
         assert data.item_ids.raw[-1] == 3952
         assert data.item_features is not None and len(data.item_features.labels["genres"]) == 18
-
-    def test_ncf(self) -> None:
-        source = NCFMovieLens1M(f"{DATA}/ncf-ml-1m", True, "error")
-        data = source.read()
-        split = source.parts("given", data)
-        assert (data.n_users, data.n_items, len(data)) == (6040, 3706, 1_000_209)
-        assert split.candidates is not None and split.candidates.shape == (6040, 99)
-        assert (len(split.train), len(split.val), len(split.test)) == (1_000_209 - 2 * 6040, 6040, 6040)
-        pair = data.user * data.n_items + data.item
-        negative = data.user[split.test][:, None] * data.n_items + split.candidates
-        assert int(torch.isin(negative, pair).sum()) == 156

@@ -1,4 +1,6 @@
-"""Id maps and interactions: raw ids come back, unknown ones are named, rows are taken together."""
+"""Id maps and interactions: raw ids are found again, unknown ids are named, rows stay aligned."""
+
+from random import Random
 
 import numpy as np
 import pytest
@@ -15,17 +17,17 @@ WORDS = st.lists(st.text("abcdefgh019 é", min_size=1, max_size=4), min_size=1, 
 
 
 @given(st.one_of(INTEGERS, WORDS), st.randoms())
-def test_encode_finds_the_place_of_every_raw_id(raw: list[int] | list[str], random) -> None:
-    ids = IdMap(np.array(raw), "user")
-    places = [random.randrange(len(raw)) for _ in range(10)]
-    wanted = [raw[place] for place in places]
-    assert ids.encode(wanted).tolist() == places
-    assert ids.encode([str(value) for value in wanted]).tolist() == places  # as typed on a command line
-    assert ids.decode(torch.tensor([places])).tolist() == [wanted]
+def test_encode_finds_the_contiguous_id_of_each_raw_id(raw: list[int] | list[str], random: Random) -> None:
+    id_map = IdMap(np.array(raw), "user")
+    ids = [random.randrange(len(raw)) for _ in range(10)]
+    raw_ids = [raw[id] for id in ids]
+    assert id_map.encode(raw_ids).tolist() == ids
+    assert id_map.encode([str(value) for value in raw_ids]).tolist() == ids  # as typed on a command line
+    assert id_map.decode(torch.tensor([ids])).tolist() == [raw_ids]
 
 
 @pytest.mark.parametrize(
-    ("raw", "wanted", "message"),
+    ("raw", "ids", "message"),
     [
         ([1, 2, 10], ["2", "3", "4"], "unknown user id 3: the data has 3 users, ids such as 1 and 10"),
         ([1, 2, 10], ["01"], "unknown user id 01: the data has 3 users, ids such as 1 and 10"),
@@ -34,15 +36,15 @@ def test_encode_finds_the_place_of_every_raw_id(raw: list[int] | list[str], rand
         (["ann", "bob"], [""], "unknown user id : the data has 2 users, ids such as ann and bob"),
     ],
 )
-def test_an_unknown_id_is_named(raw: list[int] | list[str], wanted: list[str], message: str) -> None:
+def test_an_unknown_id_is_named(raw: list[int] | list[str], ids: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
-        IdMap(np.array(raw), "user").encode(wanted)
+        IdMap(np.array(raw), "user").encode(ids)
     assert str(error.value) == message
 
 
-def test_take_keeps_rows_together_and_everyone_known() -> None:
+def test_take_keeps_columns_aligned_and_all_users_and_items() -> None:
     data = interactions([(0, 1, 5), (1, 0, 2), (2, 1, 3)], n_users=4, n_items=2)
-    taken = data.take(torch.tensor([2, 0]))
-    assert (taken.user.tolist(), taken.item.tolist(), taken.rating.tolist()) == ([2, 0], [1, 1], [3, 5])
-    assert (len(taken), taken.n_users, taken.n_items) == (2, 4, 2)
+    subset = data.take(torch.tensor([2, 0]))
+    assert (subset.user.tolist(), subset.item.tolist(), subset.rating.tolist()) == ([2, 0], [1, 1], [3, 5])
+    assert (len(subset), subset.n_users, subset.n_items) == (2, 4, 2)
     assert (len(data), data.user.tolist()) == (3, [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Splits against a plain-Python twin, their properties, and the errors a user can cause."""
+"""Splits against a plain-Python loop, their properties, and the errors that a user can cause."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from recsweep.data.movielens import ML100K
 from recsweep.data.schema import IdMap, Interactions, Split
-from recsweep.data.splits import Canonical, LeaveLastOut, Random, Rows, Temporal, place_in_group
+from recsweep.data.splits import Canonical, LeaveLastOut, Random, Rows, Temporal, position_in_group
 from recsweep.errors import UserError
 
 N_USERS = 6
 
 
-class Shipped:
-    """A source that ships one split, `given`, made of the parts it is told."""
+class SourceWithSplit:
+    """A source that ships one split, `given`."""
 
     name = "toy"
     ships = ("given",)
@@ -38,11 +38,11 @@ class Shipped:
         return self.split
 
 
-NO_SOURCE = Shipped(Split(*(torch.empty(0, dtype=torch.int64) for _ in range(3))))
+NO_SOURCE = SourceWithSplit(Split(*(torch.empty(0, dtype=torch.int64) for _ in range(3))))
 
 
 def interactions(rows: list[tuple[int, int]]) -> Interactions:
-    """One row per (user, second); items do not matter to a split, so every row has its own."""
+    """(user, second) rows. Items do not matter to a split, so each row has its own."""
     user, time = torch.tensor(rows).T
     return Interactions(
         name="toy",
@@ -56,8 +56,8 @@ def interactions(rows: list[tuple[int, int]]) -> Interactions:
     )
 
 
-# Few users and few seconds, so that ties in time and users with one or two rows are common.
-logs = st.lists(st.tuples(st.integers(0, N_USERS - 1), st.integers(0, 4)), min_size=20, max_size=80)
+# Few users and few seconds, so that ties in time and users with one or two rows are common. Bytes are fast to draw.
+logs = st.binary(min_size=20, max_size=80).map(lambda row: [(byte % N_USERS, byte // N_USERS % 5) for byte in row])
 fraction = st.floats(0.05, 0.45)
 
 
@@ -66,65 +66,65 @@ def parts(split: Split) -> list[list[int]]:
 
 
 def assert_parts_cover(split: Split, n: int) -> None:
-    """Every row stands in exactly one part, and each part is in file order."""
+    """Each row is in exactly one part, and each part is in file order."""
     assert sorted(row for part in parts(split) for row in part) == list(range(n))
     assert all(part == sorted(part) for part in parts(split))
 
 
 def rows_by_time(rows: list[tuple[int, int]]) -> dict[int, list[int]]:
-    """Each user's row numbers in time, ties in file order: Python's sort is stable."""
-    found = defaultdict(list)
+    """Each user's row numbers sorted by time; Python's sort keeps ties in file order."""
+    rows_of_user = defaultdict(list)
     for row in sorted(range(len(rows)), key=lambda row: rows[row][1]):
-        found[rows[row][0]].append(row)
-    return found
+        rows_of_user[rows[row][0]].append(row)
+    return rows_of_user
 
 
 @given(logs)
-def test_leave_last_out_equals_its_twin(rows: list[tuple[int, int]]) -> None:
+def test_leave_last_out_equals_a_loop_over_users(rows: list[tuple[int, int]]) -> None:
     train, val, test = [], [], []
-    for mine in rows_by_time(rows).values():
-        if len(mine) < 3:
-            train += mine
+    for of_user in rows_by_time(rows).values():
+        if len(of_user) < 3:
+            train += of_user
         else:
-            train, val, test = train + mine[:-2], [*val, mine[-2]], [*test, mine[-1]]
-    found = LeaveLastOut()(interactions(rows), NO_SOURCE)
-    assert parts(found) == [sorted(train), sorted(val), sorted(test)]
-    assert_parts_cover(found, len(rows))
+            train, val, test = train + of_user[:-2], [*val, of_user[-2]], [*test, of_user[-1]]
+    split = LeaveLastOut()(interactions(rows), NO_SOURCE)
+    assert parts(split) == [sorted(train), sorted(val), sorted(test)]
+    assert_parts_cover(split, len(rows))
 
 
 @given(logs)
-def test_leave_last_out_tests_the_latest_row_of_every_user_with_three(rows: list[tuple[int, int]]) -> None:
+def test_leave_last_out_tests_the_latest_row_of_each_user_with_three(rows: list[tuple[int, int]]) -> None:
     split = LeaveLastOut()(interactions(rows), NO_SOURCE)
     count = Counter(user for user, _ in rows)
-    tested = [rows[row] for row in split.test.tolist()]
-    assert sorted(user for user, _ in tested) == sorted(user for user, n in count.items() if n >= 3)
-    assert all(second == max(s for u, s in rows if u == user) for user, second in tested)
+    test = [rows[row] for row in split.test.tolist()]
+    assert sorted(user for user, _ in test) == sorted(user for user, n in count.items() if n >= 3)
+    assert all(second == max(s for u, s in rows if u == user) for user, second in test)
 
 
 @given(logs, fraction, fraction)
-def test_temporal_equals_its_twin(rows: list[tuple[int, int]], val: float, test: float) -> None:
+def test_temporal_equals_a_loop_over_users(rows: list[tuple[int, int]], val: float, test: float) -> None:
     val, test = round(val, 2), round(test, 2)
     expected: list[list[int]] = [[], [], []]
-    for mine in rows_by_time(rows).values():
-        # Exact decimals: 0.29 of 100 rows are 29, where floating point would say 28.
-        n_test = floor(Fraction(str(test)) * len(mine))
-        n_val = floor(Fraction(str(val)) * len(mine))
-        cuts = (0, len(mine) - n_val - n_test, len(mine) - n_test, len(mine))
+    for of_user in rows_by_time(rows).values():
+        # Exact decimals: 0.29 of 100 rows are 29, where floating point would give 28.
+        n_test = floor(Fraction(str(test)) * len(of_user))
+        n_val = floor(Fraction(str(val)) * len(of_user))
+        cuts = (0, len(of_user) - n_val - n_test, len(of_user) - n_test, len(of_user))
         for part, start, stop in zip(expected, cuts[:-1], cuts[1:], strict=True):
-            part += mine[start:stop]
+            part += of_user[start:stop]
     assume(all(expected))
-    found = Temporal(test, val)(interactions(rows), NO_SOURCE)
-    assert parts(found) == [sorted(part) for part in expected]
-    assert_parts_cover(found, len(rows))
+    split = Temporal(test, val)(interactions(rows), NO_SOURCE)
+    assert parts(split) == [sorted(part) for part in expected]
+    assert_parts_cover(split, len(rows))
 
 
 @given(logs)
-def test_temporal_never_trains_on_what_comes_later(rows: list[tuple[int, int]]) -> None:
+def test_temporal_never_trains_on_later_rows(rows: list[tuple[int, int]]) -> None:
     assume(max(Counter(user for user, _ in rows).values()) >= 4)
     split = Temporal(0.25, 0.25)(interactions(rows), NO_SOURCE)
     seconds = [defaultdict(list) for _ in range(3)]
-    for part, chosen in zip(seconds, parts(split), strict=True):
-        for row in chosen:
+    for part, part_rows in zip(seconds, parts(split), strict=True):
+        for row in part_rows:
             part[rows[row][0]].append(rows[row][1])
     train, val, test = seconds
     assert set(train) == {user for user, _ in rows}
@@ -132,81 +132,76 @@ def test_temporal_never_trains_on_what_comes_later(rows: list[tuple[int, int]]) 
     assert all(max(val[user]) <= min(test[user]) for user in test)
 
 
-def test_temporal_takes_the_share_that_was_meant() -> None:
+def test_temporal_takes_the_exact_decimal_share() -> None:
     # 0.29 * 100 is 28.999999999999996 in floating point.
     split = Temporal(test_fraction=0.29, val_fraction=0.1)(interactions([(0, s) for s in range(100)]), NO_SOURCE)
     assert parts(split) == [list(range(61)), list(range(61, 71)), list(range(71, 100))]
 
 
 @given(logs, fraction, fraction, st.integers(0, 5))
-def test_random_takes_its_shares_within_a_row(rows: list[tuple[int, int]], val: float, test: float, seed: int) -> None:
+def test_random_takes_its_shares_to_the_nearest_row(
+    rows: list[tuple[int, int]], val: float, test: float, seed: int
+) -> None:
     n = len(rows)
     split = Random(test, val, seed, "keep")(interactions(rows), NO_SOURCE)
     assert_parts_cover(split, n)
     assert abs(len(split.test) - test * n) <= 0.5
     assert abs(len(split.val) - val * n) <= 1
-    again = Random(test, val, seed, "keep")(interactions(rows), NO_SOURCE)
-    assert parts(again) == parts(split)
+    twin = Random(test, val, seed, "keep")(interactions(rows), NO_SOURCE)
+    assert parts(twin) == parts(split)
 
 
-def test_random_differs_by_seed_and_not_by_the_global_one() -> None:
+def test_random_depends_on_its_seed_and_not_on_the_global_one() -> None:
     data = interactions([(0, 0)] * 60)
-    drawn = []
+    splits = []
     for seed, global_seed in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(global_seed)
-        drawn.append(parts(Random(0.2, 0.2, seed, "error")(data, NO_SOURCE)))
-    assert drawn[0] == drawn[1] != drawn[2]
+        splits.append(parts(Random(0.2, 0.2, seed, "error")(data, NO_SOURCE)))
+    assert splits[0] == splits[1] != splits[2]
 
 
-def test_rows_cut_in_file_order() -> None:
+def test_rows_cuts_in_file_order() -> None:
     # 11 rows at 3 : 1 : 1: cuts at 11 * 3/5 = 6.6 and 11 * 4/5 = 8.8, so after rows 7 and 9.
     split = Rows([3, 1, 1], "keep")(interactions([(0, 0)] * 11), NO_SOURCE)
     assert parts(split) == [[0, 1, 2, 3, 4, 5, 6], [7, 8], [9, 10]]
 
 
-def shipped(n_train: int, n_val: int, n_test: int) -> Split:
-    """Test rows first and in no order, to see that a split keeps what the source says."""
+def split_of_sizes(n_train: int, n_val: int, n_test: int) -> Split:
+    """Parts that are not in file order, to see that a split keeps the source's order."""
     rows = torch.arange(n_train + n_val + n_test).flip(0)
     train, val, test = rows.split([n_train, n_val, n_test])
     return Split(train, val, test, candidates=torch.arange(n_test)[:, None])
 
 
-def test_canonical_carves_validation_out_of_train_only_where_none_is_shipped() -> None:
+def test_canonical_draws_validation_from_train_only_if_none_is_shipped() -> None:
     data = interactions([(0, 0)] * 60)
-    whole, bare = shipped(40, 10, 10), shipped(50, 0, 10)
-    kept = Canonical("given", 0.1, 0, "error")(data, Shipped(whole))
-    assert parts(kept) == parts(whole)
-    carved, again, other = (Canonical("given", 0.1, s, "error")(data, Shipped(bare)) for s in (0, 0, 1))
-    assert len(carved.val) == 5
-    assert sorted(carved.train.tolist() + carved.val.tolist()) == sorted(bare.train.tolist())
-    assert carved.test.tolist() == bare.test.tolist()
-    assert carved.candidates is bare.candidates
-    assert parts(carved) == parts(again) != parts(other)
+    with_val, without_val = split_of_sizes(40, 10, 10), split_of_sizes(50, 0, 10)
+    assert parts(Canonical("given", 0.1, 0, "error")(data, SourceWithSplit(with_val))) == parts(with_val)
+    source = SourceWithSplit(without_val)
+    split, same_seed, next_seed = (Canonical("given", 0.1, seed, "error")(data, source) for seed in (0, 0, 1))
+    assert len(split.val) == 5
+    assert sorted(split.train.tolist() + split.val.tolist()) == sorted(without_val.train.tolist())
+    assert split.test.tolist() == without_val.test.tolist()
+    assert split.candidates is without_val.candidates
+    assert parts(split) == parts(same_seed) != parts(next_seed)
 
 
-COLD = [
-    (0, 0),
-    (0, 0),
-    (0, 0),
-    (1, 0),
-    (2, 0),
-    (2, 0),
-]  # at 3 : 1 : 1 or so, users 1 and 2 are new after train
+COLD = [(user, 0) for user in (0, 0, 0, 1, 2, 2)]  # cut at 3 : 1 : 2, users 1 and 2 have no row in train
 
 
-def test_users_without_a_row_in_train_are_an_error_or_kept() -> None:
+def test_cold_users_are_an_error_or_kept() -> None:
     data = interactions(COLD)
     message = r"^2 of 3 users of toy have no row left in train, first user user1: .*split\.cold_users=keep$"
-    ships = Split(*(torch.tensor(rows) for rows in ([0, 1, 2], [3], [4, 5])))
+    source = SourceWithSplit(Split(*(torch.tensor(rows) for rows in ([0, 1, 2], [3], [4, 5]))))
     for split in (Rows([3, 1, 2], "error"), Canonical("given", 0.1, 0, "error")):
         with pytest.raises(UserError, match=message):
-            split(data, Shipped(ships))
+            split(data, source)
     for split in (Rows([3, 1, 2], "keep"), Canonical("given", 0.1, 0, "keep")):
-        assert parts(split(data, Shipped(ships))) == [[0, 1, 2], [3], [4, 5]]
+        assert parts(split(data, source)) == [[0, 1, 2], [3], [4, 5]]
 
 
-def test_random_refuses_users_without_a_row_in_train() -> None:
-    data = interactions([(user, 0) for user in range(N_USERS)])  # one row each: some part takes it
+def test_random_refuses_cold_users() -> None:
+    data = interactions([(user, 0) for user in range(N_USERS)])  # one row each
     with pytest.raises(UserError, match="4 of 6 users of toy have no row left in train"):
         Random(0.34, 0.34, 0, "error")(data, NO_SOURCE)
     assert len(Random(0.34, 0.34, 0, "keep")(data, NO_SOURCE).train) == 2
@@ -222,34 +217,34 @@ def test_an_empty_part_is_refused() -> None:
         ("val", Canonical("given", 0.01, 0, "keep")),
     ):
         with pytest.raises(UserError, match=rf"leaves the {part} part of toy \(6 rows\) empty"):
-            split(single, Shipped(shipped(4, 0, 2)))
+            split(single, SourceWithSplit(split_of_sizes(4, 0, 2)))
 
 
 @pytest.mark.parametrize("split", [LeaveLastOut(), Temporal(0.1, 0.1)])
 def test_splits_in_time_need_timestamps(split: LeaveLastOut | Temporal) -> None:
-    timeless = replace(interactions([(0, 0)] * 30), timestamp=None)
+    data = replace(interactions([(0, 0)] * 30), timestamp=None)
     with pytest.raises(UserError, match=r"toy has no timestamps.*split=random or rows"):
-        split(timeless, NO_SOURCE)
+        split(data, NO_SOURCE)
 
 
-def test_fractions_must_leave_something_to_train_on() -> None:
+def test_fractions_must_leave_rows_to_train_on() -> None:
     with pytest.raises(UserError, match=r"split\.val_fraction=0\.5 and split\.test_fraction=0\.5 .* below 1"):
         Temporal(0.5, 0.5)
     with pytest.raises(UserError, match=r"split\.val_fraction=0\.6 and split\.test_fraction=0\.5 .* below 1"):
         Random(0.5, 0.6, 0, "error")
 
 
-def test_users_too_short_to_leave_rows_out_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_users_with_too_few_rows_to_hold_out_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         LeaveLastOut()(interactions([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]), NO_SOURCE)
     assert "2 users with fewer than three rows" in caplog.text
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
-def test_place_in_group_counts_from_zero(group: list[int]) -> None:
+def test_position_in_group_counts_from_zero(group: list[int]) -> None:
     ids = torch.tensor(group)
     expected = [group[:row].count(value) for row, value in enumerate(group)]
-    assert place_in_group(ids, ids.argsort(stable=True), 6).tolist() == expected
+    assert position_in_group(ids, ids.argsort(stable=True), 6).tolist() == expected
 
 
 @pytest.mark.real

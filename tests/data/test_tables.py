@@ -1,4 +1,4 @@
-"""Tables of the user's own: CSV and Parquet give the same data, and each mistake its message."""
+"""Tables of the user's own: CSV and Parquet give the same data, and each mistake gets its message."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def test_named_columns_ids_and_features(tmp_path: Path, suffix: str) -> None:
     source = table(save(FRAME, tmp_path / f"t{suffix}"), user_features={"path": str(users), "id": "who"})
     assert source.ready()
     data = source.read()
-    assert data.user_ids.raw.tolist() == [10, 20, 30]  # 20 rated nothing
+    assert data.user_ids.raw.tolist() == [10, 20, 30]  # 20 has no rating
     assert data.item_ids.raw.tolist() == ["a", "b"]
     assert data.user.tolist() == [2, 0, 2] and data.item.tolist() == [1, 0, 0]
     assert data.rating.tolist() == [2.0, 4.5, 3.0]
@@ -69,24 +69,24 @@ def test_parquet_categories_are_ids_too(tmp_path: Path) -> None:
     assert data.user_ids.raw.tolist() == [10, 30]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column_name(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\ufeffwho,film,stars,when\n1,a,2,3\n", "utf-8")
     assert len(table(tmp_path / "t.csv").read()) == 1
 
 
-def test_blank_lines_may_stand_before_the_header(tmp_path: Path) -> None:
+def test_blank_lines_may_come_before_the_header(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n\nwho,film,stars,when\n1,a,2,3\n")
     assert table(tmp_path / "t.csv").read().rating.tolist() == [2]
 
 
-def test_empty_values_of_any_kind_of_category_are_unknown(tmp_path: Path) -> None:
+def test_empty_values_of_all_types_of_categories_are_unknown(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("who,vip,since\n10,true,2020-01-02\n30,,\n")
     features = {"path": str(tmp_path / "users.csv"), "id": "who"}
     data = table(save(FRAME, tmp_path / "t.csv"), user_features=features).read()
     assert data.user_features is not None
-    for name, known in (("vip", "True"), ("since", "2020-01-02")):
+    for name, label in (("vip", "True"), ("since", "2020-01-02")):
         codes, labels = data.user_features.columns[name].tolist(), data.user_features.labels[name]
-        assert [labels[code] for code in codes] == [known, "unknown"]
+        assert [labels[code] for code in codes] == [label, "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_empty_values_of_any_kind_of_category_are_unknown(tmp_path: Path) -> Non
         (HEADER, {}, r"t\.csv: the file has no rows$"),
         ("", {}, r"t\.csv: the file is empty$"),
         ("\n\n", {}, r"t\.csv: no column 'who'; the file has none$"),
-        (HEADER + "1,a,2,3\n", {"item": "who"}, r"'who', 'who', 'stars', 'when'\], allowed: each once$"),
+        (HEADER + "1,a,2,3\n", {"item": "who"}, r"'who', 'who', 'stars', 'when'\], allowed: each column once$"),
         (HEADER + "1,a,2,3\n", {"rating_scale": [5, 1]}, r"data\.rating_scale=\[5, 1\]"),
     ],
 )  # fmt: skip
@@ -120,7 +120,7 @@ def test_bad_csv(tmp_path: Path, text: str, changes: dict[str, Any], message: st
 
 def test_csv_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(HEADER.encode() + b"1,a,2,3\n2,\xe9,2,3\n")
-    with pytest.raises(UserError, match=r"t\.csv, line 3: not utf-8, which this file must be written in$"):
+    with pytest.raises(UserError, match=r"t\.csv, line 3: not utf-8, the encoding that this file must have$"):
         table(tmp_path / "t.csv").read()
 
 
@@ -151,7 +151,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         source.read()
 
 
-def test_another_kind_of_file(tmp_path: Path) -> None:
+def test_another_suffix(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"t\.xlsx: unknown kind of table, allowed: \.csv, \.parquet"):
         table(tmp_path / "t.xlsx").read()
 
@@ -161,7 +161,7 @@ def test_another_kind_of_file(tmp_path: Path) -> None:
     [
         ("who,age\n10,1\n", r"line 2, column who: unknown user 30, allowed: the 1 users .*, ids 10 to 10$"),
         ("who,age\nx,1\n", r"t\.csv: user ids are whole numbers, but text in .*users\.csv$"),
-        ("who,age\n10,1\n30,2\n10,3\n", r"users\.csv, line 4, column who: an id for the second time"),
+        ("who,age\n10,1\n30,2\n10,3\n", r"users\.csv, line 4, column who: repeated id, allowed: one row per id$"),
         ("who,age\n10,1\n30,\n", r"users\.csv, line 3, column age: missing, allowed: finite numbers$"),
         ("id,age\n10,1\n", r"users\.csv: no column 'who'; the file has id, age$"),
     ],

@@ -1,6 +1,7 @@
-"""One rating a pair: three policies against hand-worked rows and a loop; and what a check costs."""
+"""One rating per pair: three policies against hand-worked rows and a loop; bad values; and the cost of the checks."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +11,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsweep.data.files import Sheet
-from recsweep.data.validate import check_ratings, one_rating_a_pair
+from recsweep.data.validate import check_ratings, resolve_duplicates
 from recsweep.errors import UserError
 
 
-def sheet(pairs: list[int], ratings: list[float], times: list[int] | None = None) -> Sheet:
+def sheet(pairs: Sequence[int], ratings: Sequence[float], times: Sequence[int] | None = None) -> Sheet:
     frame = pd.DataFrame({"user": 1, "item": pairs, "rating": np.array(ratings, dtype=float)})
-    return Sheet(frame if times is None else frame.assign(timestamp=times), Path("t"), header=None)
+    return Sheet(frame if times is None else frame.assign(timestamp=times), Path("t"), header_lines=None)
 
 
 def test_last_is_by_time_then_by_file_order() -> None:
     pairs = np.array([7, 8, 7, 8, 9])
     table = sheet(pairs.tolist(), [1, 2, 3, 4, 5], times=[50, 10, 40, 10, 0])
-    rows, rating = one_rating_a_pair(table, pairs, "last")
+    rows, rating = resolve_duplicates(table, pairs, "last")
     assert np.arange(5)[rows].tolist() == [0, 3, 4]  # 7 at time 50; 8 twice at 10, the later line; 9
     assert rating.tolist() == [1, 4, 5]
 
 
 def test_mean_keeps_the_last_row_with_the_mean_rating() -> None:
     pairs = np.array([7, 8, 7])
-    rows, rating = one_rating_a_pair(sheet(pairs.tolist(), [1, 2, 4]), pairs, "mean")
+    rows, rating = resolve_duplicates(sheet(pairs.tolist(), [1, 2, 4]), pairs, "mean")
     assert np.arange(3)[rows].tolist() == [1, 2]
     assert rating.tolist() == [2, (1 + 4) / 2]
 
 
-def test_error_names_both_places(tmp_path: Path) -> None:
+def test_error_names_both_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("header\n\na\nb\na\n")
-    table = Sheet(sheet([7, 8, 7], [1, 2, 3]).frame, tmp_path / "t.csv", header=1)
-    with pytest.raises(UserError, match=r"t\.csv, line 5: user 1 and item 7 stand already in .*t\.csv, line 3; "):
-        one_rating_a_pair(table, np.array([7, 8, 7]), "error")
+    table = Sheet(sheet([7, 8, 7], [1, 2, 3]).frame, tmp_path / "t.csv", header_lines=1)
+    with pytest.raises(UserError, match=r"t\.csv, line 5: user 1 and item 7 are already in .*t\.csv, line 3; "):
+        resolve_duplicates(table, np.array([7, 8, 7]), "error")
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 5)), min_size=1))
@@ -49,12 +50,12 @@ def test_policies_equal_a_loop(rows: list[tuple[int, int, int]]) -> None:
         if key not in last or when[row] >= when[last[key]]:
             last[key] = row
     expected = sorted(last.values())
-    mean = [np.mean([stars[other] for other in range(len(pair)) if pair[other] == pair[row]]) for row in expected]
+    mean = [np.mean([star for star, key in zip(stars, pair, strict=True) if key == pair[row]]) for row in expected]
     table = sheet(pair, [float(value) for value in stars], when)
-    kept, rating = one_rating_a_pair(table, np.array(pair), "last")
-    assert np.arange(len(pair))[kept].tolist() == expected
+    rows_to_keep, rating = resolve_duplicates(table, np.array(pair), "last")
+    assert np.arange(len(pair))[rows_to_keep].tolist() == expected
     assert rating.tolist() == [stars[row] for row in expected]
-    assert one_rating_a_pair(table, np.array(pair), "mean")[1] == pytest.approx(mean, abs=1e-12)
+    assert resolve_duplicates(table, np.array(pair), "mean")[1] == pytest.approx(mean, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +76,17 @@ def test_first_bad_value(column: str, value: float, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_the_file_s_own_column_name_is_used() -> None:
-    table = sheet([1], [9]).renamed({})
-    named = Sheet(table.frame, table.path, None, {"rating": "stars"})
+def test_messages_use_the_column_name_in_the_file() -> None:
+    frame = sheet([1], [9]).frame.rename(columns={"rating": "stars"})
+    table = Sheet(frame, Path("t"), header_lines=None).rename({"stars": "rating"})
     with pytest.raises(UserError, match="column stars: 9, allowed: 1 to 5"):
-        check_ratings(named, (1, 5))
+        check_ratings(table, (1, 5))
 
 
 def test_a_million_rows_in_half_a_second() -> None:
     count = np.arange(1_000_000)
-    table = sheet(count.tolist(), (count % 5 + 1.0).tolist(), times=count.tolist())
+    table = sheet(count, count % 5 + 1.0, times=count)
     start = time.process_time()
     check_ratings(table, (1, 5))
-    one_rating_a_pair(table, count, "error")
+    resolve_duplicates(table, count, "error")
     assert time.process_time() - start < 0.5

@@ -16,7 +16,7 @@ from recsweep.config import compose_config
 from recsweep.data.truth import Exposure
 from recsweep.errors import UserError
 from recsweep.evaluation import SessionEvaluation, Target, evaluate
-from recsweep.evaluation.sessions import earned_in_sessions
+from recsweep.evaluation.sessions import session_earnings
 from recsweep.runs import build
 
 
@@ -83,7 +83,7 @@ def test_earnings_equal_the_twins(data: st.DataObject, lengths: list[int]) -> No
     """Sessions of several lengths, whose steps stand in any order."""
     session = data.draw(st.permutations([number for number, n in enumerate(lengths) for _ in range(n)]))
     others, liked = (data.draw(st.lists(SCORES, min_size=len(session), max_size=len(session))) for _ in range(2))
-    earned, best = earned_in_sessions(torch.tensor([*others, *liked]), torch.tensor(session))
+    earned, best = session_earnings(torch.tensor([*others, *liked]), torch.tensor(session))
     assert best.tolist() == lengths
     for number in range(len(lengths)):
         mine = [place for place, its in enumerate(session) if its == number]
@@ -94,7 +94,7 @@ def test_ties_favour_others() -> None:
     """The first session recommends 0.5 and then one of two equals, the second one of two equals: both others."""
     session = torch.tensor([0, 0, 1])
     others, liked = torch.tensor([0.2, 0.1, 0.7]), torch.tensor([0.5, 0.2, 0.7])
-    earned, best = earned_in_sessions(torch.cat([others, liked]), session)
+    earned, best = session_earnings(torch.cat([others, liked]), session)
     assert (earned.tolist(), best.tolist()) == ([1, 0], [2, 1])
 
 

@@ -275,7 +275,7 @@ def test_the_rankers_smallest_lead_is_no_tie():
 @settings(max_examples=50, deadline=None)
 @given(case=cases(st.just(0.0)), k=st.integers(1, 3))
 def test_the_oracle_reaches_the_ceiling(case, k):
-    target = case[1]._replace(data=case[1].data.ideal())
+    target = case[1]._replace(data=case[1].data.with_true_ranker())
     got = evaluate(target.data.truth, two_stages(3, (k,)), target)
     for stage in ("one_stage", "two_stage"):
         names = ("ndcg", "map", "hit_rate")
@@ -498,7 +498,7 @@ def test_nothing_held_out_is_an_error(evaluation):
 def test_data_without_propensities_is_an_error(evaluation):
     data: Interactions = interactions([(0, 0, 5.0), (0, 1, 1.0)], 1, 4)
     rows = torch.arange(2)
-    with pytest.raises(UserError, match="rows is no bandit log, it has no propensities: use data=bandit"):
+    with pytest.raises(UserError, match="rows is no bandit log \(no propensities\): use data=bandit"):
         evaluate(TablePolicy([[0.25] * 4]), evaluation, Target(data, rows[:1], rows[1:]))
 
 
@@ -513,7 +513,7 @@ def test_a_log_in_which_nothing_is_left_to_find_is_an_error():
     # What users 0 and 1 would find relevant, they are known to like.
     relevant = [[0, 1, 0, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]
     target = make_target(SEEN, HELD_OUT, 4, 4, RANKER, relevant)
-    with pytest.raises(UserError, match="nothing to find: no user has a relevant item left"):
+    with pytest.raises(UserError, match="no user has a relevant item left to find: lower data.threshold"):
         evaluate(Table(POLICY), two_stages(2), target)
 
 

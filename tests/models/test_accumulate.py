@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shell import fit_model, tiny
+from shell import fit_model, tiny_config
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, OneCycleLR
@@ -16,7 +16,7 @@ from recsweep.models.base import RecModule
 from recsweep.runs import build
 
 N_ROWS, EPOCHS, RATE = 960, 2, 0.5
-"""Of training, in `tiny`: 15 batches of 64."""
+"""Of training, in `tiny_config`: 15 batches of 64."""
 
 MODELS = {"biased_mf": ["model=biased_mf"], "bpr_mf": ["model=bpr_mf", "loss=full_softmax"]}
 """Their losses are means over rows, and nothing in them is drawn."""
@@ -37,7 +37,7 @@ def rates() -> Iterator[list[float]]:
 
 def by_a_plain_loop(size: int, one_cycle: bool, *words: str) -> dict[str, Tensor]:
     """The weights after all steps on batches of `size`."""
-    cfg = tiny(*words)
+    cfg = tiny_config(*words)
     data = build.data(cfg)
     model = build.model(cfg, data)
     assert isinstance(model, RecModule) and len(data.train) == N_ROWS
@@ -64,7 +64,7 @@ def test_steps_are_those_of_large_batches(
     """Also where the epoch's last group has fewer batches than the others: 15 = 3 · 4 + 3, and 15 < 16."""
     words = [*words, "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
     small = [f"trainer.accumulate={accumulate}", f"trainer.batch_size={size}", f"trainer.steps_per_call={per_call}"]
-    found = fit_model(tiny(*words, *small), tmp_path).state_dict()
+    found = fit_model(tiny_config(*words, *small), tmp_path).state_dict()
     made = rates.copy()
     rates.clear()
     expected = by_a_plain_loop(accumulate * size, scheduler == "one_cycle", *words)

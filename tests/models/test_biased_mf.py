@@ -3,7 +3,7 @@
 import pytest
 import torch
 from rows import interactions
-from shell import tiny
+from shell import tiny_config
 from torch import Tensor
 
 from recsweep.data.batches import Ratings, ratings
@@ -25,7 +25,7 @@ def with_weights(model: BiasedMF) -> BiasedMF:
 
 
 def biased_mf(*words: str) -> BiasedMF:
-    training = build.training(tiny("regularization=none", *words))
+    training = build.training(tiny_config("regularization=none", *words))
     return with_weights(BiasedMF(DATA, training, embedding_dim=2, init_std=0.1))
 
 
@@ -98,7 +98,7 @@ def test_disturbances_are_drawn_by_the_generator_and_leave_scores_alone(name: st
 
 
 def svdpp(*, item_side: bool) -> SVDpp:
-    training = build.training(tiny("regularization=none"))
+    training = build.training(tiny_config("regularization=none"))
     options = {"item_side": item_side, "user_features": [], "item_features": []}
     model = with_weights(SVDpp(DATA, training, embedding_dim=2, init_std=0.1, **options))
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_svdpp_trains_without_the_pair_itself() -> None:
 
 
 def test_mlp_feeds_user_item_and_product_to_its_perceptron() -> None:
-    training = build.training(tiny("regularization=none"))
+    training = build.training(tiny_config("regularization=none"))
     model = with_weights(MLP(DATA, training, embedding_dim=2, init_std=0.1, hidden=[1]))
     with torch.no_grad():
         model.perceptron[0].weight.copy_(torch.tensor([[1.0, 10, 100, 1000, 10_000, 100_000]]))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import torch
-from shell import fit_model, read_metrics, recsweep, same, train_run, weights
+from shell import fit_model, read_metrics, recsweep, equal_weights, train_run, weights
 
 from recsweep.config import compose_config, conf_dir
 from recsweep.data.datamodules import InteractionData
@@ -167,9 +167,9 @@ def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, chosen: dict[s
     first, again, other = (train_run(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
     best = [weights(run / "checkpoints" / BEST) for run in (first, again, other)]
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
-    assert same(best[0], best[1])
+    assert equal_weights(best[0], best[1])
     is_random = (first / "checkpoints" / LAST).is_file() or "seed" in compose_config(mine).model
-    assert same(best[0], best[2]) is not is_random
+    assert equal_weights(best[0], best[2]) is not is_random
     shown = recsweep(tmp_path, "evaluate", f"run={first}")
     assert shown.status == 0
     cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]

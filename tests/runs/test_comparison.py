@@ -1,4 +1,4 @@
-"""The comparison with baselines, under the names of its document."""
+"""The content of comparison.json: its keys, and who wins."""
 
 import json
 
@@ -12,10 +12,10 @@ POPULARITY = {"val/recall@10": 0.9, "test/recall@10": 0.25, "test/ndcg@10": 0.5}
 EASE = {"val/recall@10": 0.1, "test/recall@10": 0.5, "test/ndcg@10": 0.25}
 
 
-def test_every_name_of_the_document() -> None:
+def test_all_keys() -> None:
     """The best epoch reached 0.5 on validation; on test the model loses to EASE by 0.5 - 0.375 = 1/8."""
-    found = comparison({"dim": 8}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "recall@10", "max")
-    assert found == {
+    content = comparison({"dim": 8}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "recall@10", "max")
+    assert content == {
         "objective": "recall@10",
         "model_config": {"dim": 8},
         "training": {"train_losses": [4.0, 3.5, 3.25], "val_recalls": [0.25, 0.5, 0.375]},
@@ -29,26 +29,26 @@ def test_every_name_of_the_document() -> None:
         "baseline_best_recall": 0.5,
         "margin": -1 / 8,
     }
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(content)) == content
 
 
-def test_another_objective_gives_other_names() -> None:
+def test_keys_are_named_after_the_objective() -> None:
     """By ndcg@10 popularity is the better baseline."""
-    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "ndcg@10", "max")
-    assert found["training"]["val_ndcgs"] == [0.25, 0.5, 0.375]
-    assert (found["best_ndcg"], found["final_ndcg"]) == (0.25, 0.125)
-    assert (found["baseline_best"], found["baseline_best_ndcg"]) == ("popularity", 0.5)
-    assert found["margin"] == pytest.approx(0.125 - 0.5)
-    assert not any("recall" in name for name in found)
+    content = comparison({}, CURVE, METRICS, {"popularity": POPULARITY, "ease": EASE}, "ndcg@10", "max")
+    assert content["training"]["val_ndcgs"] == [0.25, 0.5, 0.375]
+    assert (content["best_ndcg"], content["final_ndcg"]) == (0.25, 0.125)
+    assert (content["baseline_best"], content["baseline_best_ndcg"]) == ("popularity", 0.5)
+    assert content["margin"] == pytest.approx(0.125 - 0.5)
+    assert not any("recall" in name for name in content)
 
 
 def test_a_model_that_wins() -> None:
-    found = comparison({}, CURVE, METRICS, {"popularity": POPULARITY}, "recall@10", "max")
-    assert found["margin"] == 0.375 - 0.25
+    content = comparison({}, CURVE, METRICS, {"popularity": POPULARITY}, "recall@10", "max")
+    assert content["margin"] == 0.375 - 0.25
 
 
-def test_an_error_is_better_where_it_is_lower() -> None:
-    """The means are off by 0.25 less than the others, and by 0.25 more than the model."""
-    rivals = {"means": {"test/mse": 1.0}, "guess": {"test/mse": 1.25}}
-    found = comparison({}, CURVE, {"val/mse": 0.5, "test/mse": 0.75}, rivals, "mse", "min")
-    assert (found["baseline_best"], found["baseline_best_mse"], found["margin"]) == ("means", 1.0, 0.25)
+def test_a_lower_error_is_better() -> None:
+    """The error of the means is 0.25 below that of the other baseline, and 0.25 above that of the model."""
+    baselines = {"means": {"test/mse": 1.0}, "guess": {"test/mse": 1.25}}
+    content = comparison({}, CURVE, {"val/mse": 0.5, "test/mse": 0.75}, baselines, "mse", "min")
+    assert (content["baseline_best"], content["baseline_best_mse"], content["margin"]) == ("means", 1.0, 0.25)

@@ -1,75 +1,86 @@
-"""A checkpoint goes with the rows it was trained on and the model it belongs to, or is refused."""
+"""What a run's folder holds; its checkpoints are loaded only for the rows and the model that they belong to."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from shell import SYNTHETIC, TINY, read_metrics, recsweep, train_run
 
-from recsweep.runs.folder import BEST
+from recsweep.runs.folder import BEST, REFIT
+
+pytestmark = pytest.mark.xdist_group("folder")
 
 OTHER_ROWS = "trained on other rows than data and split give now; leave both as the run had them"
 OTHER_MODEL = "the weights of another model; leave model and loss as the run had them"
 
 
-@pytest.fixture(scope="module", params=["false", "true"], ids=["selected", "refitted"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_run(tmp_path_factory.mktemp("run"), *TINY, f"trainer.refit={request.param}")
+@pytest.fixture(scope="module")
+def refit_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with both checkpoints: the selected epoch on train, and the refit on train + validation."""
+    return train_run(tmp_path_factory.mktemp("run"), *TINY, "trainer.refit=true")
+
+
+@pytest.fixture(scope="module")
+def means_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_run(tmp_path_factory.mktemp("means"), *TINY, "model=means")
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("override", "reason"),
     [
-        ("split.seed=5", OTHER_ROWS),  # else it would be judged on rows that it was trained on
+        ("split.seed=5", OTHER_ROWS),  # else the model would be judged on rows that it was trained on
         ("data.seed=5", OTHER_ROWS),
         ("model.embedding_dim=16", OTHER_MODEL),
         ("model=means", OTHER_MODEL),
     ],
 )
-@pytest.mark.parametrize("verb", ["evaluate", "recommend"])
-def test_a_checkpoint_is_used_only_where_it_belongs(verb: str, words: str, reason: str, run: Path) -> None:
-    user = ["user=3"] if verb == "recommend" else []
-    found = recsweep(run.parent, verb, f"run={run}", *user, words)
-    assert found.status == 2
-    assert found.err.startswith(f"recsweep: {run}/checkpoints/") and found.err.endswith(f".ckpt: {reason}\n")
-    assert found.err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("verb", "options", "checkpoint"), [("evaluate", [], BEST), ("recommend", ["user=3"], REFIT)], ids=[BEST, REFIT]
+)
+def test_a_checkpoint_is_loaded_only_where_it_belongs(
+    verb: str, options: list[str], checkpoint: str, override: str, reason: str, refit_run: Path
+) -> None:
+    outcome = recsweep(refit_run.parent, verb, f"run={refit_run}", *options, override)
+    assert outcome == (2, "", f"recsweep: {refit_run}/checkpoints/{checkpoint}: {reason}\n")
 
 
 def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    pairs = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(20) for item in range(10)]
-    table.write_text("user,item,rating\n" + "".join(pairs[1:]))
-    first = train_run(tmp_path, "data=table", f"data.path={table}", "logger=none")
-    (first / "metrics.json").unlink()
-    table.write_text("user,item,rating\n" + "".join(pairs[:-1]))
-    found = recsweep(tmp_path, "train", f"run={first}", "resume=true")
-    assert found == (2, "", f"recsweep: {first}/checkpoints/last.ckpt: {OTHER_ROWS}\n")
+    rows = [f"{user},{item},{1 + (user + item) % 5}\n" for user in range(20) for item in range(10)]
+    table.write_text("user,item,rating\n" + "".join(rows[1:]))
+    run = train_run(tmp_path, "data=table", f"data.path={table}", "trainer.max_epochs=2", "logger=none")
+    (run / "metrics.json").unlink()
+    table.write_text("user,item,rating\n" + "".join(rows[:-1]))
+    outcome = recsweep(tmp_path, "train", f"run={run}", "resume=true")
+    assert outcome == (2, "", f"recsweep: {run}/checkpoints/last.ckpt: {OTHER_ROWS}\n")
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    found = recsweep(tmp_path, "train", *TINY, "hydra.run.dir=taken/run")
-    assert found.status == 2
-    assert found.err.startswith("recsweep: ") and found.err.count("\n") == 1 and "taken/run" in found.err
+    outcome = recsweep(tmp_path, "train", *TINY, "hydra.run.dir=taken/run")
+    assert outcome.status == 2
+    assert outcome.err.startswith("recsweep: ") and outcome.err.count("\n") == 1 and "taken/run" in outcome.err
 
 
-def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
-    victim = train_run(tmp_path, *TINY, "model=means")
+def test_the_checkpoint_of_another_program_is_refused(means_run: Path, tmp_path: Path) -> None:
+    victim = shutil.copytree(means_run, tmp_path / "run")
     best = victim / "checkpoints" / BEST
     for content in ({"state_dict": {}}, [1]):
         torch.save(content, best)
-        found = recsweep(tmp_path, "evaluate", f"run={victim}")
-        assert found.status == 2
-        assert found.err.startswith(f"recsweep: {best}: not a checkpoint of recsweep (") and found.err.count("\n") == 1
+        outcome = recsweep(tmp_path, "evaluate", f"run={victim}")
+        assert outcome.status == 2
+        start = f"recsweep: {best}: not a checkpoint of recsweep ("
+        assert outcome.err.startswith(start) and outcome.err.count("\n") == 1
 
 
-def test_the_oracle_is_better(tmp_path: Path) -> None:
-    """Ratings are judged by their expectation, rankings by the policy that exposed users to items."""
-    rated = read_metrics(train_run(tmp_path, *TINY, "model=means"))
-    assert rated["oracle"]["test/mse"] < rated["metrics"]["test/mse"]
+def test_the_oracle_is_better(means_run: Path, tmp_path: Path) -> None:
+    """It predicts ratings by their expectation, and ranks like the policy that exposed users to items."""
+    rating = read_metrics(means_run)
+    assert rating["oracle"]["test/mse"] < rating["metrics"]["test/mse"]
     larger = ["data.n_users=400", "data.n_items=300", "data.n_interactions=12000", "split=leave_last_out"]
-    ranked = read_metrics(train_run(tmp_path, *larger, "model=popularity", "logger=none"))
-    assert ranked["oracle"]["test/ndcg@10"] > 1.2 * ranked["metrics"]["test/ndcg@10"]
+    ranking = read_metrics(train_run(tmp_path, *larger, "model=popularity", "logger=none"))
+    assert ranking["oracle"]["test/ndcg@10"] > 1.2 * ranking["metrics"]["test/ndcg@10"]
 
 
 def test_real_data_has_no_oracle(blocks: Path, tmp_path: Path) -> None:
@@ -77,26 +88,18 @@ def test_real_data_has_no_oracle(blocks: Path, tmp_path: Path) -> None:
     assert read_metrics(run)["oracle"] == {}
 
 
-def test_what_a_baseline_has_learned_is_counted(tmp_path: Path) -> None:
-    """The mean and a bias a user and item; a vector each."""
-    assert read_metrics(train_run(tmp_path, *TINY, "model=means"))["n_parameters"] == 1 + 60 + 100
-    assert (
-        read_metrics(train_run(tmp_path, *TINY, "model=ials", "model.embedding_dim=4"))["n_parameters"]
-        == (60 + 100) * 4
-    )
+def test_the_parameters_of_baselines_are_counted(means_run: Path, tmp_path: Path) -> None:
+    """The means have the global mean and a bias for each user and item, iALS a vector each."""
+    assert read_metrics(means_run)["n_parameters"] == 1 + 60 + 100
+    ials_run = train_run(tmp_path, *TINY, "model=ials", "model.embedding_dim=4")
+    assert read_metrics(ials_run)["n_parameters"] == (60 + 100) * 4
 
 
 @pytest.mark.parametrize("key", ["seed", "split.seed", "data.seed"])
-def test_seeds_have_an_upper_end(key: str, tmp_path: Path) -> None:
-    found = recsweep(tmp_path, "train", *SYNTHETIC, f"{key}={2**32}")
-    assert found == (2, "", f"recsweep: {key}={2**32}: it should be less than {2**32}\n")
+def test_seeds_have_an_upper_limit(key: str, tmp_path: Path) -> None:
+    outcome = recsweep(tmp_path, "train", *SYNTHETIC, f"{key}={2**32}")
+    assert outcome == (2, "", f"recsweep: {key}={2**32}: it should be less than {2**32}\n")
 
 
 def test_a_group_without_its_target_is_refused(tmp_path: Path) -> None:
     assert recsweep(tmp_path, "train", "~model._target_") == (2, "", "recsweep: model._target_ is missing\n")
-
-
-def test_a_user_who_is_named_twice_is_shown_once(run: Path) -> None:
-    once, twice = (recsweep(run.parent, "recommend", f"run={run}", f"user={user}", "k=3") for user in ("3", "3,3"))
-    assert once.status == 0
-    assert once == twice

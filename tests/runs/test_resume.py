@@ -1,14 +1,26 @@
-"""A run that was interrupted anywhere, and goes on, ends like one that was not: bit for bit."""
+"""A run that is interrupted anywhere and resumed ends like one without interruption: bit for bit."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from interruptions import DISTURBED, Interrupted, assert_same, run
-from shell import TINY, read_metrics, recsweep, same, start_program, tiny, train_run, wait_for, weights
+from interruptions import NOISE, Interrupted, assert_same, train_and_judge
+from shell import (
+    TINY,
+    equal_weights,
+    modification_times,
+    read_metrics,
+    recsweep,
+    start_program,
+    tiny_config,
+    train_run,
+    wait_for,
+    weights,
+)
 
 from recsweep.runs import build
 from recsweep.runs.callbacks import ResumePoint
@@ -31,91 +43,113 @@ VARIANTS = {
     "step": ["scheduler=step", "scheduler.step_size=2", "optimizer=adagrad"],
     "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
     "sparse": ["optimizer=sparse_adam", "regularization=none"],
-    "disturbed": DISTURBED,
+    "noise": NOISE,
     "stopped early": ["callbacks.early_stopping.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=8"],
     "refit": ["trainer.refit=true", "optimizer.lr=0.1", "scheduler.patience=0"],
-    "refit of a stopped one": [
+    "refit after an early stop": [
         "trainer.refit=true",
         "callbacks.early_stopping.patience=1",
         "optimizer.lr=0.3",
         "trainer.max_epochs=8",
         "scheduler=one_cycle",
-        *DISTURBED,
+        *NOISE,
     ],
-    "svdpp": ["model=svdpp", *DISTURBED],
-    "mlp": ["model=mlp", *DISTURBED],
-    "gradnorm": ["model=multitask", "loss=gradnorm", "loss.alpha=10", "model.embedding_dim=4", *DISTURBED],
-    "accumulated": ["trainer.accumulate=4", "scheduler=one_cycle", *DISTURBED],
+    "svdpp": ["model=svdpp", *NOISE],
+    "mlp": ["model=mlp", *NOISE],
+    "gradnorm": ["model=multitask", "loss=gradnorm", "loss.alpha=10", "model.embedding_dim=4", *NOISE],
+    "accumulated": ["trainer.accumulate=4", "scheduler=one_cycle", *NOISE],
     "two_tower": ["model=two_tower", "model.embedding_dim=8", "model.hidden=[8]", "model.history=attention"],
     "drr": [*SESSIONS, "scheduler=plateau"],
     "td3": [*SESSIONS, "loss=td3", "model.exploration=ou", "trainer.refit=true", "optimizer.lr=0.1"],
 }
 
 
-@pytest.mark.parametrize("after", [True, False], ids=["after saving", "before saving"])
-@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS.keys())
-def test_resuming_after_any_epoch(
-    words: list[str], after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_run_that_is_interrupted_at_every_epoch(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = tiny("trainer.max_epochs=3", "callbacks.checkpoint.every_seconds=0", *words)
-    save, count, down_at = ResumePoint._save, 0, -1
+    """One run goes down at the end of every epoch right after saving, another one right before saving.
 
-    def save_or_go_down(self: ResumePoint, trainer: Any) -> None:
-        nonlocal count
-        count += 1
-        if after or count != down_at:
-            save(self, trainer)
-        if count == down_at:
-            raise Interrupted
+    Each resumes from where it went down before, so that a difference anywhere reaches the end. The second also goes
+    down after the save that ends a training; before that save is where the first goes down last.
+    """
+    cfg = tiny_config("trainer.max_epochs=3", "callbacks.checkpoint.every_seconds=0", *overrides)
+    save = ResumePoint._save
+    points: list[tuple[str, int]] = []
 
-    monkeypatch.setattr(ResumePoint, "_save", save_or_go_down)
-    undisturbed = run(cfg, tmp_path / "undisturbed")
-    n_saves = count
-    assert n_saves > len(undisturbed["objectives"])  # every epoch, and the end
-    for down_at in range(1, n_saves + 1):
-        count, folder = 0, tmp_path / str(down_at)
-        with pytest.raises(Interrupted):
-            run(cfg, folder)
-        count = down_at  # from here on nothing goes down
-        assert_same(run(cfg, folder), undisturbed)
+    def record(self: ResumePoint, trainer: Any) -> None:
+        points.append((self.path.name, trainer.current_epoch))
+        save(self, trainer)
+
+    monkeypatch.setattr(ResumePoint, "_save", record)
+    undisturbed = train_and_judge(cfg, tmp_path / "undisturbed")
+    ends = set({name: (name, epoch) for name, epoch in points}.values())
+    epochs = [point for point in points if point not in ends]
+    assert len(set(points)) == len(points) and len(epochs) >= len(undisturbed["objectives"])
+
+    def check_interruptions(folder: Path, remaining: list[tuple[str, int]], saves_first: set[tuple[str, int]]) -> None:
+        def go_down_once(self: ResumePoint, trainer: Any) -> None:
+            point = (self.path.name, trainer.current_epoch)
+            goes_down = point in remaining
+            if point in saves_first or not goes_down:
+                save(self, trainer)
+            if goes_down:
+                remaining.remove(point)
+                raise Interrupted
+
+        monkeypatch.setattr(ResumePoint, "_save", go_down_once)
+        for _ in tuple(remaining):
+            with pytest.raises(Interrupted):
+                train_and_judge(cfg, folder)
+        assert not remaining
+        assert_same(train_and_judge(cfg, folder), undisturbed)
+
+    check_interruptions(tmp_path / "after saving", [*epochs], {*epochs})
+    check_interruptions(tmp_path / "before saving", [*points], ends)
 
 
-def test_the_variants_do_what_they_are_here_for(tmp_path: Path) -> None:
-    """Early stopping stops, the best epoch is what is judged, and the plateau lowers the rate."""
-    stopped = run(tiny(*VARIANTS["stopped early"]), tmp_path / "stopped")
+def test_the_variants_stop_early_and_lower_the_learning_rate(tmp_path: Path) -> None:
+    """Early stopping stops, the best epoch is judged, and the plateau lowers the rate."""
+    stopped = train_and_judge(tiny_config(*VARIANTS["stopped early"]), tmp_path / "stopped")
     objectives = stopped["objectives"]
     assert len(objectives) < 8
     assert min(objectives) < objectives[-1]
     assert stopped["metrics"]["val/mse"] == min(objectives)
-    run(tiny("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
+    train_and_judge(tiny_config("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
     last = torch.load(tmp_path / "plateau" / "checkpoints" / LAST, weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.1
 
 
 def test_a_refit_trains_on_validation_too_for_as_many_epochs_as_were_best(tmp_path: Path) -> None:
-    cfg = tiny(*VARIANTS["refit of a stopped one"])
+    cfg = tiny_config(*VARIANTS["refit after an early stop"])
     data = build.data(cfg)
-    found = run(cfg, tmp_path)
-    again = torch.load(tmp_path / "checkpoints" / "refit_last.ckpt", weights_only=True)
-    assert again["epoch"] == 1 + found["objectives"].index(min(found["objectives"]))
-    known = torch.cat([data.split.train, data.split.val])
-    means = {name: tensors["mean"].item() for name, tensors in found["checkpoints"].items()}
+    outcome = train_and_judge(cfg, tmp_path)
+    refit = torch.load(tmp_path / "checkpoints" / "refit_last.ckpt", weights_only=True)
+    assert refit["epoch"] == 1 + outcome["objectives"].index(min(outcome["objectives"]))
+    train_and_val = torch.cat([data.split.train, data.split.val])
+    means = {name: tensors["mean"].item() for name, tensors in outcome["checkpoints"].items()}
     assert means[BEST] == pytest.approx(data.data.rating[data.split.train].mean().item())
-    assert means[REFIT] == pytest.approx(data.data.rating[known].mean().item())
+    assert means[REFIT] == pytest.approx(data.data.rating[train_and_val].mean().item())
     assert means[BEST] != means[REFIT]
 
 
 KILLED = [
     *TINY,
-    "trainer.max_epochs=150",
+    "trainer.max_epochs=80",
     "callbacks.early_stopping.patience=null",
     "callbacks.checkpoint.every_seconds=0",
     "regularization.dropout=0.2",
 ]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_run(tmp_path_factory.mktemp("undisturbed"), *KILLED)
+
+
+@pytest.mark.xdist_group("killed")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
+def test_a_killed_process_is_resumed(how: signal.Signals, undisturbed: Path, tmp_path: Path) -> None:
     killed = tmp_path / "run"
     process = start_program(tmp_path, "train", *KILLED, "hydra.run.dir=run")
     wait_for((killed / "checkpoints" / LAST).is_file, process)
@@ -125,74 +159,77 @@ def test_a_killed_process_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     if how is signal.SIGINT:
         assert process.exitcode == 130
         advice = f"go on with `recsweep train run={killed} resume=true`"
-        assert (tmp_path / "said").read_text() == f"recsweep: interrupted; {advice}\n"
-    resumed = recsweep(tmp_path, "train", "run=run", "resume=true")
-    assert resumed.status == 0, resumed.err
-    undisturbed = train_run(tmp_path, *KILLED)
+        assert (tmp_path / "output").read_text() == f"recsweep: interrupted; {advice}\n"
+    outcome = recsweep(tmp_path, "train", "run=run", "resume=true")
+    assert outcome.status == 0, outcome.err
     assert read_metrics(killed)["metrics"] == read_metrics(undisturbed)["metrics"]
     for name in (BEST, LAST):
-        assert same(weights(killed / "checkpoints" / name), weights(undisturbed / "checkpoints" / name))
+        assert equal_weights(weights(killed / "checkpoints" / name), weights(undisturbed / "checkpoints" / name))
     assert not list(killed.rglob("*.part"))
 
 
-def test_resuming_keeps_what_was_asked(tmp_path: Path) -> None:
-    """The run's own words come again, and its record says them once."""
-    first = train_run(tmp_path, *TINY, "seed=3")
-    (first / "metrics.json").unlink()
-    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
-    assert resumed.status == 0, resumed.err
-    assert (first / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A completed run of two epochs."""
+    return train_run(tmp_path_factory.mktemp("completed"), *TINY, "seed=3")
 
 
-def test_a_resumed_run_is_not_changed(tmp_path: Path) -> None:
-    """Its optimizer comes back from the checkpoint with the rate it had, whatever the record would say."""
-    first = train_run(tmp_path, *TINY)
-    (first / "metrics.json").unlink()
-    before = (first / ".hydra" / "config.yaml").read_text()
-    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true", "optimizer.lr=0.5")
-    message = "optimizer.lr=0.5: a resumed run goes on as it was asked for; start another one to change something"
-    assert resumed == (2, "", f"recsweep: {message}\n")
-    assert (first / ".hydra" / "config.yaml").read_text() == before
+@pytest.fixture
+def unfinished(completed: Path, tmp_path: Path) -> Path:
+    """The same, as if it had been interrupted after its last epoch."""
+    run = shutil.copytree(completed, tmp_path / "unfinished")
+    (run / "metrics.json").unlink()
+    return run
 
 
-def test_a_completed_run_is_not_resumed(tmp_path: Path) -> None:
-    first = train_run(tmp_path, *TINY, "model=means")
-    before = sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*"))
-    resumed = recsweep(tmp_path, "train", f"run={first}", "resume=true")
-    expected = f"recsweep: run={first}: already completed; `recsweep evaluate run={first}` shows its metrics\n"
-    assert resumed == (2, "", expected)
-    assert sorted((path, path.stat().st_mtime_ns) for path in first.rglob("*")) == before
+@pytest.mark.xdist_group("completed")
+def test_a_resumed_run_keeps_its_overrides(unfinished: Path) -> None:
+    """They come from its record, and stay there once."""
+    outcome = recsweep(unfinished.parent, "train", f"run={unfinished}", "resume=true")
+    assert outcome.status == 0, outcome.err
+    assert (unfinished / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
 
 
-def test_a_run_is_resumed_only_when_told_to(tmp_path: Path) -> None:
-    first = train_run(tmp_path, *TINY, "model=means")
-    assert recsweep(tmp_path, "train", f"run={first}") == (
-        2,
-        "",
-        f"recsweep: run={first}: say what to change, such as seed=1, or add resume=true to go on with it\n",
-    )
+@pytest.mark.xdist_group("completed")
+def test_a_resumed_run_cannot_be_changed(unfinished: Path) -> None:
+    """Its optimizer would come back from the checkpoint with the old learning rate, whatever the record says."""
+    before = (unfinished / ".hydra" / "config.yaml").read_text()
+    outcome = recsweep(unfinished.parent, "train", f"run={unfinished}", "resume=true", "optimizer.lr=0.5")
+    message = "optimizer.lr=0.5: a resumed run keeps its settings; start another one to change something"
+    assert outcome == (2, "", f"recsweep: {message}\n")
+    assert (unfinished / ".hydra" / "config.yaml").read_text() == before
 
 
-def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
-    """Else the new run would go on from the other's checkpoint."""
-    words = ["train", *TINY, "model=means", "hydra.run.dir=run"]
-    assert recsweep(tmp_path, *words).status == 0
-    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
-    advice = "name another hydra.run.dir, or go on with it: recsweep train run=run resume=true"
-    assert recsweep(tmp_path, *words, "seed=1") == (2, "", f"recsweep: run: holds a run already; {advice}\n")
-    assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+@pytest.mark.xdist_group("completed")
+def test_a_completed_run_is_not_resumed(completed: Path) -> None:
+    before = modification_times(completed)
+    outcome = recsweep(completed.parent, "train", f"run={completed}", "resume=true")
+    expected = f"recsweep: run={completed}: already completed; `recsweep evaluate run={completed}` shows its metrics\n"
+    assert outcome == (2, "", expected)
+    assert modification_times(completed) == before
 
 
-def test_a_run_with_a_configuration_of_its_own_goes_on_with_it(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("completed")
+def test_a_folder_with_a_run_takes_no_other_run(completed: Path, tmp_path: Path) -> None:
+    """Else the new run would resume from the checkpoint of the other."""
+    before = modification_times(completed)
+    outcome = recsweep(tmp_path, "train", *TINY, "seed=1", f"hydra.run.dir={completed}")
+    advice = f"name another hydra.run.dir, or go on with it: recsweep train run={completed} resume=true"
+    assert outcome == (2, "", f"recsweep: {completed}: holds a run already; {advice}\n")
+    assert modification_times(completed) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_a_config_dir_is_resumed_with_it(tmp_path: Path) -> None:
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\n")
-    words = ["--config-dir", "mine", *TINY, "experiment=own", "hydra.run.dir=run"]
-    assert recsweep(tmp_path, "train", *words).status == 0
+    arguments = ["--config-dir", "mine", *TINY, "model=means", "experiment=own", "hydra.run.dir=run"]
+    assert recsweep(tmp_path, "train", *arguments).status == 0
     (tmp_path / "run" / "metrics.json").unlink()
     (tmp_path / "elsewhere").mkdir()
     run = f"run={tmp_path / 'run'}"
-    judged = recsweep(tmp_path / "elsewhere", "evaluate", run)
-    assert judged.status == 0 and judged.err.startswith(f"{run} did not complete: ")
-    resumed = recsweep(tmp_path / "elsewhere", "train", run, "resume=true")
-    assert (resumed.status, resumed.err) == (0, "")
+    outcome = recsweep(tmp_path / "elsewhere", "evaluate", run)
+    assert outcome.status == 0 and outcome.err.startswith(f"{run} did not complete: ")
+    outcome = recsweep(tmp_path / "elsewhere", "train", run, "resume=true")
+    assert (outcome.status, outcome.err) == (0, "")
     assert recsweep(tmp_path / "elsewhere", "evaluate", run).err == ""

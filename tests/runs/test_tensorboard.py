@@ -1,4 +1,4 @@
-"""A sweep in TensorBoard's HParams: read over its own HTTP API, as its page reads it."""
+"""A sweep in TensorBoard's HParams tab, read over its HTTP API as the page does."""
 
 import json
 import socket
@@ -17,18 +17,18 @@ STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNIN
 JOBS = 4
 
 
-def asked(port: int, question: str, **body: Any) -> dict[str, Any]:
-    """What the HParams plugin answers; a server that does not answer yet raises OSError."""
-    url = f"http://127.0.0.1:{port}/data/plugin/hparams/{question}"
+def query(port: int, endpoint: str, **body: Any) -> dict[str, Any]:
+    """The answer of the HParams plugin; OSError while the server is not up."""
+    url = f"http://127.0.0.1:{port}/data/plugin/hparams/{endpoint}"
     request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
         return json.load(answer)
 
 
-def answers_all(port: int) -> bool:
+def has_read_all(port: int) -> bool:
     """Whether the server is up and has read every job."""
     try:
-        groups = asked(port, "session_groups", allowedStatuses=STATUSES, sliceSize=100, startIndex=0)
+        groups = query(port, "session_groups", allowedStatuses=STATUSES, sliceSize=100, startIndex=0)
     except OSError:
         return False
     return groups.get("totalSize") == JOBS
@@ -36,10 +36,10 @@ def answers_all(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models with settings of their own, two seeds."""
-    words = (*(word for word in TINY if word != "logger=none"), "model=means,biased_mf", "seed=0,1")
+    """Two models with different settings, two seeds."""
+    overrides = [*(override for override in TINY if override != "logger=none"), "model=means,biased_mf", "seed=0,1"]
     folder = tmp_path_factory.mktemp("tensorboard") / "sweep"
-    outcome = recsweep(folder.parent, "train", "-m", *words, f"hydra.sweep.dir={folder}")
+    outcome = recsweep(folder.parent, "train", "-m", *overrides, f"hydra.sweep.dir={folder}")
     assert outcome.status == 0, outcome.err
     return folder
 
@@ -47,39 +47,41 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(sweep: Path) -> Iterator[int]:
     """The port of a TensorBoard that has read the sweep."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", sweep, "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + 60
-        while not answers_all(port):
+        deadline = time.monotonic() + 60
+        while not has_read_all(port):
             assert process.poll() is None, "tensorboard ended"
-            assert time.monotonic() < until, "tensorboard did not read the sweep in a minute"
+            assert time.monotonic() < deadline, "tensorboard did not read the sweep in a minute"
             time.sleep(0.2)
         yield port
         process.terminate()
 
 
+@pytest.mark.xdist_group("tensorboard")
 def test_every_job_is_a_row_with_its_settings_and_metrics(server: int, sweep: Path) -> None:
-    columns = [{"metric": metric["name"]} for metric in asked(server, "experiment")["metricInfos"]]
-    answer = asked(server, "session_groups", allowedStatuses=STATUSES, sliceSize=100, startIndex=0, colParams=columns)
+    columns = [{"metric": metric["name"]} for metric in query(server, "experiment")["metricInfos"]]
+    answer = query(server, "session_groups", allowedStatuses=STATUSES, sliceSize=100, startIndex=0, colParams=columns)
     rows = {Path(group["name"]).parts[0]: group for group in answer["sessionGroups"]}
     assert set(rows) == {"0", "1", "2", "3"}
     for job, (model, seed) in enumerate([("means", 0), ("means", 1), ("biased_mf", 0), ("biased_mf", 1)]):
         row = rows[str(job)]
         assert (row["hparams"]["model"], row["hparams"]["seed"]) == (model, seed)
         assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"]
-        shown = {cell["name"]["tag"]: cell["value"] for cell in row["metricValues"]}
+        values = {cell["name"]["tag"]: cell["value"] for cell in row["metricValues"]}
         for name, value in read_metrics(sweep / str(job))["metrics"].items():
-            assert shown[name.replace("val/", "best/val/")] == pytest.approx(value, rel=1e-6)
+            assert values[name.replace("val/", "best/val/")] == pytest.approx(value, rel=1e-6)
 
 
-def test_the_columns_are_those_of_all_jobs_whichever_comes_first(server: int) -> None:
-    experiment = asked(server, "experiment")
+@pytest.mark.xdist_group("tensorboard")
+def test_the_columns_are_those_of_all_jobs(server: int) -> None:
+    experiment = query(server, "experiment")
     settings = {info["name"]: info for info in experiment["hparamInfos"]}
-    assert {"model.item_shrinkage", "model.embedding_dim"} <= set(settings)  # the one of means, the other of biased_mf
+    assert {"model.item_shrinkage", "model.embedding_dim"} <= set(settings)  # of means and of biased_mf
     assert sorted(settings["model"]["domainDiscrete"]) == ["biased_mf", "means"]
     assert settings["seed"]["differs"] and not settings["data"].get("differs")
-    shown = {metric["name"]["tag"] for metric in experiment["metricInfos"]}
-    assert {f"{part}/{name}" for part in ("best/val", "test") for name in ("mse", "rmse", "mae")} <= shown
+    tags = {metric["name"]["tag"] for metric in experiment["metricInfos"]}
+    assert {f"{part}/{name}" for part in ("best/val", "test") for name in ("mse", "rmse", "mae")} <= tags

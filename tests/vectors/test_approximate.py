@@ -174,7 +174,7 @@ def test_recommend_by_an_index(run: Path) -> None:
     assert (first.status, first.err, second.status) == (0, "", 0)
     assert first.out.startswith(f"built {run}/embeddings/Flat.faiss\n") and "built" not in second.out
     line = (
-        r"Flat: recall@4 against exact search 1.0000 for the users asked, 1.0000 for 60 drawn at random, where a user"
+        r"Flat: recall@4 against exact search 1.0000 for the given users, 1.0000 for 60 drawn at random, where a user"
     )
     assert line in first.out and line in second.out
     data = build.data(compose_config([*SYNTHETIC, "model=popularity"])).data

@@ -198,7 +198,7 @@ def shown(folder: Path, model: Vectors, data: Interactions) -> tuple[dict[str, T
 
 def test_the_projector_shows_titles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of the four items: those with most rows. A title is one line, and where it is blank the id stands."""
-    monkeypatch.setattr("recsweep.vectors.export.MAX_SHOWN", 3)
+    monkeypatch.setattr("recsweep.vectors.export.MAX_POINTS", 3)
     model = vectors(5, 4)
     answers, names = shown(tmp_path, model, catalogue(TITLES, ROWS))
     assert {answer.status_code for answer in answers.values()} == {200}

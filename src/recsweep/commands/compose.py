@@ -1,4 +1,4 @@
-"""Between a verb's words and Hydra: what is checked before anything runs, and how a run's own words come back."""
+"""Between the command line and Hydra: checks before anything runs, and the arguments of an earlier run."""
 
 import importlib
 import logging
@@ -30,69 +30,70 @@ from recsweep.sweeps.share import Share, cores, share
 if TYPE_CHECKING:
     from recsweep.sweeps.plan import Plan
 
-# Hydra warns, in every process, that our launchers bear the names of those that the plugins bring: they are meant to.
+# Our launchers deliberately have the names of those that the plugins bring; Hydra warns about it in every process.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
-LEAVES_NOTHING = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+NO_OUTPUT = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
 
-def flags(words: list[str]) -> Namespace:
-    """The words as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
-    with redirect_stderr(StringIO()) as said:
+def parse_flags(arguments: list[str]) -> Namespace:
+    """The arguments as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
+    with redirect_stderr(StringIO()) as errors:
         try:
-            asked = get_args_parser().parse_args(words)
+            flags = get_args_parser().parse_args(arguments)
         except SystemExit as end:
-            if not end.code:  # --version has been answered
+            if not end.code:  # --version has printed its answer
                 raise
-            raise UserError(said.getvalue().rpartition("error: ")[2].strip()) from None
-    if asked.multirun and (asked.cfg or asked.info or asked.help or asked.hydra_help or asked.shell_completion):
+            raise UserError(errors.getvalue().rpartition("error: ")[2].strip()) from None
+    if flags.multirun and (flags.cfg or flags.info or flags.help or flags.hydra_help or flags.shell_completion):
         raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
-    return asked
+    return flags
 
 
-def take(words: list[str], key: str) -> str | None:
-    """Removes `key=value` from the words and gives the value; None where it is not there."""
-    for word in words:
-        if word.startswith(f"{key}="):
-            words.remove(word)
-            return word.removeprefix(f"{key}=")
+def pop_option(arguments: list[str], key: str) -> str | None:
+    """Removes `key=value` from the arguments and returns the value; None without one."""
+    for argument in arguments:
+        if argument.startswith(f"{key}="):
+            arguments.remove(argument)
+            return argument.removeprefix(f"{key}=")
     return None
 
 
-def run_folder(words: list[str]) -> Path:
-    """The run that `run=DIR` names, checked to be one."""
-    given = take(words, "run")
-    if given is None:
+def pop_run(arguments: list[str]) -> Path:
+    """Removes `run=DIR` from the arguments and returns the folder; `UserError` where it is not a run's."""
+    value = pop_option(arguments, "run")
+    if value is None:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` made")
-    folder = Path(given)
+    folder = Path(value)
     if not (folder / ".hydra" / "overrides.yaml").is_file():
-        raise UserError(f"run={given}: no run of recsweep (it has no .hydra/overrides.yaml)")
+        raise UserError(f"run={value}: no run of recsweep (it has no .hydra/overrides.yaml)")
     return folder
 
 
-def saved_words(folder: Path) -> list[str]:
-    """The words that made a run, as they were given: its --config-dir where it had one, and its overrides."""
+def load_arguments(folder: Path) -> list[str]:
+    """The arguments that a run was started with: --config-dir where it had one, and its overrides."""
     try:
         overrides, hydra = (OmegaConf.load(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
         sources = hydra.hydra.runtime.config_sources
-        return [*(f"--config-dir={at.path}" for at in sources if at.provider == "command-line"), *overrides]
+        config_dirs = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+        return [*config_dirs, *overrides]
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({describe_error(error)})") from None
 
 
 class Sweep(NamedTuple):
-    """A sweep that may start: everything in it was composed and checked.
+    """A sweep, composed, checked and ready to start.
 
     Args:
-        words: what Hydra is handed, with what the configuration adds spelled out.
+        arguments: what Hydra gets; settings that the configuration adds are spelled out.
         folder: of the sweep.
-        jobs: the overrides of each job; none where a search proposes them.
-        n_jobs: how many there will be.
+        jobs: the overrides of each job; empty for a search, which proposes its jobs.
+        n_jobs: how many jobs there will be.
         share: what each job may use of its machine.
-        search: what proposes the jobs; None where they are known.
+        search: what proposes the jobs; None for a grid.
     """
 
-    words: list[str]
+    arguments: list[str]
     folder: Path
     jobs: list[list[str]]
     n_jobs: int
@@ -100,74 +101,82 @@ class Sweep(NamedTuple):
     search: "Plan | None"
 
 
-def sweep(words: list[str], folder: Path | None = None) -> Sweep:
-    """The sweep that the words ask for, in the folder where one is given; `UserError` for whatever is wrong with it.
+def prepare_sweep(arguments: list[str], folder: Path | None = None) -> Sweep:
+    """Composes and checks the sweep that the arguments describe; `UserError` for the first mistake.
 
-    The words get the folder itself, whose name holds the time, and the sweep that an experiment file brings
-    (`hydra.sweeper.params`): spelled out, what the user gives replaces what the file says, key by key.
+    The arguments get the folder itself, because its default name holds the time, and the sweep of an experiment file
+    (`hydra.sweeper.params`) key by key, so that the command line replaces what the file says.
+
+    Args:
+        folder: of the sweep; None takes the one that the configuration names.
     """
-    asked = flags(words)
-    overrides = _parsed(asked.overrides)
-    given = {override.key_or_group for override in overrides}
+    flags = parse_flags(arguments)
+    overrides = _parse_overrides(flags.overrides)
+    keys = {override.key_or_group for override in overrides}
     countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
-    node = compose_with_hydra(_jobs(countable)[0] + _elsewhere(asked)).hydra
-    _check_installed(node)
-    if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in given):
-        raise UserError("hydra.sweep.dir alone may be named: the folders of a sweep's jobs bear their numbers")
+    node = compose_with_hydra(_split_into_jobs(countable)[0] + _search_path(flags)).hydra
+    _check_launcher(node)
+    if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in keys):
+        raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
     folder = folder or Path(node.sweep.dir)
-    added = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
+    extra = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
     if node.runtime.choices["hydra/sweeper"] == "basic":
-        added.append("hydra/sweeper=grid")  # in config.yaml it would win over what search=NAME chooses
+        extra.append("hydra/sweeper=grid")  # in config.yaml it would override what search=NAME chooses
     if node.sweeper.get("params"):
-        added += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in given]
-        added.append("hydra.sweeper.params=null")
+        extra += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in keys]
+        extra.append("hydra.sweeper.params=null")
     batch = node.sweeper.get("max_batch_size")
     if batch is not None and not (isinstance(batch, int) and batch > 0):
         raise UserError(f"hydra.sweeper.max_batch_size={batch}: give a number of jobs, or null for all at once")
     if node.launcher._target_.endswith(".LocalLauncher") and batch is None and "max_batch_size" in node.sweeper:
         batch = cores()
-        added.append(f"hydra.sweeper.max_batch_size={batch}")
-    words = [word for word in words if not word.startswith("hydra.sweep.dir=")] + added
-    part = share(node.launcher, batch, cores())
+        extra.append(f"hydra.sweeper.max_batch_size={batch}")
+    arguments = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")] + extra
+    job_share = share(node.launcher, batch, cores())
     if "n_trials" in node.sweeper:
-        plan = _planned(node, words)
-        return Sweep(words, folder, [], plan.n_trials, part, plan)
-    jobs = _checked(words)
-    return Sweep(words, folder, jobs, len(jobs), part, None)
+        search = _prepare_search(node, arguments)
+        return Sweep(arguments, folder, [], search.n_trials, job_share, search)
+    jobs = _compose_jobs(arguments)
+    return Sweep(arguments, folder, jobs, len(jobs), job_share, None)
 
 
-def _planned(node: DictConfig, words: list[str]) -> "Plan":
-    """The search that the words ask for, composed and checked at the ends of its space; further jobs as they come."""
+def _prepare_search(node: DictConfig, arguments: list[str]) -> "Plan":
+    """The search that the arguments describe, checked at the ends of its space; each trial is checked when it starts.
+
+    Args:
+        node: `hydra` of the composed configuration.
+    """
     try:
-        from recsweep.sweeps import study  # Optuna takes a second
-        from recsweep.sweeps.plan import PROTOCOL, planned
+        from recsweep.sweeps import study  # importing Optuna takes a second
+        from recsweep.sweeps.plan import PROTOCOL, plan_search
     except ModuleNotFoundError:
         raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
-    asked = flags(words)
-    overrides = [override for override in _parsed(asked.overrides) if not override.is_hydra_override()]
+    flags = parse_flags(arguments)
+    overrides = [override for override in _parse_overrides(flags.overrides) if not override.is_hydra_override()]
     settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
-    plan = planned(settings, overrides, lambda job: compose_config(job + _elsewhere(asked)))
-    first, *others = (compose_config(plan.space.job(point) + _elsewhere(asked)) for point in plan.space.probes())
+    plan = plan_search(settings, overrides, lambda job: compose_config(job + _search_path(flags)))
+    probes = [plan.space.job_overrides(point) for point in plan.space.probes()]
+    first, *rest = (compose_config(job + _search_path(flags)) for job in probes)
     for group in PROTOCOL:
-        if any(other[group] != first[group] for other in others):
-            raise UserError(f"what is searched must not change {group}, for it says what trials are compared by")
+        if any(cfg[group] != first[group] for cfg in rest):
+            raise UserError(f"a search must not change {group}: its trials could not be compared")
     if plan.settings.storage:
-        study.opened(plan, plan.settings.storage)  # what is wrong with it is said before anything is written
+        study.open_study(plan, plan.settings.storage)  # fails before anything is written
     return plan
 
 
-def _check_installed(node: DictConfig) -> None:
+def _check_launcher(node: DictConfig) -> None:
     """Raises `UserError` where the package behind the launcher is missing."""
-    chosen, module = node.runtime.choices["hydra/launcher"], node.launcher._target_.rpartition(".")[0]
+    launcher, module = node.runtime.choices["hydra/launcher"], node.launcher._target_.rpartition(".")[0]
     try:
         importlib.import_module(module)
     except ImportError:
-        extra = "slurm" if chosen.startswith("submitit") else chosen
-        raise UserError(f"hydra/launcher={chosen} is not installed: pip install 'recsweep[{extra}]'") from None
+        extra = "slurm" if launcher.startswith("submitit") else launcher
+        raise UserError(f"hydra/launcher={launcher} is not installed: pip install 'recsweep[{extra}]'") from None
 
 
-def _parsed(overrides: list[str]) -> list[Override]:
+def _parse_overrides(overrides: list[str]) -> list[Override]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         choices = GlobalHydra.instance().config_loader()  # for sweeps such as experiment=glob(rating_*)
     try:
@@ -176,35 +185,35 @@ def _parsed(overrides: list[str]) -> list[Override]:
         raise UserError(describe_error(error)) from None
 
 
-def _jobs(overrides: list[Override]) -> list[list[str]]:
+def _split_into_jobs(overrides: list[Override]) -> list[list[str]]:
     for override in overrides:
         if override.is_interval_sweep():
             raise UserError(f"{override.input_line}: intervals are for a search: add hydra/sweeper=optuna")
     return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
 
 
-def _elsewhere(asked: Namespace) -> list[str]:
-    """The override that stands for --config-dir."""
-    return [f"hydra.searchpath=[file://{Path(asked.config_dir).resolve()}]"] if asked.config_dir else []
+def _search_path(flags: Namespace) -> list[str]:
+    """--config-dir as an override; empty without it."""
+    return [f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]"] if flags.config_dir else []
 
 
-def _checked(words: list[str]) -> list[list[str]]:
-    """The overrides of every job that the words ask for, composed and checked before any of them starts."""
-    asked = flags(words)
-    overrides = _parsed(asked.overrides)
+def _compose_jobs(arguments: list[str]) -> list[list[str]]:
+    """The overrides of every job; each is composed and checked before any of them starts."""
+    flags = parse_flags(arguments)
+    overrides = _parse_overrides(flags.overrides)
     for override in overrides:
-        if override.is_sweep_override() and not asked.multirun:
+        if override.is_sweep_override() and not flags.multirun:
             raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
-    jobs = _jobs(overrides) if asked.multirun else [asked.overrides]
-    jobs = [[word for word in job if not word.startswith(("hydra.", "hydra/"))] for job in jobs]
+    jobs = _split_into_jobs(overrides) if flags.multirun else [flags.overrides]
+    jobs = [[override for override in job if not override.startswith(("hydra.", "hydra/"))] for job in jobs]
     for job in jobs:
-        compose_config(job + _elsewhere(asked))
+        compose_config(job + _search_path(flags))
     return jobs
 
 
-def check_free(words: list[str]) -> None:
-    """Raises `UserError` where the words name a folder for a new run that holds one already."""
-    for override in _parsed(flags(words).overrides):
+def check_run_dir(arguments: list[str]) -> None:
+    """Raises `UserError` where the arguments put a new run into a folder that holds one."""
+    for override in _parse_overrides(parse_flags(arguments).overrides):
         folder = Path(str(override.value()))
         if override.key_or_group == "hydra.run.dir" and (folder / "checkpoints").is_dir():
             raise UserError(
@@ -213,39 +222,38 @@ def check_free(words: list[str]) -> None:
             )
 
 
-def launch(words: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Checks the words and hands them to Hydra, which composes one job and calls `task` with its configuration."""
-    asked = flags(words)
-    if not (asked.cfg or asked.help or asked.hydra_help or asked.info or asked.shell_completion):
-        _checked(words)
-        _check_not_searched(asked)
-    hand_over(words, task)
+def launch(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
+    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration."""
+    flags = parse_flags(arguments)
+    if not (flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion):
+        _compose_jobs(arguments)
+        _check_search_values(flags)
+    run_hydra(arguments, task)
 
 
-def _check_not_searched(asked: Namespace) -> None:
-    """Raises `UserError` where one run is given a search's space, and not the values to take from it."""
-    overrides = _parsed(asked.overrides)
-    given = {override.key_or_group for override in overrides}
-    if "search" in given:
-        searched = compose_with_hydra(asked.overrides + _elsewhere(asked)).hydra.sweeper.params or {}
-        for key in searched.keys() - given:
+def _check_search_values(flags: Namespace) -> None:
+    """Raises `UserError` where one run gets `search=NAME`, but not a value for every key of that search."""
+    keys = {override.key_or_group for override in _parse_overrides(flags.overrides)}
+    if "search" in keys:
+        space = compose_with_hydra(flags.overrides + _search_path(flags)).hydra.sweeper.params or {}
+        for key in space.keys() - keys:
             raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
 
 
-def hand_over(words: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Hands checked words to Hydra, which composes each job and calls `task` with its configuration."""
-    logging.captureWarnings(True)  # libraries' warnings go to run.log, not between a user's lines
+def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
+    """Hands checked arguments to Hydra, which composes each job and calls `task` with its configuration."""
+    logging.captureWarnings(True)  # libraries' warnings go to run.log, not to the terminal
     mistakes: list[UserError] = []
 
-    def guarded(cfg: DictConfig) -> Any:
+    def run_task(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except UserError as error:  # raised from here, Hydra would print a line of its own
+        except UserError as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
-    sys.argv = ["recsweep", *words]
+    sys.argv = ["recsweep", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(guarded)()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(describe_error(error)) from None
     if mistakes:

@@ -1,4 +1,4 @@
-"""`recsweep data`: what data sets there are, and fetching one."""
+"""`recsweep data`: lists the data sets, fetches and summarises one."""
 
 from functools import partial
 from pathlib import Path
@@ -17,25 +17,25 @@ from recsweep.runs import build
 
 
 class Sequences(NamedTuple):
-    """Where sequences are to be written, and the longest history to keep."""
+    """A folder to write sequences to, and the longest history to keep."""
 
     folder: Path
     max_history: int
 
 
-def run(words: list[str]) -> None:
+def run(arguments: list[str]) -> None:
     """`data list`, or `data prepare data=NAME [overrides] [sequences=DIR [max_history=50]]`."""
-    verb, *rest = words or ["list"]
+    verb, *rest = arguments or ["list"]
     if verb == "list" and not rest:
-        _list()
+        _print_list()
     elif verb == "prepare":
-        task = partial(_prepare, sequences=_take_sequences(rest))
-        compose.launch([*rest, *compose.LEAVES_NOTHING], task)
+        task = partial(_prepare, sequences=_pop_sequences(rest))
+        compose.launch([*rest, *compose.NO_OUTPUT], task)
     else:
-        raise UserError(f"data {' '.join(words)}: there are `data list` and `data prepare data=NAME`")
+        raise UserError(f"data {' '.join(arguments)}: there are `data list` and `data prepare data=NAME`")
 
 
-def _list() -> None:
+def _print_list() -> None:
     table = Table("data=", "on disk", "where", "what")
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
         cfg = compose_with_hydra([f"data={path.stem}"])
@@ -43,23 +43,23 @@ def _list() -> None:
             state, where = "", "yours: data.path=FILE"
         else:
             state = "yes" if build.source(cfg).ready() else "no"
-            where = cfg.data.get("folder", "made when asked for")
+            where = cfg.data.get("folder", "generated on demand")
         table.add_row(path.stem, state, where, _headline(path.read_text()))
     Console().print(table)
 
 
 def _headline(yaml: str) -> str:
-    """What a data set is: the first sentence of its YAML file's comment."""
+    """The first sentence of a YAML file's comment."""
     comments = (line.removeprefix("#").strip() for line in yaml.splitlines() if line.startswith("#"))
-    said = next((comment for comment in comments if not comment.startswith("@package")), "")
-    return said.split(": ")[0].split(". ")[0]
+    first = next((comment for comment in comments if not comment.startswith("@package")), "")
+    return first.split(": ")[0].split(". ")[0]
 
 
-def _take_sequences(words: list[str]) -> Sequences | None:
-    folder = compose.take(words, "sequences")
+def _pop_sequences(arguments: list[str]) -> Sequences | None:
+    folder = compose.pop_option(arguments, "sequences")
     if folder is None:
         return None
-    max_history = compose.take(words, "max_history") or "50"
+    max_history = compose.pop_option(arguments, "max_history") or "50"
     if not max_history.isdecimal() or int(max_history) < 1:
         raise UserError(f"max_history={max_history}: a whole number from 1 on")
     return Sequences(Path(folder), int(max_history))
@@ -69,21 +69,21 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
     if sequences is None:
         data = build.source(cfg).read()
     else:
-        whole = build.data(cfg)
-        data = whole.data
-        write_sequences(data, whole.split, *sequences)
+        datamodule = build.data(cfg)
+        data = datamodule.data
+        write_sequences(data, datamodule.split, *sequences)
     table = Table(title=data.name, show_header=False)
     table.add_row("users", f"{data.n_users:,}")
     table.add_row("items", f"{data.n_items:,}")
     table.add_row("interactions", f"{len(data):,}")
     table.add_row("density", f"{len(data) / data.n_users / data.n_items:.4%}")
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
-    table.add_row("user features", _names(data.user_features))
-    table.add_row("item features", _names(data.item_features))
+    table.add_row("user features", _column_names(data.user_features))
+    table.add_row("item features", _column_names(data.item_features))
     if sequences is not None:
         table.add_row("sequences", f"data=sequences data.folder={sequences.folder}")
     Console().print(table)
 
 
-def _names(features: Features | None) -> str:
+def _column_names(features: Features | None) -> str:
     return ", ".join(features.columns) if features else "none"

@@ -10,9 +10,9 @@ from recsweep.runs.folder import judge
 from recsweep.sweeps import jobs
 
 
-def run(words: list[str]) -> None:
-    """`evaluate run=DIR [overrides]`: the run's own overrides come first, so a later one can change the protocol."""
-    folder = compose.run_folder(words)
+def run(arguments: list[str]) -> None:
+    """`evaluate run=DIR [overrides]`: the run's own overrides come first, so later ones can change the protocol."""
+    folder = compose.pop_run(arguments)
     if (jobs.outcome(folder) or {}).get("status") != "completed":
         note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
         Console(stderr=True, soft_wrap=True).print(note, markup=False, highlight=False)
@@ -24,4 +24,4 @@ def run(words: list[str]) -> None:
             table.add_row(name, repr(value))
         Console().print(table)
 
-    compose.launch([*compose.saved_words(folder), *words, *compose.LEAVES_NOTHING], task)
+    compose.launch([*compose.load_arguments(folder), *arguments, *compose.NO_OUTPUT], task)

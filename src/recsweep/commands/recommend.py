@@ -1,4 +1,4 @@
-"""`recsweep recommend`: the best unseen items of users, by a finished run's model."""
+"""`recsweep recommend`: the best unseen items of users, by the model of a finished run."""
 
 from pathlib import Path
 
@@ -14,79 +14,88 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Scorer
 from recsweep.runs import build
-from recsweep.runs.folder import final_model
+from recsweep.runs.folder import load_final_model
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
 from recsweep.vectors.approximate import compare_with_exact, open_index
 from recsweep.vectors.exact import top_k
 from recsweep.vectors.export import load_vectors_for
 
-SAMPLE = 1000  # users, beside those who are asked for, that an index is compared with exact search on
+SAMPLE = 1000  # users on whom an index is compared with exact search
 
 
-def run(words: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as the data set writes them."""
-    folder = compose.run_folder(words)
-    users, k = compose.take(words, "user"), compose.take(words, "k") or "10"
+def run(arguments: list[str]) -> None:
+    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
+    folder = compose.pop_run(arguments)
+    users, k = compose.pop_option(arguments, "user"), compose.pop_option(arguments, "k") or "10"
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
-    factory = compose.take(words, "index")
-    distinct = list(dict.fromkeys(users.split(",")))
+    factory = compose.pop_option(arguments, "index")
+    raw_users = list(dict.fromkeys(users.split(",")))
 
     def task(cfg: DictConfig) -> None:
         data = build.data(cfg)
-        user = data.data.user_ids.encode(distinct)
-        known = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
-        seen = group_items(known.user, known.item, known.n_users, known.n_items)
+        user = data.data.user_ids.encode(raw_users)
+        rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
+        seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
         if factory is None:
-            model = final_model(cfg, data, folder)
-            _check_known(model, distinct, user.to(build.device(cfg)))
-            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, known.n_items, int(k))
+            model = load_final_model(cfg, data, folder)
+            _check_scores(model, raw_users, user.to(build.device(cfg)))
+            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
         else:
-            items, scores = _by_index(factory, folder / "embeddings", data.data, user, seen, int(k))
-        _show(data.data, distinct, items, scores)
+            items, scores = _search_index(factory, folder / "embeddings", data.data, user, seen, int(k))
+        _print_tables(data.data, raw_users, items, scores)
 
-    compose.launch([*compose.saved_words(folder), *words, *compose.LEAVES_NOTHING], task)
+    compose.launch([*compose.load_arguments(folder), *arguments, *compose.NO_OUTPUT], task)
 
 
 @torch.inference_mode()
-def _check_known(model: Scorer, names: list[str], user: Tensor) -> None:
+def _check_scores(model: Scorer, raw_users: list[str], user: Tensor) -> None:
+    """Raises `UserError` for a user whose items all have the same score: their order would be arbitrary."""
     scores = model.score_all(user)
-    for name, same in zip(names, scores.amax(1) == scores.amin(1), strict=True):
-        if same:
-            raise UserError(f"user={name}: the model scores every item alike, for it knows nothing of this user")
+    for raw_user, is_constant in zip(raw_users, scores.amax(1) == scores.amin(1), strict=True):
+        if is_constant:
+            raise UserError(
+                f"user={raw_user}: the model gives every item the same score: it has learned nothing about this user"
+            )
 
 
-def _by_index(
+def _search_index(
     factory: str, folder: Path, data: Interactions, user: Tensor, seen: UserItems, k: int
 ) -> tuple[Tensor, Tensor]:
-    """What an index over a run's exported vectors finds; says how far exact search agrees and how long both take."""
+    """Items and scores [B, k] from an index over the exported vectors; prints its recall and speed."""
     vectors = load_vectors_for(data, folder)
-    index = open_index(folder, factory, vectors.item, _say)
-    asked = compare_with_exact(index, vectors, user, seen, k)
-    able = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
-    drawn = able[torch.randperm(len(able), generator=generator("recall"))[:SAMPLE]]
+    index = open_index(folder, factory, vectors.item, _print_line)
+    result = compare_with_exact(index, vectors, user, seen, k)
+    eligible = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
+    drawn = eligible[torch.randperm(len(eligible), generator=generator("recall"))[:SAMPLE]]
     sample = compare_with_exact(index, vectors, drawn, seen, k)
-    _say(
-        f"{factory}: recall@{k} against exact search {asked.recall:.4f} for the users asked, {sample.recall:.4f} for "
+    _print_line(
+        f"{factory}: recall@{k} against exact search {result.recall:.4f} for the given users, {sample.recall:.4f} for "
         f"{len(drawn)} drawn at random, where a user takes {1e3 * sample.seconds:.3f} ms, "
         f"exactly {1e3 * sample.exact_seconds:.3f} ms"
     )
-    return asked.items, asked.scores
+    return result.items, result.scores
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     Console(soft_wrap=True).print(line, markup=False, highlight=False)
 
 
-def _show(data: Interactions, users: list[str], items: Tensor, scores: Tensor) -> None:
-    for user, chosen, score in zip(users, items.cpu(), scores.cpu(), strict=True):
-        table = Table("", "item", "title", "score", title=f"user {user}")
-        found = chosen[chosen >= 0]  # an index may find fewer than k
-        titles = [data.item_titles[item] if data.item_titles else "" for item in found.tolist()]
-        rows = zip(data.item_ids.decode(found), titles, score[: len(found)].tolist(), strict=True)
-        for place, (item, title, value) in enumerate(rows, start=1):
-            table.add_row(str(place), str(item), title, f"{value:.4f}")
+def _print_tables(data: Interactions, raw_users: list[str], items: Tensor, scores: Tensor) -> None:
+    """A table for each user.
+
+    Args:
+        items: [B, k], -1 where an index finds fewer than k.
+        scores: [B, k].
+    """
+    for raw_user, slate, score in zip(raw_users, items.cpu(), scores.cpu(), strict=True):
+        table = Table("", "item", "title", "score", title=f"user {raw_user}")
+        item = slate[slate >= 0]
+        titles = [data.item_titles[index] if data.item_titles else "" for index in item.tolist()]
+        rows = zip(data.item_ids.decode(item), titles, score[: len(item)].tolist(), strict=True)
+        for rank, (raw_item, title, value) in enumerate(rows, start=1):
+            table.add_row(str(rank), str(raw_item), title, f"{value:.4f}")
         Console().print(table)

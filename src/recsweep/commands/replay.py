@@ -1,4 +1,4 @@
-"""`train run=DIR key=value`: a run again, with something changed."""
+"""`train run=DIR key=value`: a new run with the settings of an earlier one, some of them changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,58 +14,60 @@ from recsweep.errors import UserError
 Changes = dict[str, dict[str, Any]]
 
 
-def replayed(words: list[str]) -> tuple[list[str], Path | None]:
-    """The words with those of the run that `run=DIR` names before them, and that run; as they are without `run=`.
+def expand_run(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Puts the arguments of the run that `run=DIR` names before the others, which replace those with the same key.
 
-    What is given replaces what the run was given by the same key.
+    Returns the arguments and that run; without `run=`, the same arguments and None.
     """
-    words = list(words)
-    if not any(word.startswith("run=") for word in words):
-        return words, None
-    origin = compose.run_folder(words)
-    given = compose.flags(words).overrides
-    if not given:
+    arguments = list(arguments)
+    if not any(argument.startswith("run=") for argument in arguments):
+        return arguments, None
+    origin = compose.pop_run(arguments)
+    overrides = compose.parse_flags(arguments).overrides
+    if not overrides:
         raise UserError(f"run={origin}: say what to change, such as seed=1, or add resume=true to go on with it")
-    options = [word for word in words if word not in given]  # Hydra wants them before
-    keys = {word.partition("=")[0] for word in given}
-    kept = [word for word in compose.saved_words(origin) if word.partition("=")[0] not in keys]
-    return [*options, *kept, *given], origin
+    flags = [argument for argument in arguments if argument not in overrides]  # Hydra wants them first
+    keys = {override.partition("=")[0] for override in overrides}
+    unchanged = [argument for argument in compose.load_arguments(origin) if argument.partition("=")[0] not in keys]
+    return [*flags, *unchanged, *overrides], origin
 
 
-def changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:
-    """What differs from the run `origin`, key by key as `was` and `is`, also in the folder's changed.json.
+def record_changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:
+    """Writes what differs from the run `origin` to the folder's changed.json, and returns it: key -> `was` and `is`.
 
-    A key that one of the two does not have has only the other's value. Paths do not count.
+    A key that only one of the two runs has gets only that value. Paths do not count.
     """
-    before, now = (
-        {key: value for key, value in flat(OmegaConf.to_container(node, resolve=True)).items() if key[:6] != "paths."}
-        for node in (OmegaConf.load(origin / ".hydra" / "config.yaml"), cfg)
-    )
-    found: Changes = {}
-    for key in [*before, *(key for key in now if key not in before)]:
-        if key not in now or key not in before or now[key] != before[key]:
-            found[key] = {name: values[key] for name, values in (("was", before), ("is", now)) if key in values}
-    write_json(folder / "changed.json", {"run": str(origin), "changes": found})
-    return found
+    before, after = _settings(OmegaConf.load(origin / ".hydra" / "config.yaml")), _settings(cfg)
+    changes: Changes = {}
+    for key in [*before, *(key for key in after if key not in before)]:
+        if key not in after or key not in before or after[key] != before[key]:
+            changes[key] = {name: values[key] for name, values in (("was", before), ("is", after)) if key in values}
+    write_json(folder / "changed.json", {"run": str(origin), "changes": changes})
+    return changes
 
 
-def show(found: Changes) -> None:
-    """A line a key on the terminal."""
+def _settings(cfg: Any) -> dict[str, Any]:
+    settings = flatten(OmegaConf.to_container(cfg, resolve=True))
+    return {key: value for key, value in settings.items() if not key.startswith("paths.")}
+
+
+def print_changes(changes: Changes) -> None:
+    """One line for each key."""
     screen = Console(soft_wrap=True)
-    for key, values in found.items():
-        was, now = (str(values[name]) if name in values else "(none)" for name in ("was", "is"))
-        screen.print(f"{key}: {was} → {now}", markup=False, highlight=False)
+    for key, values in changes.items():
+        before, after = (str(values[name]) if name in values else "(none)" for name in ("was", "is"))
+        screen.print(f"{key}: {before} → {after}", markup=False, highlight=False)
 
 
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """A tree of settings as `group.key`; a list is one value.
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of settings as `group.key` -> value; a list is one value.
 
-    >>> flat({"model": {"embedding_dim": 8, "hidden": [16, 4]}, "seed": 0})
+    >>> flatten({"model": {"embedding_dim": 8, "hidden": [16, 4]}, "seed": 0})
     {'model.embedding_dim': 8, 'model.hidden': [16, 4], 'seed': 0}
     """
     if not isinstance(node, Mapping):
         return {prefix: node}
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in node.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        settings |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return settings

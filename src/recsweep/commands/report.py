@@ -1,4 +1,4 @@
-"""`recsweep report DIR`: a folder of runs as tables, and as one HTML page."""
+"""`recsweep report DIR`: compares a folder of runs in tables and on one HTML page."""
 
 from pathlib import Path
 
@@ -13,26 +13,26 @@ Compares the runs found at any depth below DIR: mean, 95 % interval, paired test
 Prints the table, and writes into DIR:
 
   report.html     the table and plots, in one file that needs no network
-  runs.csv        a row a run: what differs between the runs, every metric, seconds, status; also runs.parquet
-  comparison.csv  a row a configuration and metric: mean, deviation, 95 % interval, test against the baseline
+  runs.csv        one row per run: what differs between the runs, every metric, seconds, status; also runs.parquet
+  comparison.csv  one row per configuration and metric: mean, deviation, 95 % interval, test against the baseline
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  without it, the first simple model among the runs"""
+                  by default the first simple model among the runs"""
 
 
-def run(words: list[str]) -> None:
-    """`report DIR [baseline=NAME]`; `UserError` for a word that is neither a folder nor a known option."""
-    if any(word in ("-h", "--help") for word in words):
+def run(arguments: list[str]) -> None:
+    """`report DIR [baseline=NAME]`; `UserError` for any other argument."""
+    if any(argument in ("-h", "--help") for argument in arguments):
         print(USAGE)
         return
-    folders = [word for word in words if "=" not in word or Path(word).is_dir()]
+    folders = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
     baseline = None
-    for word in words:
-        key, _, name = word.partition("=")
-        if word in folders:
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if argument in folders:
             continue
         if key != "baseline" or not name:
-            raise UserError(f"report: {word}: the one option is baseline=NAME")
+            raise UserError(f"report: {argument}: the only option is baseline=NAME")
         baseline = name
     if len(folders) != 1:
         raise UserError(f"report: wants one folder of runs, got {len(folders)}; recsweep report DIR [baseline=NAME]")
@@ -40,28 +40,28 @@ def run(words: list[str]) -> None:
 
 
 def report(folder: Path, baseline: str | None) -> Path:
-    """Print the comparison of the runs below `folder`, write it and the page there, and return the page's path."""
-    # Loading pandas, scipy and matplotlib takes a second that `--help` need not wait for.
+    """Prints the comparison of the runs below `folder`, writes it and the page there, and returns the page's path."""
+    # Importing pandas, scipy and matplotlib takes a second; `--help` does not need them.
     from recsweep.report import console, export, html
     from recsweep.report.collect import collect
-    from recsweep.report.comparisons import command, comparisons
+    from recsweep.report.comparisons import comparisons, train_command
     from recsweep.sweeps import jobs
 
     runs = collect(folder)
-    found = comparisons(runs, baseline)
+    results = comparisons(runs, baseline)
     path = folder / "report.html"
-    export.write(folder, runs, found)  # before anything is shown: whoever reads along may leave, as `head` does
-    html.write(path, runs, found)
+    export.write(folder, runs, results)  # before anything is printed: a reader such as `head` may close the pipe
+    html.write(path, runs, results)
     screen = Console()
-    for comparison in found:
-        console.show(screen, comparison)
-        again = command(comparison, runs.runs)
-        screen.print(f"The best again: {again}\n", markup=False, highlight=False, soft_wrap=True)
-    console.show_broken(screen, runs)
-    if (folder / jobs.ASKED).is_file():
-        to_come = len(jobs.asked_before(folder).jobs) - len(runs.runs)
-        if to_come > 0:
-            line = f"{to_come} jobs of this sweep have not begun: recsweep train sweep.resume={folder} makes them"
+    for comparison in results:
+        console.print_comparison(screen, comparison)
+        rerun = train_command(comparison, runs.runs)
+        screen.print(f"The best again: {rerun}\n", markup=False, highlight=False, soft_wrap=True)
+    console.print_incomplete_runs(screen, runs)
+    if (folder / jobs.REQUEST_FILE).is_file():
+        n_missing = len(jobs.read_request(folder).jobs) - len(runs.runs)
+        if n_missing > 0:
+            line = f"{n_missing} jobs of this sweep have not started: recsweep train sweep.resume={folder} runs them"
             screen.print(line, markup=False, highlight=False, soft_wrap=True)
     screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
     return path

@@ -26,170 +26,171 @@ from recsweep.models.baselines import Baseline
 from recsweep.runs import build, exports
 from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
-from recsweep.runs.folder import check_size, facts, judge, oracle
+from recsweep.runs.folder import check_size, describe_run, judge, oracle_metrics
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.share import Share, gpu
 
 log = logging.getLogger(__name__)
 
 
-def run(words: list[str]) -> None:
-    """One run or a sweep, a new one, one with changes to an earlier run, or one that was interrupted.
+def run(arguments: list[str]) -> None:
+    """Starts, repeats with changes, or resumes a run or a sweep.
 
     `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
     """
-    begun = compose.take(words, "sweep.resume")
-    if begun is not None:
-        _resume_sweep(Path(begun), words)
-    elif compose.flags(words).multirun:
-        asked, origin = _understood(words)
-        jobs.begin(asked.folder, jobs.Asked(words, asked.jobs))
-        _sweep(asked, origin)
-    elif "resume=true" in words and any(word.startswith("run=") for word in words):
-        compose.launch(_resumed(words), train)
+    sweep_folder = compose.pop_option(arguments, "sweep.resume")
+    if sweep_folder is not None:
+        _resume_sweep(Path(sweep_folder), arguments)
+    elif compose.parse_flags(arguments).multirun:
+        sweep, origin = _prepare_sweep(arguments)
+        jobs.write_request(sweep.folder, jobs.SweepRequest(arguments, sweep.jobs))
+        _run_sweep(sweep, origin)
+    elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
+        compose.launch(_resume_arguments(arguments), train)
     else:
-        words, origin = replay.replayed(words)
-        compose.check_free(words)
-        compose.launch(words, partial(train, origin=origin))
+        arguments, origin = replay.expand_run(arguments)
+        compose.check_run_dir(arguments)
+        compose.launch(arguments, partial(train, origin=origin))
 
 
-def _resume_sweep(folder: Path, words: list[str]) -> None:
-    if changed := [word for word in words if word not in ("-m", "--multirun")]:
-        raise UserError(f"{changed[0]}: a resumed sweep goes on as it was asked for; start another to change something")
-    before = jobs.asked_before(folder)
-    asked, origin = _understood(before.words, folder)
-    jobs.check_unchanged(folder, before, asked.jobs)
-    _sweep(asked, origin)
+def _resume_sweep(folder: Path, arguments: list[str]) -> None:
+    if extra := [argument for argument in arguments if argument not in ("-m", "--multirun")]:
+        raise UserError(f"{extra[0]}: a resumed sweep keeps its settings; start another to change something")
+    request = jobs.read_request(folder)
+    sweep, origin = _prepare_sweep(request.arguments, folder)
+    jobs.check_unchanged(folder, request, sweep.jobs)
+    _run_sweep(sweep, origin)
 
 
-def _understood(words: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
-    """The sweep that the words ask for, and the run that it changes something of."""
-    words, origin = replay.replayed(words)
-    return compose.sweep(words, folder), origin
+def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
+    """The sweep that the arguments describe, and the run that `run=DIR` names."""
+    arguments, origin = replay.expand_run(arguments)
+    return compose.prepare_sweep(arguments, folder), origin
 
 
-def _sweep(asked: compose.Sweep, origin: Path | None) -> None:
-    """Runs the jobs that are not completed, then shows the table; `UserError` where some did not complete."""
-    gc.freeze()  # what is imported stays; looking for garbage after each job is then a matter of milliseconds
-    goes_on = f"recsweep train sweep.resume={asked.folder}"
+def _run_sweep(sweep: compose.Sweep, origin: Path | None) -> None:
+    """Runs the jobs that are not completed, then prints the table; `UserError` where a job failed."""
+    gc.freeze()  # modules stay in memory anyway; without them a collection after each job takes milliseconds
+    resume = f"recsweep train sweep.resume={sweep.folder}"
     try:
-        with progress.shown(asked.folder, asked.n_jobs):
-            compose.hand_over(asked.words, partial(_job, share=asked.share, origin=origin, here=Path.cwd()))
+        with progress.show_progress(sweep.folder, sweep.n_jobs):
+            compose.run_hydra(sweep.arguments, partial(_run_job, share=sweep.share, origin=origin, cwd=Path.cwd()))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(goes_on) from None
+        raise KeyboardInterrupt(resume) from None
     except UserError:
         raise
-    except Exception as error:  # a launcher's own
-        raise UserError(f"the launcher gave up ({jobs.one_line(error)}); {goes_on} goes on") from None
-    if jobs.folders(asked.folder):  # of a search, other workers may have made all trials
-        report.run([str(asked.folder)])
-    if asked.search:
-        from recsweep.sweeps import conclusion  # Optuna takes a second
+    except Exception as error:  # of the launcher itself
+        raise UserError(f"the launcher gave up ({jobs.summarize_error(error)}); {resume} goes on") from None
+    if jobs.folders(sweep.folder):  # a search has none where other workers ran all trials
+        report.run([str(sweep.folder)])
+    if sweep.search:
+        from recsweep.sweeps import conclusion  # importing Optuna takes a second
 
-        conclusion.show(asked.search, asked.folder)
-    failed = [job for job in jobs.folders(asked.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
+        conclusion.show(sweep.search, sweep.folder)
+    failed = [job for job in jobs.folders(sweep.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
     if failed:
-        again = "" if asked.search else f"; {goes_on} tries them again"  # a search has learned from them
-        raise UserError(f"{len(failed)} of {asked.n_jobs} jobs failed, as listed above{again}")
+        advice = "" if sweep.search else f"; {resume} tries them again"  # a search has learned from them
+        raise UserError(f"{len(failed)} of {sweep.n_jobs} jobs failed, as listed above{advice}")
 
 
-def _job(cfg: DictConfig, share: Share, origin: Path | None, here: Path) -> float:
-    """One job of a sweep, in this process or another: whatever goes wrong is recorded, and the others go on.
+def _run_job(cfg: DictConfig, share: Share, origin: Path | None, cwd: Path) -> float:
+    """Runs one job of a sweep, in this process or another, and returns its objective; NaN where it failed.
 
-    Where it is completed already, the sweep was interrupted and goes on. Who was interrupted may have left processes
-    that still work: the lock waits for them.
+    Errors are recorded, and the other jobs go on. A completed job of a resumed sweep is not run again. Processes of an
+    interrupted sweep may still be at work on the job: the lock waits for them.
     """
-    os.chdir(here)  # the words may name files from here
+    os.chdir(cwd)  # arguments may name files relative to it
     folder = Path(HydraConfig.get().runtime.output_dir)
     with jobs.lock(folder):
-        before = jobs.outcome(folder)
-        if before and before["status"] == "completed":
-            return before["objective"]["value"]
-        if before:
+        previous = jobs.outcome(folder)
+        if previous and previous["status"] == "completed":
+            return previous["objective"]["value"]
+        if previous:
             jobs.start_over(folder)
-        _take(share)
+        _choose_gpu(share)
         try:
             if origin:
-                replay.changes(cfg, origin, folder)
+                replay.record_changes(cfg, origin, folder)
             cfg.callbacks.progress = False  # the sweep shows its own
-            check_config(cfg)  # what a search proposes, nobody has seen before
+            check_config(cfg)  # the trials of a search are not checked before they start
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
-            return _completed(cfg, folder, n_threads)["objective"]["value"]
+            return _train_and_record(cfg, folder, n_threads)["objective"]["value"]
         except Pruned as reason:
             write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
             return float("nan")
-        except Exception as error:  # of whatever kind: a sweep outlives its jobs
+        except Exception as error:  # of any kind: one job must not end the sweep
             log.info("The job failed.", exc_info=True)
-            jobs.fail(folder, error)
+            jobs.record_failure(folder, error)
             return float("nan")
 
 
-def _take(share: Share) -> None:
-    """Of several GPUs, this job's; a process that used one already stays with it."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    visible = named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
-    if share.gpus_go_round and visible:
+def _choose_gpu(share: Share) -> None:
+    """Assigns one of several GPUs to this job; a process that has used one already stays with it."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = devices.split(",") if devices else list(map(str, range(torch.cuda.device_count())))
+    if share.gpus_round_robin and visible:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu(HydraConfig.get().job.num, visible)
 
 
-def _resumed(words: list[str]) -> list[str]:
-    folder = compose.run_folder(words)
-    if words != ["resume=true"]:
-        words.remove("resume=true")
-        raise UserError(f"{words[0]}: a resumed run goes on as it was asked for; start another one to change something")
+def _resume_arguments(arguments: list[str]) -> list[str]:
+    """The arguments that resume the run of `run=DIR`: its own, and its folder."""
+    folder = compose.pop_run(arguments)
+    if arguments != ["resume=true"]:
+        arguments.remove("resume=true")
+        raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
     if (jobs.outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    return [*compose.saved_words(folder), f"hydra.run.dir={folder}"]
+    return [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
 
 
 def train(cfg: DictConfig, origin: Path | None = None) -> float:
-    """One run, where `origin` is given one that changes something of that. The objective's value."""
+    """Trains one run, with changes to the run `origin` where that is given, and returns the objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if origin:
-        replay.show(replay.changes(cfg, origin, folder))
+        replay.print_changes(replay.record_changes(cfg, origin, folder))
     try:
-        outcome = _completed(cfg, folder, cfg.trainer.threads)
+        outcome = _train_and_record(cfg, folder, cfg.trainer.threads)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
     except UserError as error:
-        jobs.fail(folder, error)
+        jobs.record_failure(folder, error)
         raise
-    _say(cfg, folder, outcome)
+    _print_outcome(cfg, folder, outcome)
     return outcome["objective"]["value"]
 
 
-def _completed(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
-    """Data, model, training, judgement; what metrics.json then says."""
-    _send_to_log()
+def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
+    """Trains and judges a run, writes its metrics.json, and returns the content."""
+    _redirect_logs()
     torch.set_num_threads(n_threads)
-    outcome = _trained(cfg, folder)
+    outcome = _train_and_judge(cfg, folder)
     write_json(folder / "metrics.json", outcome)
-    gc.collect()  # the engine's cycles hold the job's tensors, and Python counts objects, not bytes
+    gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
 
 
-def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     data = build.data(cfg)
     model = build.model(cfg, data)
     check_size(model, data, cfg.callbacks.checkpoint.max_mb)
-    for asked in cfg.callbacks.compare_with:
-        exports.rival(cfg, asked, data)  # whatever is wrong with it is said before training
-    known = facts(cfg, data, model)
-    read = time.perf_counter()
+    for node in cfg.callbacks.compare_with:
+        exports.build_baseline(cfg, node, data)  # so that mistakes show before training
+    description = describe_run(cfg, data, model)
+    built = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
-    fit(cfg, data, model, folder / "checkpoints", logger, _watchers())
+    fit(cfg, data, model, folder / "checkpoints", logger, _pruning_callbacks())
     fitted = time.perf_counter()
-    truth = oracle(cfg, data)
+    oracle = oracle_metrics(cfg, data)
     metrics = judge(cfg, data, folder)
     if cfg.callbacks.embeddings:
-        exports.vectors(cfg, data, folder, logger)
+        exports.write_vectors(cfg, data, folder, logger)
     if cfg.callbacks.compare_with:
-        exports.baselines(cfg, data, model, metrics, folder)
+        exports.write_comparison(cfg, data, model, metrics, folder)
     end = time.perf_counter()
     if logger:
         final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
-        exports.hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
+        exports.log_hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     selected = f"val/{objective}"
@@ -199,32 +200,32 @@ def _trained(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "status": "completed",
         "objective": {"name": selected, "value": metrics[selected], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
-        "oracle": truth,
-        "training": _training(model),
-        "seconds": {"data": read - start, "fit": fitted - read, "test": end - fitted, "total": end - start},
-        **known,
+        "oracle": oracle,
+        "training": _training_means(model),
+        "seconds": {"data": built - start, "fit": fitted - built, "test": end - fitted, "total": end - start},
+        **description,
     }
 
 
-def _watchers() -> list[Callback]:
-    """What tells a search how the run goes, where it is a trial that may be pruned."""
+def _pruning_callbacks() -> list[Callback]:
+    """What reports to a search after each epoch and may prune the run; empty outside of a search that prunes."""
     node = HydraConfig.get()
     if node.sweeper.get("trial") is None or node.sweeper.pruner == "none":
         return []
-    from recsweep.sweeps.search import pruning  # Optuna takes a second
+    from recsweep.sweeps.search import pruning_callback  # importing Optuna takes a second
 
-    return [pruning(node)]
+    return [pruning_callback(node)]
 
 
-def _training(model: RecModule | Baseline) -> dict[str, float]:
-    """Means over the batches of the chosen epoch, by their names in TensorBoard; empty for a model without epochs."""
+def _training_means(model: RecModule | Baseline) -> dict[str, float]:
+    """Means over the batches of the chosen epoch, by TensorBoard tag; empty for a model without epochs."""
     if isinstance(model, Baseline):
         return {}
-    return model.epochs[model.chosen_epoch]
+    return model.epochs[model.best_epoch]
 
 
-def _send_to_log() -> None:
-    """What libraries say goes to run.log; the terminal is for progress and results."""
+def _redirect_logs() -> None:
+    """Sends the messages of libraries to run.log; the terminal is for progress and results."""
     logging.captureWarnings(True)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
@@ -232,22 +233,22 @@ def _send_to_log() -> None:
 
 
 def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
-    """What may change a result: the configuration as flat `group.key` values, and the name of each group's choice."""
-    without = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
+    """What may change a result: the configuration as `group.key` values, and the choice of each group."""
+    excluded = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
     settings = {
         key: value if isinstance(value, bool | int | float) else str(value)
-        for key, value in replay.flat(OmegaConf.to_container(cfg, resolve=True)).items()
-        if not key.endswith(("_target_", "_partial_")) and not key.startswith(without)
+        for key, value in replay.flatten(OmegaConf.to_container(cfg, resolve=True)).items()
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(excluded)
     }
-    for group in ("callbacks", "logger", "search", "trainer"):  # their choices say nothing that their values do not
+    for group in ("callbacks", "logger", "search", "trainer"):  # their values say it all
         choices.pop(group)
     return settings | {group: str(name) for group, name in choices.items()}
 
 
-def _say(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
-    """One line a run: where it is, how long it took, what it reached."""
-    objective = build.evaluation(cfg).objective
-    shown = "  ".join(f"{part}/{objective} {outcome['metrics'][f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    line = f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {shown}"
+def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
+    """Prints one line: the run's folder, its seconds, its objective on validation and test."""
+    objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
+    values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
+    line = f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}"
     Console(soft_wrap=True).print(line, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""The configuration of a run: composed by Hydra, then checked before anything is read or written."""
+"""The configuration of a run: Hydra composes it, and it is checked before anything is read or written."""
 
 from typing import Any, cast
 
@@ -13,18 +13,26 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from recsweep.config.combinations import check_combination, rival_node
+from recsweep.config.combinations import baseline_node, check_combination
 from recsweep.config.shape import Config, bind, check_node
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
-__all__ = ["BUILT", "check_config", "compose_config", "compose_with_hydra", "conf_dir", "describe_error", "rival_node"]
+__all__ = [
+    "BUILT",
+    "baseline_node",
+    "check_config",
+    "compose_config",
+    "compose_with_hydra",
+    "conf_dir",
+    "describe_error",
+]
 
 BUILT = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
 
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
-    """The configuration as Hydra composes it, its own node `hydra` included; `UserError` where it cannot."""
+    """The configuration with Hydra's own node `hydra`; `UserError` where it does not compose."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             return compose("config", overrides, return_hydra_config=True)
@@ -33,7 +41,7 @@ def compose_with_hydra(overrides: list[str]) -> DictConfig:
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
-    """The checked configuration of one run; `UserError` for whatever is wrong with it."""
+    """The checked configuration of one run; `UserError` for the first mistake in it."""
     cfg = compose_with_hydra(overrides)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -55,7 +63,7 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def describe_error(error: Exception) -> str:
-    """A message of Hydra's or OmegaConf's as one line that says what there is instead."""
+    """An error of Hydra or OmegaConf as one line that says what is allowed instead."""
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
@@ -63,12 +71,12 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."
     if isinstance(error, InterpolationKeyError):
-        wanted = str(error).split("'")[1]
-        hint = ": use data=bandit" if wanted.startswith("data.") else ""
-        return f"{error.full_key} follows {wanted}, which there is not{hint}"
+        source = str(error).split("'")[1]
+        hint = ": use data=bandit" if source.startswith("data.") else ""
+        return f"{error.full_key} takes its value from {source}, which does not exist{hint}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not of the form key=value ({str(error).splitlines()[0]})"
     if isinstance(error, MissingConfigException) and error.options is not None:
-        wanted = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
-        return f"{wanted}: no such choice; there are {', '.join(error.options)}"
+        choice = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
+        return f"{choice}: no such choice; there are {', '.join(error.options)}"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,17 +1,21 @@
 """Which choices of a configuration go together."""
 
 from collections.abc import Callable
-from typing import Any, cast, get_args
+from functools import cache
+from inspect import Parameter, isclass, signature
+from typing import Any, cast
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import OneCycleLR
+from typing_extensions import is_protocol
 
 from recsweep.config.shape import check_node
 from recsweep.errors import UserError
-from recsweep.losses import multitask, ranking
+from recsweep.losses.multitask import Balance
+from recsweep.losses.ranking import RankingLoss
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.paths import conf_dir
@@ -19,24 +23,16 @@ from recsweep.vectors.export import Embedded
 
 
 def check_combination(cfg: DictConfig) -> None:
+    """Raises `UserError` for the first pair of choices that do not go together."""
     model = get_object(cfg.model._target_)
+    if not (isclass(model) and issubclass(model, RecModule | Baseline)):
+        raise UserError(f"model._target_={cfg.model._target_}: give a subclass of RecModule or Baseline")
     evaluation = get_object(cfg.evaluation._target_)
     if evaluation not in model.evaluations:
         fitting = _choices("evaluation", lambda target: target in model.evaluations)
         raise UserError(f"model {model.__name__} cannot be judged by {evaluation.__name__}: evaluation={fitting}")
-    losses = getattr(model, "losses", None)
-    rows = getattr(model, "rows", None)
-    if rows and cfg.data.get("rows", rows) != rows:
-        raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
-    if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
-        raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
-    shipped = get_object(cfg.data._target_).ships
-    if "name" in cfg.split and cfg.split.name not in shipped:
-        fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
-        raise UserError(
-            f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*shipped, fitting]))}"
-        )
-    if losses:
+    _check_data(cfg, model)
+    if issubclass(model, RecModule):
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
         _check_processes(cfg, model)
@@ -48,23 +44,64 @@ def check_combination(cfg: DictConfig) -> None:
         _construct(group, cfg[group])
 
 
-def _check_loss(cfg: DictConfig, model: Any) -> None:
-    loss = get_object(cfg.loss._target_)
-    if loss.__module__ != model.losses.__name__:
-        fitting = _choices("loss", lambda target: target.__module__ == model.losses.__name__)
-        raise UserError(f"model {model.__name__} cannot be trained with {cfg.loss._target_}: loss={fitting}")
-    competition = loss
-    if model.losses is multitask:
-        competition = _target_of(cfg.loss.ranking)
-        if competition not in get_args(ranking.Competition):
-            fitting = _choices("loss", lambda target: target in get_args(ranking.Competition))
-            raise UserError(f"loss.ranking is no loss of rankings: loss@loss.ranking={fitting}")
-    if competition is ranking.InBatch and cfg.trainer.shuffle == "users":
+def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
+    rows = getattr(model, "rows", None)
+    if rows and cfg.data.get("rows", rows) != rows:
+        raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
+    if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
+        raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
+    shipped = getattr(get_object(cfg.data._target_), "ships", None)
+    if shipped is None:
+        raise UserError(f"data._target_={cfg.data._target_}: give a Source, as data/schema.py describes it")
+    if "name" in cfg.split and cfg.split.name not in shipped:
+        fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
         raise UserError(
-            "trainer.shuffle=users: a batch would hold few users, who compete with each other: shuffle=rows"
+            f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*shipped, fitting]))}"
         )
-    if loss is multitask.GradNorm and not cfg.model.shared_embeddings:
-        raise UserError("model.shared_embeddings=false: gradnorm weighs pulls at what is shared; set it to true")
+
+
+def fits(loss: Any, kind: type) -> bool:
+    """Whether a loss is of a model's kind (`RecModule.losses`).
+
+    Of a kind that is a class, such as `RankingLoss`, the loss is a subclass. Of a kind that is a protocol, such as
+    `RatingLoss`, it is a function or a class of callables: its positional arguments have the names that the protocol
+    hands over, and it takes those that the protocol gives no default.
+    """
+    if not is_protocol(kind):
+        return isclass(loss) and issubclass(loss, kind)
+    offered = _positional(cast(Any, kind).__call__)
+    taken = _positional(loss.__dict__.get("__call__") if isclass(loss) else loss)
+    required = {name for name, default in offered.items() if default is Parameter.empty}
+    return required <= taken.keys() <= offered.keys()
+
+
+def _positional(function: Any) -> dict[str, Any]:
+    """Names and defaults of the positional arguments, without `self`; none where nothing can be called."""
+    try:
+        arguments = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {a.name: a.default for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD and a.name != "self"}
+
+
+def _check_loss(cfg: DictConfig, model: type[RecModule]) -> None:
+    loss = get_object(cfg.loss._target_)
+    if not fits(loss, model.losses):
+        fitting = _choices("loss", lambda target: fits(target, model.losses))
+        kind = model.losses.__name__
+        raise UserError(f"model {model.__name__} needs a {kind}, which {cfg.loss._target_} is not: loss={fitting}")
+    ranking = loss
+    if model.losses is Balance:
+        ranking = _target_of(cfg.loss.ranking)
+        if not fits(ranking, RankingLoss):
+            fitting = _choices("loss", lambda target: fits(target, RankingLoss))
+            raise UserError(f"loss.ranking is not a ranking loss: loss@loss.ranking={fitting}")
+    if fits(ranking, RankingLoss) and ranking.compares_rows and cfg.trainer.shuffle == "users":
+        raise UserError("trainer.shuffle=users: a batch would hold few users, and its rows compete: shuffle=rows")
+    if fits(loss, Balance) and loss.shares_vectors and not cfg.model.shared_embeddings:
+        raise UserError(
+            f"model.shared_embeddings=false: {loss.__name__} compares gradients in shared vectors; set it to true"
+        )
     _construct("loss", cfg.loss)
 
 
@@ -75,70 +112,74 @@ def _check_pretrained(cfg: DictConfig) -> None:
         raise UserError("trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false")
 
 
-def _check_processes(cfg: DictConfig, model: Any) -> None:
+def _check_processes(cfg: DictConfig, model: type[RecModule]) -> None:
     n, accumulate = cfg.trainer.processes, cfg.trainer.accumulate
     if n == 1:
         return
-    own_steps, loss = model.training_step is not RecModule.training_step, get_object(cfg.loss._target_)
-    if own_steps or loss is multitask.GradNorm:
-        who = f"model {model.__name__}" if own_steps else "gradnorm"
+    loss = get_object(cfg.loss._target_)
+    has_own_steps = model.training_step is not RecModule.training_step
+    if has_own_steps or (fits(loss, Balance) and loss.shares_vectors):
+        name = f"model {model.__name__}" if has_own_steps else loss.__name__
         raise UserError(
-            f"trainer.processes={n}: {who} goes on from what the batch before left, so one process sees all of them"
+            f"trainer.processes={n}: {name} continues from the state that the last batch left, so one process must see "
+            "all batches"
         )
     if accumulate < n:
         raise UserError(
-            f"trainer.accumulate={accumulate}: the processes share out the batches of a step, so there must be "
-            f"trainer.processes={n} at least; a smaller trainer.batch_size keeps the step as it was"
+            f"trainer.accumulate={accumulate}: the processes divide the batches of a step, so there must be at least "
+            f"trainer.processes={n}; a smaller trainer.batch_size keeps the step as it was"
         )
     n_gpus = torch.cuda.device_count() if cfg.trainer.accelerator != "cpu" else 0
     if 0 < n_gpus < n:
         raise UserError(
-            f"trainer.processes={n}: a GPU each, and there are {n_gpus}; take as many, or trainer.accelerator=cpu"
+            f"trainer.processes={n}: each needs a GPU, and there are {n_gpus}; take as many, or trainer.accelerator=cpu"
         )
 
 
-def _check_exports(cfg: DictConfig, model: Any, evaluation: Any) -> None:
+def _check_exports(cfg: DictConfig, model: type[RecModule | Baseline], evaluation: type) -> None:
     if cfg.callbacks.embeddings and not issubclass(model, Embedded):
         raise UserError(f"callbacks.embeddings=true: model {model.__name__} does not rank by vectors; set it to false")
-    for place, rival in enumerate(cfg.callbacks.compare_with):
-        fitting = _choices("model", lambda target: issubclass(target, Baseline) and evaluation in target.evaluations)
-        name = rival.get("model")
-        if name in [other.get("model") for other in cfg.callbacks.compare_with[:place]]:
-            raise UserError(f"callbacks.compare_with: model={name} stands there twice; take another run for it")
-        if not fitting:
-            raise UserError(f"callbacks.compare_with: no baseline is judged by {evaluation.__name__}; leave it empty")
+    if not cfg.callbacks.compare_with:
+        return
+    fitting = _choices("model", lambda target: issubclass(target, Baseline) and evaluation in target.evaluations)
+    if not fitting:
+        raise UserError(f"callbacks.compare_with: no baseline is judged by {evaluation.__name__}; leave it empty")
+    names = [entry.get("model") for entry in cfg.callbacks.compare_with]
+    for number, (entry, name) in enumerate(zip(cfg.callbacks.compare_with, names, strict=True)):
+        if name in names[:number]:
+            raise UserError(f"callbacks.compare_with: model={name} is there twice; make another run for it")
         if name not in fitting.split("|"):
             raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
-        other = cfg.copy()
-        other.model = rival_node(rival)
-        node = cast(dict[str, Any], OmegaConf.to_container(other.model, resolve=True))
-        check_node(f"callbacks.compare_with[{place}]", node)
+        copy = cfg.copy()
+        copy.model = baseline_node(entry)
+        node = cast(dict[str, Any], OmegaConf.to_container(copy.model, resolve=True))
+        check_node(f"callbacks.compare_with[{number}]", node)
 
 
-def rival_node(rival: DictConfig) -> DictConfig:
-    """The node `model` that an entry of `callbacks.compare_with` means: the model's own file with settings changed."""
-    asked = OmegaConf.to_container(rival)
-    assert isinstance(asked, dict)
-    name = asked.pop("model")
+def baseline_node(entry: DictConfig) -> DictConfig:
+    """The node `model` that an entry of `callbacks.compare_with` means: the model's own file with changed settings."""
+    changes = OmegaConf.to_container(entry)
+    assert isinstance(changes, dict)
+    name = changes.pop("model")
     node = cast(DictConfig, OmegaConf.load(conf_dir() / "model" / f"{name}.yaml")).model
-    return cast(DictConfig, OmegaConf.merge(node, asked))
+    return cast(DictConfig, OmegaConf.merge(node, changes))
 
 
-def _check_optimizer(cfg: DictConfig, model: Any) -> None:
+def _check_optimizer(cfg: DictConfig, model: type[RecModule]) -> None:
     optimizer = _construct("optimizer", cfg.optimizer)
     weight_decay = cfg.regularization.weight_decay
     if optimizer.func is torch.optim.SparseAdam:
         if weight_decay:
-            raise UserError(f"regularization.weight_decay={weight_decay}: SparseAdam knows none; set it to 0")
+            raise UserError(f"regularization.weight_decay={weight_decay}: SparseAdam has none; set it to 0")
         if not model.sparse:
             raise UserError(f"model {model.__name__} has dense layers, which SparseAdam cannot train: take adamw")
     try:
-        made = optimizer([torch.nn.Parameter(torch.zeros(1))])
+        instance = optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optimizer: {error}") from None
     scheduler = _construct("scheduler", cfg.scheduler)
     try:
-        scheduler(made, **({"total_steps": 10} if scheduler.func is OneCycleLR else {}))
+        scheduler(instance, **({"total_steps": 10} if scheduler.func is OneCycleLR else {}))
     except ValueError as error:
         raise UserError(f"scheduler: {error}") from None
 
@@ -158,12 +199,16 @@ def _target_of(node: Any) -> Any:
 
 def _choices(group: str, fits: Callable[[Any], bool]) -> str:
     """Names of the YAML files of a group whose target fits, joined by |."""
-    names = []
+    return "|".join(name for name, target in _targets(group).items() if target and fits(get_object(target)))
+
+
+@cache
+def _targets(group: str) -> dict[str, str | None]:
+    """The target that each YAML file of a group names."""
+    _targets = {}
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = cast(DictConfig, OmegaConf.load(path))
         while group not in node and "_target_" not in node:  # a variant of the file that it names first
             node = cast(DictConfig, OmegaConf.load(path.with_stem(node.defaults[0])))
-        target = node.get(group, node).get("_target_")  # a model's file also sets other groups
-        if target and fits(get_object(target)):
-            names.append(path.stem)
-    return "|".join(names)
+        _targets[path.stem] = node.get(group, node).get("_target_")  # a model's file also sets other groups
+    return _targets

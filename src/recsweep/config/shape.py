@@ -1,7 +1,7 @@
 """What a configuration may hold: keys, types and ranges.
 
-A node with a `_target_` is checked against that target's signature, whose annotations carry the ranges; so a new model,
-loss or data set needs no line here. The remaining groups are described by the classes below.
+A node with a `_target_` is checked against the signature of that target, whose annotations hold the ranges: a new
+model, loss or data set needs no line here, wherever it is defined. The other groups are described by the classes below.
 """
 
 import inspect
@@ -88,6 +88,9 @@ class Config(BaseModel):
     scheduler: dict[str, Any]
 
 
+BY_TORCH = ("optimizer", "scheduler")
+"""Groups whose classes come from torch."""
+
 TORCH_RANGES: dict[str, Any] = {
     "lr": Annotated[float, Field(gt=0)],
     "lr_decay": NotNegative,
@@ -109,49 +112,67 @@ TORCH_RANGES: dict[str, Any] = {
     "final_div_factor": Annotated[float, Field(gt=0)],
     "cycle_momentum": bool,
 }
-"""What a configuration may set of torch's optimizers and schedules, whose own annotations name no ranges."""
+"""Settings of torch's optimizers and schedules, whose own annotations have no ranges."""
 
 
-def check_node(place: str, node: dict[str, Any]) -> None:
-    """Binds what the node holds to the signature of its target; nodes in it are bound to targets of their own."""
+def check_node(key: str, node: dict[str, Any]) -> None:
+    """Checks the node's settings against the signature of its target, and the nodes inside it likewise.
+
+    Args:
+        key: of the node, such as "loss.ranking".
+    """
     if "_target_" not in node:
-        raise UserError(f"{place}._target_ is missing")
-    target = _target(place, node["_target_"])
+        raise UserError(f"{key}._target_ is missing")
+    target = _target(key, node["_target_"])
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     nested = {key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
-    for key in nested:
-        check_node(f"{place}.{key}", arguments[key])
-    bind(f"{place}.", _schema(target, "_partial_" in node, nested), arguments)
-
-
-def _target(group: str, path: str) -> Any:
+    for name in nested:
+        check_node(f"{key}.{name}", arguments[name])
     try:
-        return get_object(path)
+        schema = _schema(target, "_partial_" in node, nested) if key not in BY_TORCH else _torch_schema(target)
+    except (TypeError, ValueError, NameError):
+        path = node["_target_"]
+        raise UserError(
+            f"{key}._target_={path}: its arguments cannot be read; give another class or function"
+        ) from None
+    bind(f"{key}.", schema, arguments)
+
+
+def _target(key: str, path: str) -> Any:
+    try:
+        target = get_object(path)
     except (ImportError, ValueError):
-        raise UserError(f"{group}._target_={path}: nothing of that name can be imported") from None
+        raise UserError(f"{key}._target_={path}: nothing of that name can be imported") from None
+    if not callable(target):
+        raise UserError(f"{key}._target_={path}: it cannot be called; give a class or a function")
+    return target
+
+
+def _torch_schema(target: Any) -> type[BaseModel]:
+    """The settings of an optimizer or a schedule that have a range in `TORCH_RANGES`."""
+    names = inspect.signature(target).parameters.keys() & TORCH_RANGES.keys()
+    fields: dict[str, Any] = {name: (TORCH_RANGES[name], None) for name in names}
+    return create_model(target.__name__, __config__=STRICT, **fields)
 
 
 def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
-    """What of a target's signature the configuration fills in: of a partial one, the keyword-only arguments.
+    """The arguments of a target that the configuration sets: of a partial one, those behind `*`.
 
-    Arguments of the names `nested` are nodes, checked by themselves.
+    Arguments named in `nested` are nodes, which are checked by themselves. One without an annotation takes any value.
     """
-    signature = inspect.signature(target).parameters.values()
-    ours = target.__module__.startswith("recsweep.")
+    arguments = inspect.signature(target).parameters.values()
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {}
-    for argument in signature:
-        if not ours:
-            if argument.name in TORCH_RANGES:
-                fields[argument.name] = (TORCH_RANGES[argument.name], None)
-        elif argument.kind is argument.KEYWORD_ONLY or not partial:
+    for argument in arguments:
+        if argument.kind is argument.KEYWORD_ONLY or not partial:
             default = ... if argument.default is argument.empty else argument.default
-            hint = Any if argument.name in nested else hints[argument.name]
+            hint = Any if argument.name in nested else hints.get(argument.name, Any)
             fields[argument.name] = (dict if is_protocol(hint) else hint, default)
     return create_model(target.__name__, __config__=STRICT, **fields)
 
 
 def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
+    """Raises `UserError` for the first setting in the node that the schema does not allow."""
     try:
         schema.model_validate(node)
     except ValidationError as error:
@@ -159,7 +180,7 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise UserError(
-                f"{key}: no such key; there are {', '.join(_beside(node, first['loc'])) or 'none'}"
+                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'])) or 'none'}"
             ) from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
@@ -171,8 +192,8 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
 
 
-def _beside(node: dict[str, Any], place: tuple[int | str, ...]) -> list[str]:
-    """The other keys where `place` is; the YAML files name every one."""
-    for step in place[:-1]:
+def _sibling_keys(node: dict[str, Any], path: tuple[int | str, ...]) -> list[str]:
+    """The keys beside the one at `path`; the YAML files name all that there are."""
+    for step in path[:-1]:
         node = node[cast(str, step)]
-    return [key for key in node if key != place[-1]]
+    return [key for key in node if key != path[-1]]

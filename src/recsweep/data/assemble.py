@@ -1,4 +1,4 @@
-"""Validated ratings and feature tables become `Interactions`; published files become its row numbers."""
+"""Turns validated ratings and feature tables into `Interactions`, and published split files into row numbers."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from torch import Tensor
 from recsweep.data.features import Entities, raw_ids
 from recsweep.data.files import Sheet
 from recsweep.data.schema import IdMap, Interactions, Source
-from recsweep.data.validate import Duplicates, check_ratings, one_rating_a_pair
+from recsweep.data.validate import Duplicates, check_ratings, resolve_duplicates
 from recsweep.errors import UserError
 
 
@@ -20,23 +20,22 @@ def assemble(
     users: Entities | None = None,
     items: Entities | None = None,
 ) -> Interactions:
-    """Checked `Interactions` of one table of ratings.
+    """Checks a table of ratings and turns it into `Interactions`.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         ratings: columns user, item, rating, and optionally timestamp.
-        scale: lowest and highest possible rating; None takes the lowest and highest that occur.
-        duplicates: what to do with a repeated pair, see `one_rating_a_pair`.
-        users, items: entities with features. They fix the ids: a rating by or of anyone else is an error.
+        scale: lowest and highest possible rating; None takes the lowest and highest in the table.
+        duplicates: what to do with a repeated (user, item) pair, see `resolve_duplicates`.
+        users, items: all users and items that may occur, with their features; a rating of any other is an error. None
+            takes those that occur in the table.
     """
     check_ratings(ratings, scale)
-    users = users or _who_occurs(ratings, "user")
-    items = items or _who_occurs(ratings, "item")
-    user, item = (
-        _encode(ratings, "user", users.ids, users.path),
-        _encode(ratings, "item", items.ids, items.path),
-    )
-    rows, rating = one_rating_a_pair(ratings, user * len(items.ids) + item, duplicates)
+    users = users or _entities_in_column(ratings, "user")
+    items = items or _entities_in_column(ratings, "item")
+    user = _encode_ids(ratings, "user", users.ids, users.path)
+    item = _encode_ids(ratings, "item", items.ids, items.path)
+    rows, rating = resolve_duplicates(ratings, user * len(items.ids) + item, duplicates)
     times = ratings.frame.get("timestamp")
     return Interactions(
         name=name,
@@ -53,47 +52,61 @@ def assemble(
     )
 
 
-def rows_of(sheet: Sheet, data: Interactions) -> Tensor:
-    """Row numbers [n] in `data` of the pairs that a published file lists, in the file's order."""
-    user = _encode(sheet, "user", data.user_ids.raw, data.name)
-    item = _encode(sheet, "item", data.item_ids.raw, data.name)
-    listed = user * data.n_items + item
-    pair = (data.user * data.n_items + data.item).numpy()
-    order = np.argsort(pair)
-    rows = order[np.searchsorted(pair, listed, sorter=order).clip(max=len(pair) - 1)]
-    unknown = pair[rows] != listed
-    if unknown.any():
-        raise UserError(f"{sheet.where(int(unknown.argmax()))}: this user and item are no row of {data.name}")
+def find_rows(sheet: Sheet, data: Interactions) -> Tensor:
+    """Row numbers [n] in `data` of the n (user, item) pairs in `sheet`, in its order."""
+    user = _encode_ids(sheet, "user", data.user_ids.raw, data.name)
+    item = _encode_ids(sheet, "item", data.item_ids.raw, data.name)
+    pair_in_sheet = user * data.n_items + item
+    pair_in_data = (data.user * data.n_items + data.item).numpy()
+    order = np.argsort(pair_in_data)
+    sorted_index = np.searchsorted(pair_in_data, pair_in_sheet, sorter=order).clip(max=len(pair_in_data) - 1)
+    rows = order[sorted_index]
+    is_unknown = pair_in_data[rows] != pair_in_sheet
+    if is_unknown.any():
+        raise UserError(f"{sheet.location(int(is_unknown.argmax()))}: {data.name} has no row of this user and item")
     return torch.from_numpy(rows)
 
 
-def not_shipped(source: Source, split: str) -> UserError:
-    """The error of asking `source` for a `split` that it does not ship."""
+def unknown_split_error(source: Source, split: str) -> UserError:
+    """The error for a `split` that `source` does not ship."""
     return UserError(f"{source.name} ships no split {split!r}; it ships {', '.join(source.ships) or 'none'}")
 
 
-def _who_occurs(sheet: Sheet, kind: str) -> Entities:
-    """The entities of a column that no feature table describes."""
+def _entities_in_column(sheet: Sheet, kind: str) -> Entities:
+    """The users or items that occur in the table, for data without a feature table."""
     distinct = pd.Series(sheet.frame[kind].unique())
-    return Entities(np.sort(raw_ids(distinct, f"{sheet.path}, column {sheet.name(kind)}")), str(sheet.path))
+    return Entities(np.sort(raw_ids(distinct, _describe_column(sheet, kind))), str(sheet.path))
 
 
-def _encode(sheet: Sheet, kind: str, known: np.ndarray, known_from: str) -> np.ndarray:
-    """Contiguous ids [N] of a column: the place of each raw id among the sorted ids `known`."""
+def _encode_ids(sheet: Sheet, kind: str, sorted_ids: np.ndarray, listed_in: str) -> np.ndarray:
+    """Contiguous ids [N] of a column of raw ids; `UserError` at the first id that is not in `sorted_ids`.
+
+    Args:
+        sheet: N rows.
+        kind: the column, "user" or "item".
+        sorted_ids: [n] allowed raw ids; the contiguous id of each is its index.
+        listed_in: where they come from, for messages.
+    """
     codes, values = pd.factorize(sheet.frame[kind])
-    distinct = raw_ids(pd.Series(values), f"{sheet.path}, column {sheet.name(kind)}")
-    if known.dtype.kind != distinct.dtype.kind:
-        raise UserError(f"{sheet.path}: {kind} ids are {_kind(distinct)}, but {_kind(known)} in {known_from}")
-    place = np.searchsorted(known, distinct).clip(max=len(known) - 1)
-    unknown = known[place] != distinct
-    if unknown.any():
-        first = int(unknown.argmax())
+    distinct = raw_ids(pd.Series(values), _describe_column(sheet, kind))
+    if sorted_ids.dtype.kind != distinct.dtype.kind:
+        types = f"{_describe_type(distinct)}, but {_describe_type(sorted_ids)} in {listed_in}"
+        raise UserError(f"{sheet.path}: {kind} ids are {types}")
+    index = np.searchsorted(sorted_ids, distinct).clip(max=len(sorted_ids) - 1)
+    is_unknown = sorted_ids[index] != distinct
+    if is_unknown.any():
+        unknown_code = int(is_unknown.argmax())
+        row = int((codes == unknown_code).argmax())
         raise UserError(
-            f"{sheet.where(int((codes == first).argmax()), kind)}: unknown {kind} {distinct[first]}, "
-            f"allowed: the {len(known)} {kind}s of {known_from}, ids {known[0]} to {known[-1]}"
+            f"{sheet.location(row, kind)}: unknown {kind} {distinct[unknown_code]}, "
+            f"allowed: the {len(sorted_ids)} {kind}s of {listed_in}, ids {sorted_ids[0]} to {sorted_ids[-1]}"
         )
-    return place[codes]
+    return index[codes]
 
 
-def _kind(ids: np.ndarray) -> str:
+def _describe_column(sheet: Sheet, column: str) -> str:
+    return f"{sheet.path}, column {sheet.name_in_file(column)}"
+
+
+def _describe_type(ids: np.ndarray) -> str:
     return "whole numbers" if ids.dtype.kind == "i" else "text"

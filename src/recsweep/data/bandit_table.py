@@ -1,4 +1,4 @@
-"""A log of the user's own, CSV or Parquet: what a policy showed, with what probability and to what reward."""
+"""A CSV or Parquet log of bandit feedback: item shown, propensity, reward and context."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,31 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsweep.data.assemble import assemble, not_shipped
-from recsweep.data.features import Entities, as_features, categorical
+from recsweep.data.assemble import assemble, unknown_split_error
+from recsweep.data.features import Entities, build_features, encode_categories
 from recsweep.data.files import ANY, FLOAT, TEXT, Sheet, Types
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, IdMap, Interactions, Split
-from recsweep.data.tables import FeatureFile, encoded, read_entities, read_table
+from recsweep.data.tables import FeatureFile, encode_feature, read_entities, read_table
 from recsweep.errors import UserError
 
 POSITION = "position"
-"""The feature of a context that says where on the page its item was shown."""
+"""The context feature that holds the position of the item on the page."""
 
 
 @dataclass(frozen=True)
 class BanditTable:
-    """Bandit feedback from one file, whose every row is a context of its own.
+    """Bandit feedback from one file. Each row is a separate context.
 
     Args:
-        path: ends in `.csv` (UTF-8, separated by commas, with a header) or `.parquet`.
+        path: ends in `.csv` (UTF-8, comma-separated, with a header) or `.parquet`.
         item: column of raw ids, whole numbers or text.
-        propensity: column of the probabilities, in (0, 1], with which the policy showed these items there.
-        reward: column of finite numbers, of which one at least is above 0.
-        position: column that becomes the category `position` of a context; None where there was one place only.
-        context: columns that become features of a context: text a category, numbers a number.
-        items: a table whose columns all become features of items. It lists the whole catalogue, and every logged item
-            must stand there; without it, the catalogue is what was logged.
+        propensity: column of probabilities, in (0, 1], with which the logging policy showed the item in this context.
+        reward: column of finite numbers, at least one of them above 0.
+        position: column that becomes the context feature `position`, a category; None if there is only one position.
+        context: columns that become context features. Text becomes a category, numbers stay numbers.
+        items: a table of item features. It lists the whole catalogue, all logged items included; None: the catalogue is
+            the logged items.
     """
 
     path: str
@@ -47,14 +47,14 @@ class BanditTable:
     ships: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        named = [self.item, self.propensity, self.reward, *self.context]
+        columns = [self.item, self.propensity, self.reward, *self.context]
         if self.position is not None:
-            named.append(self.position)
+            columns.append(self.position)
             if POSITION in self.context:
-                raise UserError(f"data.context names {POSITION!r}, which is data.position's own: name it there only")
-        if len(set(named)) < len(named):
+                raise UserError(f"data.context names {POSITION!r}, a name reserved for data.position: remove it")
+        if len(set(columns)) < len(columns):
             raise UserError(
-                f"data.item, propensity, reward, context and position name columns {named}, allowed: each once"
+                f"data.item, propensity, reward, context and position name columns {columns}, allowed: each column once"
             )
 
     def ready(self) -> bool:
@@ -64,38 +64,38 @@ class BanditTable:
     def read(self) -> BanditLog:
         """The log, validated."""
         sheet = read_table(Path(self.path), self._types())
-        shown = replace(sheet, frame=sheet.frame[[self.item, self.reward]])
-        shown = shown.renamed({self.item: "item", self.reward: "rating"})
-        shown.frame["user"] = np.arange(len(shown.frame))
-        contexts = Entities(shown.frame["user"].to_numpy(), self.path, self._features(sheet))
-        data = assemble(self.name, shown, None, "error", contexts, read_entities(self.items))
+        ratings = replace(sheet, frame=sheet.frame[[self.item, self.reward]])
+        ratings = ratings.rename({self.item: "item", self.reward: "rating"})
+        ratings.frame["user"] = np.arange(len(ratings.frame))
+        contexts = Entities(ratings.frame["user"].to_numpy(), self.path, self._context_features(sheet))
+        data = assemble(self.name, ratings, None, "error", contexts, read_entities(self.items))
         if not (data.rating > 0).any():
             raise UserError(
                 f"{self.path}, column {self.reward}: no reward is above 0, so there is nothing to learn from; "
-                "allowed: one at least"
+                "allowed: at least one above 0"
             )
         columns = vars(data) | {"user_ids": IdMap(contexts.ids, "context")}
         return BanditLog(**columns, propensity=_propensities(sheet, self.propensity), recurring=False)
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """`UserError`: a table ships no split."""
-        raise not_shipped(self, name)
+        """Raises `UserError`: a table ships no split."""
+        raise unknown_split_error(self, name)
 
     def _types(self) -> Types:
         types = dict.fromkeys([self.item, *self.context], ANY) | dict.fromkeys([self.propensity, self.reward], FLOAT)
         return types if self.position is None else types | {self.position: TEXT}
 
-    def _features(self, sheet: Sheet) -> Features | None:
-        columns = {name: encoded(sheet, sheet.frame[name]) for name in self.context}
+    def _context_features(self, sheet: Sheet) -> Features | None:
+        columns = {name: encode_feature(sheet, sheet.frame[name]) for name in self.context}
         if self.position is not None:
-            columns[POSITION] = categorical(sheet.frame[self.position])
-        return as_features(columns) if columns else None
+            columns[POSITION] = encode_categories(sheet.frame[self.position])
+        return build_features(columns) if columns else None
 
 
 def _propensities(sheet: Sheet, column: str) -> Tensor:
-    """A column as float32 [N] in (0, 1]; what single precision takes for 0, if flushed, could not be divided by."""
+    """A column as float32 [N] in (0, 1]. Subnormal numbers are refused: flushed to 0, they could not be divided by."""
     values = sheet.frame[column].to_numpy(dtype=np.float32)
-    wrong = ~((values >= np.finfo(np.float32).tiny) & (values <= 1))
-    if wrong.any():
-        raise sheet.wrong(int(wrong.argmax()), column, "above 0 and at most 1, in single precision")
+    is_bad = ~((values >= np.finfo(np.float32).tiny) & (values <= 1))
+    if is_bad.any():
+        raise sheet.value_error(int(is_bad.argmax()), column, "above 0 and at most 1, in single precision")
     return torch.from_numpy(values)

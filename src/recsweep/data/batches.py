@@ -1,4 +1,4 @@
-"""Batches from tensors that lie in memory: one gather per column for a whole group of batches."""
+"""Batches from tensors in memory: one gather per column for a whole group of batches."""
 
 from typing import Any, NamedTuple, cast
 
@@ -22,19 +22,19 @@ Columns = tuple[Tensor, ...]
 
 
 class Batches:
-    """Shuffled batches of aligned columns, addressed by (epoch, group), so that any of them can be drawn again.
+    """Shuffled batches of aligned columns, addressed by (epoch, group), so that any group can be drawn again.
 
-    An epoch visits every row once, in an order that depends on (seed, epoch) alone. A group is what one call of the
-    training engine works through: `steps` batches that one gather per column brings together. The last batch of an
-    epoch may be smaller.
+    An epoch visits every row once, in an order that depends only on (seed, epoch). A group holds the `steps` batches
+    of one training call, fetched by one gather per column. The last batch of an epoch may be smaller.
 
     Args:
-        columns: NamedTuple of tensors [N, ...] on the device where the model trains.
-        batch_size: rows a batch.
-        steps: batches a group.
-        seed: of the order.
-        limit: batches an epoch at most; None for all.
-        together: [N] int64, shuffles these groups instead of single rows; rows of one group follow each other.
+        columns: NamedTuple of tensors [N, ...] on the training device.
+        batch_size: rows per batch.
+        steps: batches per group.
+        seed: seed of the row order.
+        limit: maximum number of batches per epoch; None for all.
+        shuffle_by: [N] int64 ids, such as users: shuffles ids instead of rows, so that rows of one id stay together,
+            in their original order.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Batches:
         steps: int,
         seed: int,
         limit: int | None = None,
-        together: Tensor | None = None,
+        shuffle_by: Tensor | None = None,
     ) -> None:
         self.columns = columns
-        self.together = together
+        self.shuffle_by = shuffle_by
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
@@ -58,29 +58,29 @@ class Batches:
         self._order: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
-        """Groups an epoch."""
+        """Groups per epoch."""
         return -(-self.n_batches // self.steps)
 
     def order(self, epoch: int) -> Tensor:
         """Row numbers [n_rows] in the order in which `epoch` visits them."""
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._shuffled(generator("order", self.seed, epoch))[: self.n_rows])
+            self._order = (epoch, self._shuffle(epoch)[: self.n_rows])
         return self._order[1]
 
-    def _shuffled(self, draws: torch.Generator) -> Tensor:
-        first = self.columns[0]
-        if self.together is None:
-            return torch.randperm(len(first), generator=draws).to(first.device)
-        place = torch.randperm(int(self.together.max()) + 1, generator=draws).to(first.device)
-        return place[self.together].argsort(stable=True)
+    def _shuffle(self, epoch: int) -> Tensor:
+        device, random = self.columns[0].device, generator("order", self.seed, epoch)
+        if self.shuffle_by is None:
+            return torch.randperm(len(self.columns[0]), generator=random).to(device)
+        rank_by_id = torch.randperm(int(self.shuffle_by.max()) + 1, generator=random).to(device)
+        return rank_by_id[self.shuffle_by].argsort(stable=True)
 
     def group(self, epoch: int, index: int) -> list[Columns]:
         """Batches `index * steps` up to `(index + 1) * steps` of an epoch, each a NamedTuple like `columns`."""
         size = self.steps * self.batch_size
         rows = self.order(epoch)[index * size : (index + 1) * size]
-        gathered = (torch.split(column[rows], self.batch_size) for column in self.columns)
-        like = cast(Any, type(self.columns))
-        return [like(*batch) for batch in zip(*gathered, strict=True)]
+        columns = (torch.split(column[rows], self.batch_size) for column in self.columns)
+        column_type = cast(Any, type(self.columns))
+        return [column_type(*batch) for batch in zip(*columns, strict=True)]
 
 
 def ratings(data: Interactions) -> Ratings:

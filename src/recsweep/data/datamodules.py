@@ -1,4 +1,4 @@
-"""Lightning data modules: they hold tensors, and name the groups of batches instead of carrying them."""
+"""The Lightning data module: holds the data as tensors; its loader yields group numbers, not batches."""
 
 from collections.abc import Callable
 from copy import copy
@@ -14,16 +14,16 @@ from recsweep.evaluation import Target
 
 
 class InteractionData(LightningDataModule):
-    """A source, split into parts, as batches for training and as targets for evaluation.
+    """Reads and splits a source; gives batches for training and targets for evaluation.
 
-    The loader yields group numbers; the module asks `batches` for the group of its epoch. Nothing then depends on how
-    far a loader had been read when a run was interrupted.
+    The loader yields group numbers, and the model takes the group of its epoch from `batches`. So a resumed run does
+    not depend on how far a loader had got when the run was interrupted.
 
     Args:
         source: reads the data set.
-        split: rows by part.
+        split: assigns rows to train, val and test.
         batch_size, steps, limit, seed: see `Batches`.
-        shuffle: rows, or whole users.
+        shuffle: single rows, or whole users with their rows.
     """
 
     def __init__(
@@ -44,29 +44,30 @@ class InteractionData(LightningDataModule):
         self.split = split(self.data, source)
         self.train = self.data.take(self.split.train)
 
-    def whole(self) -> "InteractionData":
-        """The same data with the validation part as part of train: for a refit, when selection is over."""
+    def refit_data(self) -> "InteractionData":
+        """The same data with validation merged into train, for the refit after model selection."""
         rows = torch.cat([self.split.train, self.split.val])
-        other = copy(self)
-        other.split = self.split._replace(train=rows, val=rows[:0])
-        other.train = self.data.take(rows)
-        return other
+        merged = copy(self)
+        merged.split = self.split._replace(train=rows, val=rows[:0])
+        merged.train = self.data.take(rows)
+        return merged
 
     def setup(self, stage: str) -> None:
         trainer = cast(Any, self.trainer)
         columns: Columns = trainer.lightning_module.columns(self.train)
-        like, device = cast(Any, type(columns)), trainer.strategy.root_device
-        there = like(*(column.to(device) for column in columns))
-        self.batches = Batches(there, *self.batching, together=there.user if self.shuffle == "users" else None)
+        column_type, device = cast(Any, type(columns)), trainer.strategy.root_device
+        on_device = column_type(*(column.to(device) for column in columns))
+        shuffle_by = on_device.user if self.shuffle == "users" else None
+        self.batches = Batches(on_device, *self.batching, shuffle_by=shuffle_by)
 
     def train_dataloader(self) -> range:
         return range(len(self.batches))
 
     def target(self, part: str) -> Target:
-        """The part ("val", "test") that a model is judged on; everything known before it is masked when ranking."""
+        """The part ("val" or "test") to evaluate on; items of the earlier parts are masked when ranking."""
         if part == "val":
             return Target(self.data, seen=self.split.train, held_out=self.split.val, candidates=None)
         if part == "test":
-            known = torch.cat([self.split.train, self.split.val])
-            return Target(self.data, seen=known, held_out=self.split.test, candidates=self.split.candidates)
+            seen = torch.cat([self.split.train, self.split.val])
+            return Target(self.data, seen=seen, held_out=self.split.test, candidates=self.split.candidates)
         raise UserError(f"part={part}: allowed are val and test")

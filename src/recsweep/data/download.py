@@ -1,4 +1,4 @@
-"""Published archives: fetched once, resumed where they broke off, verified, and unpacked in one step."""
+"""Downloads published archives: once, with resume, verified, and unpacked atomically."""
 
 import logging
 import os
@@ -17,21 +17,21 @@ from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedCol
 
 from recsweep.errors import UserError
 
-_CHUNK = 1 << 16  # bytes; a break loses less than one
-_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
+_CHUNK = 1 << 16  # bytes; an interruption loses less than one chunk
+_TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next bytes
 
 pooch.get_logger().setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip on the web that holds one folder.
+    """A zip on the web that contains one folder.
 
     Args:
-        url: of the zip.
-        md5: its published checksum; None where the publisher renews the file under the same name, which then
-            is only checked for whole members (each has a CRC) and for `members`.
-        members: files that the folder must hold.
+        url: address of the zip.
+        md5: published checksum. None if the publisher updates the file under the same name; then only the CRC of each
+            member and the presence of `members` are checked.
+        members: files that the folder must contain.
     """
 
     url: str
@@ -40,14 +40,13 @@ class Archive:
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """`folder` with the unpacked files; no network is touched where it is there already.
+    """Downloads and unpacks an archive into `folder` and returns `folder`; does nothing if it exists.
 
-    The zip is taken from beside the folder if somebody put it there, else downloaded into `<zip>.part`,
-    which a later call continues. Jobs that start side by side wait for the first one. The folder appears
-    in one rename.
+    A zip that the user put next to the folder is used; otherwise the zip is downloaded into `<zip>.part`, which a later
+    call resumes. Concurrent jobs wait for the first one. The folder appears in one rename.
 
     Raises:
-        UserError: offline, a wrong checksum, a truncated or unsafe zip, a disk that cannot be written to.
+        UserError: offline, a wrong checksum, a truncated or unsafe zip, a folder that is not writable.
     """
     if folder.is_dir():
         return folder
@@ -63,12 +62,12 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 def _download_and_unpack(archive: Archive, folder: Path) -> None:
     zip_path = folder.with_name(archive.url.rpartition("/")[2])
-    by_hand = zip_path.exists()
+    is_users_own = zip_path.exists()
     _retrieve(archive, zip_path, folder)
     try:
         _unpack(zip_path, archive, folder)
     finally:
-        if not by_hand:
+        if not is_users_own:
             zip_path.unlink()
 
 
@@ -85,7 +84,7 @@ def _retrieve(archive: Archive, zip_path: Path, folder: Path) -> None:
         status = error.response.status_code if error.response is not None else None
         reason = f"HTTP {status}" if status else type(error).__name__
         raise UserError(
-            f"cannot download {archive.url} ({reason}): run again to go on where it stopped, or put the "
+            f"cannot download {archive.url} ({reason}): run again to resume, or put the "
             f"zip at {zip_path} or its files into {folder} by hand (RECSWEEP_DATA_DIR names the data folder)"
         ) from error
     except ValueError as error:
@@ -93,50 +92,52 @@ def _retrieve(archive: Archive, zip_path: Path, folder: Path) -> None:
 
 
 def _download(url: str, output: str, _: object, *, part: Path) -> None:
-    """A pooch downloader that goes on where `part` ends."""
-    done = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    """A pooch downloader that resumes at the end of `part`."""
+    n_bytes = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={n_bytes}-"} if n_bytes else {})
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()  # longer than the file: left by another version of it
+            part.unlink()  # longer than the file, so from another version of it
             _download(url, output, _, part=part)
             return
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
-            done = 0
-        _stream(response, part, done)
+            n_bytes = 0
+        _append_stream(response, part, n_bytes)
     os.replace(part, output)
 
 
-def _stream(response: requests.Response, part: Path, done: int) -> None:
+def _append_stream(response: requests.Response, part: Path, n_bytes: int) -> None:
+    """Writes the response to `part`, after its first `n_bytes` bytes, and shows the progress."""
     length = response.headers.get("Content-Length")
     columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
-        part.open("ab" if done else "wb") as file,
+        part.open("ab" if n_bytes else "wb") as file,
     ):
-        task = progress.add_task(part.stem, total=int(length) + done if length else None, completed=done)
+        task = progress.add_task(part.stem, total=int(length) + n_bytes if length else None, completed=n_bytes)
         for chunk in response.iter_content(_CHUNK):
             file.write(chunk)
             progress.advance(task, len(chunk))
 
 
 def _unpack(zip_path: Path, archive: Archive, folder: Path) -> None:
-    """Unpack beside the target, verify, rename."""
+    """Unpacks into a temporary folder, checks the members, and renames the folder to its final name."""
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         try:
             with zipfile.ZipFile(zip_path) as content:
                 _check_paths(content, zip_path, Path(temporary))
                 content.extractall(temporary)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise UserError(f"{zip_path}: a truncated or damaged zip ({error}); it must be fetched anew") from error
+            raise UserError(f"{zip_path}: a truncated or damaged zip ({error}); download it again") from error
         roots = [path for path in Path(temporary).iterdir() if all((path / name).is_file() for name in archive.members)]
         if not roots:
-            raise UserError(f"{zip_path}: holds no folder with {', '.join(archive.members)}")
+            raise UserError(f"{zip_path}: contains no folder with {', '.join(archive.members)}")
         os.replace(roots[0], folder)
 
 
 def _check_paths(content: zipfile.ZipFile, zip_path: Path, target: Path) -> None:
+    """`UserError` if a member would be unpacked outside of `target`."""
     for name in content.namelist():
         if not (target / name).resolve().is_relative_to(target.resolve()):
-            raise UserError(f"{zip_path}: unsafe member {name!r}, which would be written outside of the folder")
+            raise UserError(f"{zip_path}: unsafe member {name!r}, it would be written outside of the folder")

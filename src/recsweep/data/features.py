@@ -1,4 +1,4 @@
-"""Columns of a feature table as tensors: categories, numbers, multi-hot lists."""
+"""Encodes columns of a feature table as tensors: categories, numbers, multi-hot lists."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,21 @@ from recsweep.data.schema import Features
 from recsweep.errors import UserError
 
 UNKNOWN = "unknown"
+"""The category of empty values."""
 
-Encoded = tuple[Tensor, tuple[str, ...]]  # a column and its labels, () for numbers
+FeatureColumn = tuple[Tensor, tuple[str, ...]]
+"""A feature's tensor and its labels, () for numbers; see `schema.Features`."""
 
 
 @dataclass(frozen=True)
 class Entities:
-    """Users or items sorted by raw id; a feature table also lists those that nobody rated.
+    """Users or items, sorted by raw id. With a feature table, they include those without ratings.
 
     Args:
         ids: [n] raw ids, sorted.
-        path: the table that lists them, for messages.
-        features: of the entities, in the order of `ids`; None where there is no feature table.
-        titles: of the entities, in the order of `ids`.
+        path: the file that lists them, for messages.
+        features: in the order of `ids`; None without a feature table.
+        titles: in the order of `ids`; None without titles.
     """
 
     ids: np.ndarray
@@ -35,7 +37,7 @@ class Entities:
 
 
 def raw_ids(values: pd.Series, column: str) -> np.ndarray:
-    """Raw ids [n] as int64 or fixed-width text; `column` names their place for the message."""
+    """Raw ids [n] as int64 or fixed-width text; `column` describes their location for messages."""
     if pd.api.types.is_integer_dtype(values):
         return values.to_numpy(dtype=np.int64)
     if pd.api.types.is_string_dtype(values):
@@ -43,38 +45,35 @@ def raw_ids(values: pd.Series, column: str) -> np.ndarray:
     raise UserError(f"{column}: ids of type {values.dtype}, allowed: whole numbers or text")
 
 
-def by_id(sheet: Sheet, column: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """Sorted raw ids [n] of a feature table and its rows in that order; each id must stand once."""
+def sort_by_id(sheet: Sheet, column: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Sorted raw ids [n] of a table and its rows in that order; `UserError` at a missing or repeated id."""
     values = sheet.frame[column]
-    for wrong, what in (
-        (values.isna(), "no id"),
-        (values.duplicated(), "an id for the second time"),
-    ):
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            raise UserError(f"{sheet.where(row, column)}: {what}, allowed: one row an id")
+    for is_bad, problem in ((values.isna(), "missing id"), (values.duplicated(), "repeated id")):
+        if is_bad.any():
+            row = int(is_bad.to_numpy().argmax())
+            raise UserError(f"{sheet.location(row, column)}: {problem}, allowed: one row per id")
     ids = raw_ids(values, f"{sheet.path}, column {column}")
     order = np.argsort(ids)
     return ids[order], sheet.frame.iloc[order]
 
 
-def categorical(values: pd.Series) -> Encoded:
-    """Codes [n] int64 and their labels in sorted order; an empty value is the category `unknown`.
+def encode_categories(values: pd.Series) -> FeatureColumn:
+    """Codes [n] int64 and their labels in sorted order; an empty value gets the category `unknown`.
 
-    >>> categorical(pd.Series(["b", "", "a", "b"]))
+    >>> encode_categories(pd.Series(["b", "", "a", "b"]))
     (tensor([1, 2, 0, 1]), ('a', 'b', 'unknown'))
     """
-    missing = values.isna() | (values == "")
-    if missing.any():
-        values = values.astype("str").mask(missing, UNKNOWN)
+    is_empty = values.isna() | (values == "")
+    if is_empty.any():
+        values = values.astype("str").mask(is_empty, UNKNOWN)
     codes, labels = pd.factorize(values, sort=True)
     return torch.from_numpy(codes.astype(np.int64)), tuple(str(label) for label in labels)
 
 
-def multi_hot(lists: pd.Series) -> Encoded:
-    """0/1 matrix [n, d] float32 of `|`-separated lists, and what each of the d columns stands for.
+def encode_multi_hot(lists: pd.Series) -> FeatureColumn:
+    """0/1 matrix [n, d] float32 of `|`-separated lists, and the labels of its d columns.
 
-    >>> multi_hot(pd.Series(["Drama|Comedy", "", "Drama"]))
+    >>> encode_multi_hot(pd.Series(["Drama|Comedy", "", "Drama"]))
     (tensor([[1., 1.],
             [0., 0.],
             [0., 1.]]), ('Comedy', 'Drama'))
@@ -83,8 +82,8 @@ def multi_hot(lists: pd.Series) -> Encoded:
     return torch.tensor(flags.to_numpy(dtype=np.float32)), tuple(flags.columns)
 
 
-def as_features(columns: Mapping[str, Encoded]) -> Features:
-    """The feature table of encoded columns."""
+def build_features(columns: Mapping[str, FeatureColumn]) -> Features:
+    """The feature table of these encoded columns."""
     return Features(
         columns={name: values for name, (values, _) in columns.items()},
         labels={name: labels for name, (_, labels) in columns.items() if labels},

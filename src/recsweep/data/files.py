@@ -1,4 +1,4 @@
-"""Raw tables from delimited text and Parquet, read whole into memory; each knows where its rows came from."""
+"""Reads tables from delimited text and Parquet into memory; a `Sheet` remembers where each row came from."""
 
 import csv
 import io
@@ -15,14 +15,22 @@ import pyarrow.parquet as pa_parquet
 from recsweep.errors import UserError
 
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
-ANY = None  # a column whose type the file's values decide
+ANY = None  # infer the column's type from its values
 
 Types = Mapping[str, pa.DataType | None]
+"""Column -> type, INT, FLOAT, TEXT or ANY."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a text file is written. `separator` may be `::`; only CSV quotes its fields."""
+    """The format of a text file.
+
+    Args:
+        separator: between fields, one character or `::`.
+        header: whether the first line holds the column names.
+        encoding: such as `utf-8` or `latin-1`.
+        quoted: whether `"` quotes a field.
+    """
 
     separator: str
     header: bool
@@ -35,102 +43,104 @@ CSV = Format(separator=",", header=True, encoding="utf-8", quoted=True)
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table in memory.
+    """A table in memory that can name the file, line and column of each value in error messages.
 
     Args:
-        frame: its rows in file order.
+        frame: the rows, in file order.
         path: the file.
-        header: lines before the first row; None for Parquet, whose rows have no line.
-        file_names: column of `frame` -> its name in the file, where the two differ.
-        tail: the sheet that the last rows of `frame` came from, where two files were joined.
+        header_lines: lines before the first row, 0 or 1; None for Parquet, where rows have no line numbers.
+        names_in_file: column of `frame` -> its name in the file, for renamed columns.
+        tail: if two files were concatenated, the sheet that the last rows of `frame` came from.
     """
 
     frame: pd.DataFrame
     path: Path
-    header: int | None
-    file_names: Mapping[str, str] = field(default_factory=dict)
+    header_lines: int | None
+    names_in_file: Mapping[str, str] = field(default_factory=dict)
     tail: "Sheet | None" = None
 
-    def renamed(self, columns: Mapping[str, str]) -> "Sheet":
-        """The same rows with columns renamed; `columns` goes from the name in the file to the new one."""
-        names = {new: old for old, new in columns.items()}
-        return replace(self, frame=self.frame.rename(columns=columns), file_names=names)
+    def rename(self, columns: Mapping[str, str]) -> "Sheet":
+        """The same rows with columns renamed; `columns` maps names in the file to new names."""
+        names_in_file = {new: old for old, new in columns.items()}
+        return replace(self, frame=self.frame.rename(columns=columns), names_in_file=names_in_file)
 
-    def followed_by(self, tail: "Sheet") -> "Sheet":
-        """The rows of this sheet and then those of another one with the same columns."""
+    def concatenate(self, tail: "Sheet") -> "Sheet":
+        """The rows of this sheet, then those of `tail`, which has the same columns."""
         return replace(self, frame=pd.concat([self.frame, tail.frame], ignore_index=True), tail=tail)
 
-    def where(self, row: int, column: str | None = None) -> str:
-        """Place of a row for a message: `data/u.data, line 17, column rating`; blank lines count as lines."""
-        if self.tail is not None and row >= (start := len(self.frame) - len(self.tail.frame)):
-            return self.tail.where(row - start, column)
-        if self.header is None:
-            place = f"{self.path}, row {row + 1}"
+    def location(self, row: int, column: str | None = None) -> str:
+        """Location of a row for messages: `data/u.data, line 17, column rating`; blank lines count as lines."""
+        if self.tail is not None:
+            tail_row = row - (len(self.frame) - len(self.tail.frame))
+            if tail_row >= 0:
+                return self.tail.location(tail_row, column)
+        if self.header_lines is None:
+            location = f"{self.path}, row {row + 1}"
         else:
-            place = f"{self.path}, line {_line(self.path, row + self.header)}"
-        return place if column is None else f"{place}, column {self.name(column)}"
+            location = f"{self.path}, line {_line_number(self.path, row + self.header_lines)}"
+        return location if column is None else f"{location}, column {self.name_in_file(column)}"
 
-    def wrong(self, row: int, column: str, allowed: str) -> UserError:
-        """The error of a missing value or a number that is not `allowed`."""
-        found = self.frame[column].iloc[row]
-        value = "missing" if pd.isna(found) or found == "" else f"{found:.9g}"
-        return UserError(f"{self.where(row, column)}: {value}, allowed: {allowed}")
+    def value_error(self, row: int, column: str, allowed: str) -> UserError:
+        """The error for a missing value, or a number outside of what is `allowed`."""
+        value = self.frame[column].iloc[row]
+        text = "missing" if pd.isna(value) or value == "" else f"{value:.9g}"
+        return UserError(f"{self.location(row, column)}: {text}, allowed: {allowed}")
 
-    def name(self, column: str) -> str:
-        """What the file calls a column."""
-        return self.file_names.get(column, column)
+    def name_in_file(self, column: str) -> str:
+        """The name of a column in the file."""
+        return self.names_in_file.get(column, column)
 
 
 def read_text(path: Path, form: Format, types: Types) -> Sheet:
-    """Columns of a delimited text file.
+    """Reads columns of a delimited text file.
 
     Args:
-        path: of the file.
+        path: the file.
         form: its separator, header, encoding and quoting.
-        types: column -> type. In a file with a header, the columns wanted, in any order; in one without,
-            all its columns in file order.
+        types: column -> type. With a header: the columns to read, in any order. Without: all columns of the file, in
+            file order.
 
     Raises:
-        UserError: the file is missing or empty, lacks a column, has a line with too few or too many fields,
-            a value of another type, or another encoding.
+        UserError: the file is missing or empty, lacks a column, has a line with too few or too many fields, a value
+            of the wrong type, or the wrong encoding.
     """
     _check_exists(path)
     if form.header:
-        _check_columns(path, types, columns_of(path, form))
+        _check_columns(path, types, column_names(path, form))
     try:
         table = _parse(path, form, types)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise _explain(path, form, types, error) from error
+        raise _parse_error(path, form, types, error) from error
     if any(pa.types.is_binary(column) for column in table.schema.types):
-        raise _wrong_encoding(path, form)
-    return _sheet(table, path, header=int(form.header))
+        raise _encoding_error(path, form)
+    return _to_sheet(table, path, header_lines=int(form.header))
 
 
 def read_parquet(path: Path, types: Types) -> Sheet:
-    """Columns of a Parquet file, cast to `types`; errors as in `read_text`."""
-    _check_columns(path, types, columns_of_parquet(path))
+    """Reads columns of a Parquet file and casts them to `types`; errors as in `read_text`."""
+    _check_columns(path, types, parquet_column_names(path))
     table = pa_parquet.read_table(path, columns=list(types))
-    wanted = pa.schema([(name, dtype or _plain(table.schema.field(name).type)) for name, dtype in types.items()])
+    schema = pa.schema([(name, dtype or _value_type(table.schema.field(name).type)) for name, dtype in types.items()])
     try:
-        return _sheet(table.select(list(types)).cast(wanted), path, header=None)
+        return _to_sheet(table.select(list(types)).cast(schema), path, header_lines=None)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        text = Sheet(table.to_pandas().astype("str"), path, header=None)
-        raise _wrong_value(text, types, error) from error
+        as_text = Sheet(table.to_pandas().astype("str"), path, header_lines=None)
+        raise _type_error(as_text, types, error) from error
 
 
-def columns_of(path: Path, form: Format) -> list[str]:
-    """Names in the header of a delimited text file, which is its first line that is not blank."""
+def column_names(path: Path, form: Format) -> list[str]:
+    """Column names in the header of a delimited text file: its first non-blank line."""
     _check_exists(path)
     try:
         with path.open(encoding=form.encoding) as lines:
-            first = next((line for line in lines if line.strip()), "")
+            header = next((line for line in lines if line.strip()), "")
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(path, form) from error
-    return next(csv.reader([first.removeprefix("\ufeff")], delimiter=form.separator))
+        raise _encoding_error(path, form) from error
+    return next(csv.reader([header.removeprefix("\ufeff")], delimiter=form.separator))
 
 
-def columns_of_parquet(path: Path) -> list[str]:
-    """Names of the columns of a Parquet file."""
+def parquet_column_names(path: Path) -> list[str]:
+    """Column names of a Parquet file."""
     _check_exists(path)
     try:
         return list(pa_parquet.read_schema(path).names)
@@ -138,12 +148,14 @@ def columns_of_parquet(path: Path) -> list[str]:
         raise UserError(f"{path}: not a Parquet file, or a truncated one") from error
 
 
-def _plain(dtype: pa.DataType) -> pa.DataType:
+def _value_type(dtype: pa.DataType) -> pa.DataType:
+    """The type of a column's values, also where a dictionary encodes them (pandas' `category`)."""
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
 def _parse(path: Path, form: Format, types: Types, **options: object) -> pa.Table:
-    # Arrow separates by one character; no MovieLens field holds a tab.
+    """The columns of a text file by Arrow; `options` go to `ParseOptions`."""
+    # Arrow accepts single-character separators only; MovieLens fields contain no tabs.
     double = form.separator == "::"
     source = io.BytesIO(path.read_bytes().replace(b"::", b"\t")) if double else path
     names = list(types)
@@ -152,7 +164,7 @@ def _parse(path: Path, form: Format, types: Types, **options: object) -> pa.Tabl
         read_options=pa_csv.ReadOptions(
             encoding=form.encoding,
             column_names=None if form.header else names,
-            use_threads="invalid_row_handler" not in options,  # only then does the handler learn the line
+            use_threads="invalid_row_handler" not in options,  # with threads the handler gets no line numbers
         ),
         parse_options=pa_csv.ParseOptions(
             delimiter="\t" if double else form.separator,
@@ -165,56 +177,58 @@ def _parse(path: Path, form: Format, types: Types, **options: object) -> pa.Tabl
     )
 
 
-def _sheet(table: pa.Table, path: Path, header: int | None) -> Sheet:
+def _to_sheet(table: pa.Table, path: Path, header_lines: int | None) -> Sheet:
     if not len(table):
         raise UserError(f"{path}: the file has no rows")
-    return Sheet(table.to_pandas(split_blocks=True, self_destruct=True), path, header)
+    return Sheet(table.to_pandas(split_blocks=True, self_destruct=True), path, header_lines)
 
 
-def _explain(path: Path, form: Format, types: Types, error: Exception) -> UserError:
-    """What is wrong with a file that did not parse: read again as text, which is slow but names the line."""
+def _parse_error(path: Path, form: Format, types: Types, error: Exception) -> UserError:
+    """Why a file did not parse. Reads it again as text, which is slow but finds the line."""
     try:
         path.read_text(form.encoding)
     except UnicodeDecodeError:
-        return _wrong_encoding(path, form)
+        return _encoding_error(path, form)
     malformed: list[pa_csv.InvalidRow] = []
 
-    def note(row: pa_csv.InvalidRow) -> str:
+    def skip_malformed(row: pa_csv.InvalidRow) -> str:
         malformed.append(row)
         return "skip"
 
-    table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=note)
+    table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=skip_malformed)
     if malformed:
         row = malformed[0]
         return UserError(
-            f"{path}, line {_line(path, row.number - 1)}: {row.actual_columns} fields, "
+            f"{path}, line {_line_number(path, row.number - 1)}: {row.actual_columns} fields, "
             f"allowed: {row.expected_columns} fields separated by {form.separator!r}"
         )
-    return _wrong_value(Sheet(table.to_pandas(), path, int(form.header)), types, error)
+    return _type_error(Sheet(table.to_pandas(), path, int(form.header)), types, error)
 
 
-def _wrong_value(text: Sheet, types: Types, error: Exception) -> UserError:
-    """The first value of `text` [n rows of strings] that cannot be read as its column's type."""
+def _type_error(as_text: Sheet, types: Types, error: Exception) -> UserError:
+    """Names the first value of `as_text` (all columns strings) that does not parse as its column's type."""
     for column, dtype in types.items():
         if dtype not in (INT, FLOAT):
             continue
-        values = text.frame[column].str.strip()
-        wrong = pd.to_numeric(values, errors="coerce").isna() if dtype == FLOAT else ~values.str.fullmatch(r"[+-]?\d+")
-        wrong &= values.notna() & ~values.isin(["", "nan", "NaN", "None"])
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            allowed = "numbers" if dtype == FLOAT else "whole numbers"
-            return UserError(f"{text.where(row, column)}: {values.iloc[row]!r}, allowed: {allowed}")
-    return UserError(f"{text.path}: {str(error).splitlines()[0]}")
+        values = as_text.frame[column].str.strip()
+        if dtype == FLOAT:
+            is_bad, allowed = pd.to_numeric(values, errors="coerce").isna(), "numbers"
+        else:
+            is_bad, allowed = ~values.str.fullmatch(r"[+-]?\d+"), "whole numbers"
+        is_bad &= values.notna() & ~values.isin(["", "nan", "NaN", "None"])
+        if is_bad.any():
+            row = int(is_bad.to_numpy().argmax())
+            return UserError(f"{as_text.location(row, column)}: {values.iloc[row]!r}, allowed: {allowed}")
+    return UserError(f"{as_text.path}: {str(error).splitlines()[0]}")
 
 
-def _wrong_encoding(path: Path, form: Format) -> UserError:
+def _encoding_error(path: Path, form: Format) -> UserError:
     try:
         path.read_bytes().decode(form.encoding)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        return UserError(f"{path}, line {line}: not {form.encoding}, which this file must be written in")
-    return UserError(f"{path}: holds bytes that are not {form.encoding} text")
+        return UserError(f"{path}, line {line}: not {form.encoding}, the encoding that this file must have")
+    return UserError(f"{path}: contains bytes that are not {form.encoding} text")
 
 
 def _check_exists(path: Path) -> None:
@@ -224,16 +238,18 @@ def _check_exists(path: Path) -> None:
         raise UserError(f"{path}: the file is empty")
 
 
-def _check_columns(path: Path, wanted: Types, found: list[str]) -> None:
-    missing = [name for name in wanted if name not in found]
+def _check_columns(path: Path, types: Types, names: list[str]) -> None:
+    """`UserError` unless each column of `types` occurs exactly once among the file's column `names`."""
+    missing = [name for name in types if name not in names]
     if missing:
-        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(found) or 'none'}")
-    twice = [name for name in wanted if found.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: {found.count(twice[0])} columns are called {twice[0]!r}, allowed: one")
+        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(names) or 'none'}")
+    repeated = [name for name in types if names.count(name) > 1]
+    if repeated:
+        raise UserError(f"{path}: {names.count(repeated[0])} columns are called {repeated[0]!r}, allowed: one")
 
 
-def _line(path: Path, place: int) -> int:
-    """Line number, from 1, of the non-blank line at `place`, from 0."""
+def _line_number(path: Path, index: int) -> int:
+    """Line number, from 1, of the non-blank line with this `index`, from 0."""
     with path.open("rb") as lines:
-        return next(islice((n for n, line in enumerate(lines, 1) if line.rstrip(b"\r\n")), place, None))
+        non_blank = (number for number, line in enumerate(lines, 1) if line.rstrip(b"\r\n"))
+        return next(islice(non_blank, index, None))

@@ -1,4 +1,4 @@
-"""Logged bandit feedback: which item a known policy showed to whom, with what probability and to what reward."""
+"""Logged bandit feedback: item shown, propensity under the logging policy, and reward."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -9,7 +9,7 @@ from recsweep.data.schema import Interactions, Truth
 
 
 class DotScorer(nn.Module):
-    """Scores ⟨user vector, item vector⟩, from vectors [n_users, d] and [n_items, d] that no checkpoint needs."""
+    """Scores ⟨user vector, item vector⟩ from vectors [n_users, d] and [n_items, d]; checkpoints do not store them."""
 
     users: Tensor
     items: Tensor
@@ -30,7 +30,7 @@ class DotScorer(nn.Module):
 
 @dataclass(frozen=True)
 class Relevance:
-    """The truth as a scorer, 1 for what is relevant and 0 for the rest, and as a policy.
+    """The true relevance as a scorer (1 for relevant items, else 0) and as a policy.
 
     Args:
         relevant, reward: [n_users, n_items] bool, as in `BanditLog`.
@@ -48,7 +48,7 @@ class Relevance:
         return self.relevant[user].float()
 
     def log_policy(self, user: Tensor) -> Tensor:
-        """Log-probabilities [B, n_items]: any of what is rewarded, or any item where nothing is."""
+        """Log-probabilities [B, n_items]: uniform over a user's rewarded items, or all items if there are none."""
         rewarded = self.reward[user].float()
         chosen = rewarded + (rewarded.sum(1, keepdim=True) == 0)
         return (chosen / chosen.sum(1, keepdim=True)).log()
@@ -56,15 +56,15 @@ class Relevance:
 
 @dataclass(frozen=True, kw_only=True)
 class BanditLog(Interactions):
-    """Interactions that a policy logged: `rating` is the reward, in {0, 1} where a simulator gave it.
+    """Interactions logged by a policy. `rating` is the reward, in {0, 1} if a simulator produced it.
 
     Args:
         propensity: [N] float32 in (0, 1], probability with which the policy showed the item.
-        recurring: whether users come back, so that a vector of their own can be learned; False where every row is a
-            context of its own, described by its features alone.
-        ranker: the second stage, logits of a reward learned from the log's training rows; None where there is none.
-        reward: [n_users, n_items] bool, the reward of every pair; None where nobody knows it.
-        relevant: [n_users, n_items] bool, what a ranking should find; None where nobody knows it.
+        recurring: whether a user can have several rows, so that an embedding per user can be learned. False if each row
+            is a separate context, described by its features only.
+        ranker: the second stage: logits of the reward, learned from the training rows; None if there is no ranker.
+        reward: [n_users, n_items] bool, the reward of every pair; None if unknown.
+        relevant: [n_users, n_items] bool, the items that a ranking should find; None if unknown.
     """
 
     propensity: Tensor
@@ -77,7 +77,7 @@ class BanditLog(Interactions):
         """The same log with these rows only."""
         return replace(super().take(rows), propensity=self.propensity[rows])
 
-    def ideal(self) -> "BanditLog":
-        """The same log, whose ranker is the truth: what an oracle in both stages is judged on."""
+    def with_true_ranker(self) -> "BanditLog":
+        """The same log with the truth as its ranker, to evaluate an oracle in both stages."""
         assert self.truth is not None
         return replace(self, ranker=self.truth)

@@ -1,8 +1,9 @@
 """The MovieLens releases of GroupLens in their own file formats (https://grouplens.org/datasets/movielens/).
 
-Every release: ids in the order of the sorted raw ids, movies that nobody rated included; per movie its title,
-`year` and `genres`; per user, in 100K and 1M, gender, age, occupation and zip. Reference: F. M. Harper and
-J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015.
+All releases: contiguous ids follow the sorted raw ids and include movies without ratings. Movies have titles, `year`
+and `genres`; users have gender, age, occupation and zip in 100K and 1M.
+
+Paper: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015.
 """
 
 from abc import ABC, abstractmethod
@@ -14,9 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recsweep.data.assemble import assemble, not_shipped, rows_of
+from recsweep.data.assemble import assemble, find_rows, unknown_split_error
 from recsweep.data.download import Archive, fetch
-from recsweep.data.features import Encoded, Entities, as_features, by_id, categorical, multi_hot
+from recsweep.data.features import (
+    Entities,
+    FeatureColumn,
+    build_features,
+    encode_categories,
+    encode_multi_hot,
+    sort_by_id,
+)
 from recsweep.data.files import CSV, FLOAT, INT, TEXT, Format, Sheet, read_text
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.validate import Duplicates
@@ -33,11 +41,11 @@ USER_FEATURES = ("gender", "age", "occupation", "zip")
 
 @dataclass(frozen=True)
 class MovieLens(ABC):
-    """One release: where it comes from, and how its files read.
+    """One release: its archive and the format of its files.
 
     Args:
-        folder: the unpacked files; fetched from GroupLens where it is missing.
-        duplicates: what to do with a repeated pair, see `validate.one_rating_a_pair`.
+        folder: the unpacked files; downloaded from GroupLens if missing.
+        duplicates: what to do with a repeated (user, item) pair, see `validate.resolve_duplicates`.
     """
 
     folder: str
@@ -53,36 +61,36 @@ class MovieLens(ABC):
         return all((Path(self.folder) / member).is_file() for member in self.archive.members)
 
     def read(self) -> Interactions:
-        """The whole data set, validated; fetched first where its folder is missing."""
+        """The whole data set, validated; downloads it first if its folder is missing."""
         folder = fetch(self.archive, Path(self.folder))
         for path in (folder / member for member in self.archive.members):
             if not path.is_file():
-                raise UserError(f"{path}: no such file; put it there, or move {folder} away to have it fetched anew")
+                raise UserError(f"{path}: no such file; put it there, or move {folder} away to download it again")
         return assemble(
             self.name,
-            self._ratings(folder),
+            self._read_ratings(folder),
             self.scale,
             self.duplicates,
-            self._users(folder),
-            self._items(folder),
+            self._read_users(folder),
+            self._read_items(folder),
         )
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """`UserError`: this release ships no split."""
-        raise not_shipped(self, name)
+        """Raises `UserError`: this release ships no split."""
+        raise unknown_split_error(self, name)
 
     @abstractmethod
-    def _ratings(self, folder: Path) -> Sheet: ...
+    def _read_ratings(self, folder: Path) -> Sheet: ...
 
     @abstractmethod
-    def _items(self, folder: Path) -> Entities: ...
+    def _read_items(self, folder: Path) -> Entities: ...
 
-    def _users(self, folder: Path) -> Entities | None:
+    def _read_users(self, folder: Path) -> Entities | None:
         return None
 
 
 class ML100K(MovieLens):
-    """MovieLens 100K (1998): 943 users, 1,682 movies; ships u1 to u5, ua and ub, without validation."""
+    """MovieLens 100K (1998): 943 users, 1,682 movies; ships the splits u1 to u5, ua and ub, without validation."""
 
     name = "ml_100k"
     archive = Archive(
@@ -94,24 +102,24 @@ class ML100K(MovieLens):
     ships = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """Rows of the published `<name>.base` and `<name>.test`; validation is empty."""
+        """Rows of the published `<name>.base` (train) and `<name>.test`; validation is empty."""
         if name not in self.ships:
-            raise not_shipped(self, name)
-        base, test = (
-            rows_of(read_text(Path(self.folder) / f"{name}.{part}", TAB, RATING_TYPES), data)
+            raise unknown_split_error(self, name)
+        train, test = (
+            find_rows(read_text(Path(self.folder) / f"{name}.{part}", TAB, RATING_TYPES), data)
             for part in ("base", "test")
         )
-        return Split(train=base, val=torch.empty(0, dtype=torch.int64), test=test)
+        return Split(train=train, val=torch.empty(0, dtype=torch.int64), test=test)
 
-    def _ratings(self, folder: Path) -> Sheet:
+    def _read_ratings(self, folder: Path) -> Sheet:
         return read_text(folder / "u.data", TAB, RATING_TYPES)
 
-    def _users(self, folder: Path) -> Entities:
+    def _read_users(self, folder: Path) -> Entities:
         types = {"user": INT, "age": INT, "gender": TEXT, "occupation": TEXT, "zip": TEXT}
-        return _users(read_text(folder / "u.user", PIPE, types))
+        return _user_entities(read_text(folder / "u.user", PIPE, types))
 
-    def _items(self, folder: Path) -> Entities:
-        genres = tuple(read_text(folder / "u.genre", PIPE, {"genre": TEXT, "place": INT}).frame["genre"])
+    def _read_items(self, folder: Path) -> Entities:
+        genres = tuple(read_text(folder / "u.genre", PIPE, {"genre": TEXT, "index": INT}).frame["genre"])
         types = {
             "item": INT,
             "title": TEXT,
@@ -121,13 +129,13 @@ class ML100K(MovieLens):
             **dict.fromkeys(genres, INT),
         }
         sheet = read_text(folder / "u.item", PIPE, types)
-        ids, frame = by_id(sheet, "item")
+        ids, frame = sort_by_id(sheet, "item")
         flags = torch.tensor(frame[list(genres)].to_numpy(dtype="float32"))
-        return _items(sheet, ids, frame["title"], frame["date"].str[-4:], (flags, genres))
+        return _item_entities(sheet, ids, frame["title"], frame["date"].str[-4:], (flags, genres))
 
 
 class ML1M(MovieLens):
-    """MovieLens 1M (2003): 6,040 users, 3,883 movies, of which 3,706 are rated."""
+    """MovieLens 1M (2003): 6,040 users, 3,883 movies, 3,706 of them with ratings."""
 
     name = "ml_1m"
     archive = Archive(
@@ -137,19 +145,19 @@ class ML1M(MovieLens):
     )
     scale = (1.0, 5.0)
 
-    def _ratings(self, folder: Path) -> Sheet:
+    def _read_ratings(self, folder: Path) -> Sheet:
         return read_text(folder / "ratings.dat", DAT_LATIN, RATING_TYPES)
 
-    def _users(self, folder: Path) -> Entities:
+    def _read_users(self, folder: Path) -> Entities:
         types = {"user": INT, "gender": TEXT, "age": INT, "occupation": INT, "zip": TEXT}
-        return _users(read_text(folder / "users.dat", DAT_LATIN, types))
+        return _user_entities(read_text(folder / "users.dat", DAT_LATIN, types))
 
-    def _items(self, folder: Path) -> Entities:
-        return _listed_items(_dat_items(folder, DAT_LATIN))
+    def _read_items(self, folder: Path) -> Entities:
+        return _items_with_genre_list(_read_movies_dat(folder, DAT_LATIN))
 
 
 class ML10M(MovieLens):
-    """MovieLens 10M (2009): half stars, no user features; its archive unpacks to `ml-10M100K`."""
+    """MovieLens 10M (2009): half stars, no user features; the folder in its archive is `ml-10M100K`."""
 
     name = "ml_10m"
     archive = Archive(
@@ -159,11 +167,11 @@ class ML10M(MovieLens):
     )
     scale = (0.5, 5.0)
 
-    def _ratings(self, folder: Path) -> Sheet:
+    def _read_ratings(self, folder: Path) -> Sheet:
         return read_text(folder / "ratings.dat", DAT_UTF, RATING_TYPES)
 
-    def _items(self, folder: Path) -> Entities:
-        return _listed_items(_dat_items(folder, DAT_UTF))
+    def _read_items(self, folder: Path) -> Entities:
+        return _items_with_genre_list(_read_movies_dat(folder, DAT_UTF))
 
 
 class MovieLensCSV(MovieLens):
@@ -171,13 +179,13 @@ class MovieLensCSV(MovieLens):
 
     scale = (0.5, 5.0)
 
-    def _ratings(self, folder: Path) -> Sheet:
+    def _read_ratings(self, folder: Path) -> Sheet:
         types = {"userId": INT, "movieId": INT, "rating": FLOAT, "timestamp": INT}
-        return read_text(folder / "ratings.csv", CSV, types).renamed({"userId": "user", "movieId": "item"})
+        return read_text(folder / "ratings.csv", CSV, types).rename({"userId": "user", "movieId": "item"})
 
-    def _items(self, folder: Path) -> Entities:
+    def _read_items(self, folder: Path) -> Entities:
         sheet = read_text(folder / "movies.csv", CSV, {"movieId": INT, "title": TEXT, "genres": TEXT})
-        return _listed_items(sheet.renamed({"movieId": "item"}))
+        return _items_with_genre_list(sheet.rename({"movieId": "item"}))
 
 
 class ML20M(MovieLensCSV):
@@ -214,30 +222,32 @@ class ML32M(MovieLensCSV):
 
 
 class MLLatestSmall(MovieLensCSV):
-    """MovieLens latest-small: some 100,000 ratings. GroupLens renews it, so no checksum can be fixed here."""
+    """MovieLens latest-small: about 100,000 ratings. GroupLens updates the file, so its checksum is not fixed."""
 
     name = "ml_latest_small"
     archive = Archive(f"{GROUPLENS}/ml-latest-small.zip", md5=None, members=("ratings.csv", "movies.csv"))
 
 
-def _users(sheet: Sheet) -> Entities:
-    ids, frame = by_id(sheet, "user")
-    features = as_features({name: categorical(frame[name]) for name in USER_FEATURES})
+def _user_entities(sheet: Sheet) -> Entities:
+    ids, frame = sort_by_id(sheet, "user")
+    features = build_features({name: encode_categories(frame[name]) for name in USER_FEATURES})
     return Entities(ids, str(sheet.path), features)
 
 
-def _dat_items(folder: Path, form: Format) -> Sheet:
+def _read_movies_dat(folder: Path, form: Format) -> Sheet:
     return read_text(folder / "movies.dat", form, {"item": INT, "title": TEXT, "genres": TEXT})
 
 
-def _listed_items(sheet: Sheet) -> Entities:
-    """Movies of a table with title and `|`-separated genres; the year stands at the end of the title."""
-    ids, frame = by_id(sheet, "item")
+def _items_with_genre_list(sheet: Sheet) -> Entities:
+    """Movies of a table with titles, which end with the year, and `|`-separated genres."""
+    ids, frame = sort_by_id(sheet, "item")
     years = frame["title"].str.extract(r"\((\d{4})\)\s*$", expand=False)
     genres = frame["genres"].replace("(no genres listed)", "")
-    return _items(sheet, ids, frame["title"], years, multi_hot(genres))
+    return _item_entities(sheet, ids, frame["title"], years, encode_multi_hot(genres))
 
 
-def _items(sheet: Sheet, ids: np.ndarray, titles: pd.Series, years: pd.Series, genres: Encoded) -> Entities:
-    features = as_features({"year": categorical(years), "genres": genres})
+def _item_entities(
+    sheet: Sheet, ids: np.ndarray, titles: pd.Series, years: pd.Series, genres: FeatureColumn
+) -> Entities:
+    features = build_features({"year": encode_categories(years), "genres": genres})
     return Entities(ids, str(sheet.path), features, tuple(titles.str.strip()))

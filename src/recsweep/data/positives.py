@@ -1,4 +1,4 @@
-"""What users liked: the rows of another data set with a rating above a threshold."""
+"""Liked items: the rows of another data set with a rating above a threshold."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from recsweep.errors import UserError
 
 @dataclass(frozen=True)
 class Positives:
-    """The liked rows of `base`; its users and items stay, those that nobody liked anything of, or nobody liked, too.
+    """The liked rows of `base`. All its users and items stay, those without liked rows as well.
 
     Args:
         base: the data set with ratings.
@@ -29,13 +29,13 @@ class Positives:
         return self.base.ready()
 
     def read(self) -> Interactions:
-        """The liked rows in their order; `UserError` where there are none."""
+        """The liked rows in their order; `UserError` if there are none."""
         data = self.base.read()
         liked = (data.rating > self.above).nonzero().flatten()
         if not len(liked):
             low, high = data.rating_scale
             raise UserError(
-                f"data.above={self.above} leaves no row of {data.name}, whose ratings are from {low} to {high}"
+                f"data.above={self.above} keeps no row of {data.name}: its ratings are between {low} and {high}"
             )
         return data.take(liked)
 

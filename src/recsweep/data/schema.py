@@ -1,4 +1,4 @@
-"""What every reader returns and every later floor works on: columnar interactions of contiguous ids."""
+"""The data model: columnar interactions of contiguous ids, their features, splits and sources."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from recsweep.errors import UserError
 
 @dataclass(frozen=True)
 class IdMap:
-    """Raw ids by contiguous id: `raw[i]` is the id that the source used for entity `i`.
+    """Maps contiguous ids to raw ids: `raw[i]` is the raw id, used in the files, of user or item `i`.
 
     Args:
         raw: [n] distinct int64 or str values.
-        kind: what the ids name, for messages ("user", "item").
+        kind: "user", "item" or "context", for messages.
     """
 
     raw: np.ndarray
@@ -28,18 +28,18 @@ class IdMap:
 
     def encode(self, raw: Iterable[int | str]) -> Tensor:
         """Contiguous ids [m] int64 of raw ids; `UserError` names the first unknown one."""
-        wanted, known = np.asarray(raw if isinstance(raw, np.ndarray) else list(raw)), self.raw
-        if not wanted.dtype.kind == known.dtype.kind == "i":  # as text, "7" is 7 and neither "7.0" nor "007"
-            wanted, known = wanted.astype(str), known.astype(str)
-        order = np.argsort(known, kind="stable")
-        found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
-        unknown = known[found] != wanted
-        if unknown.any():
+        values, keys = np.asarray(raw if isinstance(raw, np.ndarray) else list(raw)), self.raw
+        if not values.dtype.kind == keys.dtype.kind == "i":  # as text, "7" matches 7, but "7.0" and "007" do not
+            values, keys = values.astype(str), keys.astype(str)
+        order = np.argsort(keys, kind="stable")
+        ids = order[np.searchsorted(keys, values, sorter=order).clip(max=len(keys) - 1)]
+        is_unknown = keys[ids] != values
+        if is_unknown.any():
             raise UserError(
-                f"unknown {self.kind} id {wanted[unknown][0]}: the data has {len(self.raw)} {self.kind}s, "
+                f"unknown {self.kind} id {values[is_unknown][0]}: the data has {len(self.raw)} {self.kind}s, "
                 f"ids such as {self.raw[0]} and {self.raw[-1]}"
             )
-        return torch.from_numpy(found)
+        return torch.from_numpy(ids)
 
     def decode(self, ids: Tensor) -> np.ndarray:
         """Raw ids, in the shape of `ids`."""
@@ -48,12 +48,12 @@ class IdMap:
 
 @dataclass(frozen=True)
 class Features:
-    """Side features of `n` users or items, a row an entity.
+    """Side features of `n` users or items, one row each.
 
     Args:
-        columns: name -> tensor. int64 [n] is a category code, float32 [n] a number, float32 [n, d] a
-            multi-hot or share vector (MovieLens genres).
-        labels: name -> what each code (or each of the d positions) stands for; absent for numbers.
+        columns: name -> tensor. int64 [n] holds category codes, float32 [n] numbers, float32 [n, d] multi-hot or share
+            vectors (such as the genres of MovieLens).
+        labels: name -> the label of each code, or of each of the d columns; absent for numbers.
     """
 
     columns: Mapping[str, Tensor]
@@ -61,7 +61,7 @@ class Features:
 
 
 class Truth(Protocol):
-    """What a generator knows and real data does not: scores like any model, with the true expectation."""
+    """The true expected ratings, known for generated data only; scores like a model."""
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Expected rating [B] of each pair."""
@@ -72,18 +72,19 @@ class Truth(Protocol):
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who rated what, how and when.
+    """Ratings or events: user, item, rating and time of each row.
 
     Args:
-        name: of the data set, for messages and reports.
+        name: name of the data set, for messages and reports.
         user: [N] int64 in [0, n_users).
         item: [N] int64 in [0, n_items).
         rating: [N] float32 within `rating_scale`; 1.0 for implicit feedback.
-        timestamp: [N] int64 seconds; None where the source has no times.
-        user_ids, item_ids: raw ids. They may hold entities that have features but no interaction.
+        timestamp: [N] int64 seconds; None if the source has no times.
+        user_ids, item_ids: raw ids. They may include users and items without interactions.
         rating_scale: (lowest, highest) possible rating.
-        item_titles: [n_items] titles, None where the source has none.
-        truth: the generator's own expectation; None for real data.
+        user_features, item_features: feature tables; None if the source has none.
+        item_titles: [n_items] titles; None if the source has none.
+        truth: the true expected ratings; None for real data.
     """
 
     name: str
@@ -103,18 +104,18 @@ class Interactions:
         return len(self.user)
 
     def take(self, rows: Tensor) -> Self:
-        """The same users, items and features with these rows only."""
+        """The same data with these rows only; users, items and features stay."""
         times = None if self.timestamp is None else self.timestamp[rows]
         return replace(self, user=self.user[rows], item=self.item[rows], rating=self.rating[rows], timestamp=times)
 
     @property
     def seconds(self) -> Tensor:
-        """Timestamps [N]; 0 where the source has no times."""
+        """Timestamps [N]; zeros if the source has no times."""
         return torch.zeros_like(self.user) if self.timestamp is None else self.timestamp
 
     @property
     def checksum(self) -> Tensor:
-        """[2] int64 sums over the (user, item) rows that another choice of rows would hardly ever give."""
+        """[2] int64 sums over the (user, item) pairs, to detect another selection of rows."""
         pair = self.user * self.n_items + self.item
         return torch.stack([pair.sum(), pair.square().sum()])
 
@@ -128,12 +129,12 @@ class Interactions:
 
 
 class Split(NamedTuple):
-    """Rows of an `Interactions` by part.
+    """Row numbers of an `Interactions` in each part.
 
     Args:
         train, val, test: [·] int64 row numbers, disjoint.
-        candidates: published negatives, [len(test), n] item ids that go with the test rows; None where
-            the source ships none (then `evaluation` samples or ranks everything).
+        candidates: [len(test), n] published negative items of each test row. None if the source ships none; the
+            evaluation then samples candidates or ranks all items.
     """
 
     train: Tensor
@@ -143,7 +144,7 @@ class Split(NamedTuple):
 
 
 class Source(Protocol):
-    """A data set that can be read; what `data/*.yaml` builds."""
+    """A data set that can be read; `conf/data/*.yaml` builds it."""
 
     @property
     def name(self) -> str:
@@ -151,13 +152,13 @@ class Source(Protocol):
 
     @property
     def ships(self) -> tuple[str, ...]:
-        """Names of the splits that `parts` knows; empty where the source ships none."""
+        """Names of the splits that `parts` accepts; empty if the source ships none."""
 
     def ready(self) -> bool:
-        """Whether `read` finds all it needs on disk."""
+        """Whether all files that `read` needs are on disk."""
 
     def read(self) -> Interactions:
-        """The whole data set, validated; `UserError` where a file is missing or wrong."""
+        """The whole data set, validated; `UserError` if a file is missing or invalid."""
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """A split that the source itself ships ("u1", "given"); `UserError` lists those it has."""
+        """A split that the source ships ("u1", "given"); `UserError` lists the splits it has."""

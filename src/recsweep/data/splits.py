@@ -1,11 +1,11 @@
-"""Splits: which rows train a model, which select it, which judge it.
+"""Splits rows into train (fits a model), val (selects it) and test (evaluates it).
 
-Every split is built from `conf/split/*.yaml` and called with the data set and the source it came from. Parts
-hold row numbers in file order, shipped ones in the source's. An empty part is an error in every split.
+`conf/split/*.yaml` builds a split; it is called with the data set and its source. Parts hold row numbers in file order,
+shipped parts in the order of the source. An empty part is an error in every split.
 
-A user without a row in train ("cold") can only be scored by what the model knows of everybody. Splits that
-can produce one say what to do with `cold_users`: `error` stops and names the user, `keep` leaves the rows
-where they fell. Items without a row in train are no error: the published splits of MovieLens have them too.
+A cold user has no row in train, so a model can score them only by what it learned about all users. Splits that can
+produce cold users have the option `cold_users`: `error` raises and names the first one, `keep` accepts them. Items
+without a row in train are allowed: the published splits of MovieLens have them as well.
 """
 
 import logging
@@ -29,11 +29,13 @@ ColdUsers = Literal["error", "keep"]
 
 @dataclass(frozen=True)
 class Canonical:
-    """A split that the source ships; where it ships no validation part, one is carved from train.
+    """A split that the source ships. If it has no validation part, one is drawn from train.
 
     Args:
-        name: as the source calls it ("u1", "ua", "given").
-        val_fraction: share of the shipped train part that becomes validation, drawn at random by `seed`.
+        name: its name in the source ("u1", "ua", "given").
+        val_fraction: share of the shipped train part that becomes validation if the source ships none.
+        seed: seed of that random draw.
+        cold_users: what to do with users without a row in train.
     """
 
     name: str
@@ -44,14 +46,15 @@ class Canonical:
     def __call__(self, data: Interactions, source: Source) -> Split:
         split = source.parts(self.name, data)
         if not len(split.val):
-            val, train = _cut(split.train[_shuffled(len(split.train), self.seed)], [self.val_fraction])
+            shuffled_train = split.train[_random_order(len(split.train), self.seed)]
+            val, train = _cut(shuffled_train, [self.val_fraction])
             split = split._replace(train=train.sort().values, val=val.sort().values)
-        return _checked(split, data, self.cold_users)
+        return _check_parts(split, data, self.cold_users)
 
 
 @dataclass(frozen=True)
 class Random:
-    """Rows at random; both fractions are shares of all rows."""
+    """Random rows; both fractions are shares of all rows."""
 
     test_fraction: Fraction
     val_fraction: Fraction
@@ -63,14 +66,14 @@ class Random:
 
     def __call__(self, data: Interactions, source: Source) -> Split:
         fractions = [self.test_fraction, self.val_fraction]
-        test, val, train = _cut(_shuffled(len(data), self.seed), fractions)
+        test, val, train = _cut(_random_order(len(data), self.seed), fractions)
         split = Split(train.sort().values, val.sort().values, test.sort().values)
-        return _checked(split, data, self.cold_users)
+        return _check_parts(split, data, self.cold_users)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in file order by shares train : val : test, such as 3 : 1 : 1."""
+    """Consecutive rows in file order, in shares train : val : test, such as 3 : 1 : 1."""
 
     shares: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
     cold_users: ColdUsers
@@ -78,31 +81,31 @@ class Rows:
     def __call__(self, data: Interactions, source: Source) -> Split:
         total = sum(self.shares)
         fractions = [share / total for share in self.shares[:2]]
-        return _checked(Split(*_cut(torch.arange(len(data)), fractions)), data, self.cold_users)
+        return _check_parts(Split(*_cut(torch.arange(len(data)), fractions)), data, self.cold_users)
 
 
 @dataclass(frozen=True)
 class LeaveLastOut:
-    """Each user's last row in time is test, the one before validation, the rest train.
+    """Each user's last row in time is test, the one before it validation, the rest train.
 
-    Rows of the same second keep their file order. Users with fewer than three rows train with all of them.
+    Rows with equal timestamps keep their file order. All rows of users with fewer than three go to train.
     """
 
     def __call__(self, data: Interactions, source: Source) -> Split:
         count = torch.bincount(data.user, minlength=data.n_users)
-        short = int(((count > 0) & (count < 3)).sum())
-        if short:
-            log.info("leave_last_out: %d users with fewer than three rows keep all of them in train", short)
-        held_out = (count >= 3).long()
-        return _checked(last_rows(data, held_out, held_out), data, "error")
+        n_short = int(((count > 0) & (count < 3)).sum())
+        if n_short:
+            log.info("leave_last_out: %d users with fewer than three rows keep all of them in train", n_short)
+        n_held_out = (count >= 3).long()
+        return _check_parts(split_last_rows(data, n_held_out, n_held_out), data, "error")
 
 
 @dataclass(frozen=True)
 class Temporal:
-    """The last rows of each user in time: train, then validation, then test.
+    """Each user's rows in time: the first ones train, then validation, then test.
 
-    Fractions are shares of the user's own rows, rounded down, so that every user keeps a row in train. Rows
-    of the same second keep their file order.
+    Fractions are shares of each user's rows, rounded down, so that every user keeps a row in train. Rows with equal
+    timestamps keep their file order.
     """
 
     test_fraction: Fraction
@@ -113,54 +116,59 @@ class Temporal:
 
     def __call__(self, data: Interactions, source: Source) -> Split:
         count = torch.bincount(data.user, minlength=data.n_users).double()
-        # The tiny term: 0.29 * 100 is 28.999999999999996 in floating point, and 29 rows are meant.
+        # 1e-9: 0.29 * 100 is 28.999999999999996 in floating point and must give 29 rows.
         n_val, n_test = ((count * part + 1e-9).long() for part in (self.val_fraction, self.test_fraction))
-        return _checked(last_rows(data, n_val, n_test), data, "error")
+        return _check_parts(split_last_rows(data, n_val, n_test), data, "error")
 
 
-def place_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
-    """Place of each row among the rows of its group, 0 first.
+def position_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
+    """Position of each row within its group, from 0.
 
     Args:
-        group: [N] int64 in [0, n_groups).
-        order: [N] row numbers sorted by group, and inside a group as the places are wanted.
+        group: [N] int64 in [0, n_groups), the group of each row.
+        order: [N] row numbers sorted by group, and within a group by position.
         n_groups: number of groups.
 
     Returns:
         [N] int64 in [0, size of the row's group).
 
-    >>> place_in_group(torch.tensor([1, 0, 1]), torch.tensor([1, 2, 0]), 2)
+    >>> position_in_group(torch.tensor([1, 0, 1]), torch.tensor([1, 2, 0]), 2)
     tensor([1, 0, 0])
     """
     count = torch.bincount(group, minlength=n_groups)
     start = count.cumsum(0) - count
-    place = torch.empty_like(group)
-    place[order] = torch.arange(len(group), device=group.device) - start[group[order]]
-    return place
+    position = torch.empty_like(group)
+    position[order] = torch.arange(len(group), device=group.device) - start[group[order]]
+    return position
 
 
-def last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
-    """Each user's last `n_test` [n_users] rows in time as test, the `n_val` before them as validation, the rest train.
+def split_last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
+    """Splits by time within each user: the last rows are test, those before them validation, the rest train.
 
-    Rows of the same second keep their file order. `UserError` where the data have no timestamps.
+    Rows with equal timestamps keep their file order.
+
+    Args:
+        data: with timestamps, else `UserError`.
+        n_val, n_test: [n_users] int64, validation and test rows of each user.
     """
     if data.timestamp is None:
         raise UserError(f"{data.name} has no timestamps, which this split needs: use split=random or rows")
     by_time = data.timestamp.argsort(stable=True)
     order = by_time[data.user[by_time].argsort(stable=True)]
     count = torch.bincount(data.user, minlength=data.n_users)
-    from_end = count[data.user] - 1 - place_in_group(data.user, order, data.n_users)
+    from_end = count[data.user] - 1 - position_in_group(data.user, order, data.n_users)
     test = from_end < n_test[data.user]
     train = from_end >= (n_test + n_val)[data.user]
     return Split(*(part.nonzero().flatten() for part in (train, ~train & ~test, test)))
 
 
-def _shuffled(n: int, seed: int) -> Tensor:
+def _random_order(n: int, seed: int) -> Tensor:
+    """Numbers 0 to n - 1 in random order [n]."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def _cut(rows: Tensor, fractions: list[float]) -> tuple[Tensor, ...]:
-    """`rows` in parts by `fractions`, the rest last; each cut is rounded to the nearest row."""
+    """Cuts `rows` into parts by `fractions`, with the rest as the last part; rounds each cut to the nearest row."""
     cuts = [round(share * len(rows)) for share in accumulate(fractions)]
     return rows.tensor_split(cuts)
 
@@ -173,22 +181,22 @@ def _check_sum(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def _checked(split: Split, data: Interactions, cold_users: ColdUsers) -> Split:
-    """The split itself; `UserError` where a part is empty or, on `error`, a user has no row in train."""
+def _check_parts(split: Split, data: Interactions, cold_users: ColdUsers) -> Split:
+    """Returns the split; `UserError` if a part is empty or if a user is cold and `cold_users` is `error`."""
     for name in ("train", "val", "test"):
         if not len(getattr(split, name)):
             raise UserError(
                 f"the split leaves the {name} part of {data.name} ({len(data)} rows) empty: "
                 "use more data, another split=, or other fractions"
             )
-    present, trained = (
-        torch.bincount(rows, minlength=data.n_users) > 0 for rows in (data.user, data.user[split.train])
+    has_rows, has_train_rows = (
+        torch.bincount(user, minlength=data.n_users) > 0 for user in (data.user, data.user[split.train])
     )
-    cold = (present & ~trained).nonzero().flatten()
+    cold = (has_rows & ~has_train_rows).nonzero().flatten()
     if cold_users == "error" and len(cold):
         raise UserError(
-            f"{len(cold)} of {int(present.sum())} users of {data.name} have no row left in train, first user "
+            f"{len(cold)} of {int(has_rows.sum())} users of {data.name} have no row left in train, first user "
             f"{data.user_ids.raw[int(cold[0])]}: hold out less, use split=leave_last_out or temporal, which "
-            "leave everyone a row, or accept such users with split.cold_users=keep"
+            "leave every user a row, or accept cold users with split.cold_users=keep"
         )
     return split

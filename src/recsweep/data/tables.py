@@ -1,4 +1,4 @@
-"""Any table of ratings or events, CSV or Parquet, whose columns the user names."""
+"""Any CSV or Parquet table of ratings or events; the configuration names its columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ import torch
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from recsweep.data.assemble import assemble, not_shipped
-from recsweep.data.features import Encoded, Entities, as_features, by_id, categorical
+from recsweep.data.assemble import assemble, unknown_split_error
+from recsweep.data.features import Entities, FeatureColumn, build_features, encode_categories, sort_by_id
 from recsweep.data.files import (
     ANY,
     CSV,
@@ -20,8 +20,8 @@ from recsweep.data.files import (
     INT,
     Sheet,
     Types,
-    columns_of,
-    columns_of_parquet,
+    column_names,
+    parquet_column_names,
     read_parquet,
     read_text,
 )
@@ -30,12 +30,12 @@ from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 
 IMPLICIT_SCALE = (0.0, 1.0)
-ROW_NUMBERS = ("", "__index_level_0__")  # what pandas calls an index without a name, in CSV and in Parquet
+ROW_NUMBERS = ("", "__index_level_0__")  # the column of an unnamed pandas index, in CSV and in Parquet
 
 
 @with_config(ConfigDict(extra="forbid"))
 class FeatureFile(TypedDict):
-    """A table with one row an entity: its `path`, and the column `id` that holds the raw ids."""
+    """A table with one row per user or item: its `path`, and `id`, the name of its column of raw ids."""
 
     path: str
     id: str
@@ -43,17 +43,17 @@ class FeatureFile(TypedDict):
 
 @dataclass(frozen=True)
 class Table:
-    """Interactions from one file; CSV is UTF-8, separated by commas, with a header.
+    """Interactions from one file. CSV files are UTF-8, comma-separated, with a header.
 
     Args:
         path: ends in `.csv` or `.parquet`.
         user, item: columns of raw ids, whole numbers or text.
-        rating: column of numbers; None means implicit feedback, every rating 1.0.
-        timestamp: column of whole seconds; None where there are no times.
-        rating_scale: lowest and highest possible rating; None takes the lowest and highest that occur.
-        user_features, item_features: tables whose columns all become features: text a category, numbers a
-            number. Every rated id must stand there.
-        duplicates: what to do with a repeated pair, see `validate.one_rating_a_pair`.
+        rating: column of numbers; None means implicit feedback, all ratings 1.0.
+        timestamp: column of whole seconds; None if there are no times.
+        rating_scale: lowest and highest possible rating; None takes the lowest and highest in the file.
+        user_features, item_features: tables of features. Text becomes a category, numbers stay numbers. They must list
+            every user or item with a rating.
+        duplicates: what to do with a repeated (user, item) pair, see `validate.resolve_duplicates`.
     """
 
     path: str
@@ -72,9 +72,9 @@ class Table:
     def __post_init__(self) -> None:
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise UserError(f"data.rating_scale={list(self.rating_scale)}, allowed: [lowest, highest] rating")
-        named = [name for name in (self.user, self.item, self.rating, self.timestamp) if name is not None]
-        if len(set(named)) < len(named):
-            raise UserError(f"data.user, item, rating and timestamp name columns {named}, allowed: each once")
+        columns = [name for name in (self.user, self.item, self.rating, self.timestamp) if name is not None]
+        if len(set(columns)) < len(columns):
+            raise UserError(f"data.user, item, rating and timestamp name columns {columns}, allowed: each column once")
 
     def ready(self) -> bool:
         """Whether the table is on disk."""
@@ -83,11 +83,12 @@ class Table:
     def read(self) -> Interactions:
         """The table, validated."""
         columns = {self.user: "user", self.item: "item"}
-        types: dict[str, pa.DataType | None] = dict.fromkeys(columns, ANY)
-        for column, name, dtype in ((self.rating, "rating", FLOAT), (self.timestamp, "timestamp", INT)):
-            if column is not None:
-                columns[column], types[column] = name, dtype
-        sheet = read_table(Path(self.path), types).renamed(columns)
+        types: dict[str, pa.DataType | None] = {self.user: ANY, self.item: ANY}
+        if self.rating is not None:
+            columns[self.rating], types[self.rating] = "rating", FLOAT
+        if self.timestamp is not None:
+            columns[self.timestamp], types[self.timestamp] = "timestamp", INT
+        sheet = read_table(Path(self.path), types).rename(columns)
         scale = None if self.rating_scale is None else (self.rating_scale[0], self.rating_scale[1])
         if self.rating is None:
             sheet.frame["rating"] = 1.0
@@ -96,12 +97,12 @@ class Table:
         return assemble(self.name, sheet, scale, self.duplicates, users, items)
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """`UserError`: a table ships no split."""
-        raise not_shipped(self, name)
+        """Raises `UserError`: a table ships no split."""
+        raise unknown_split_error(self, name)
 
 
 def read_table(path: Path, types: Types) -> Sheet:
-    """Columns of a CSV or Parquet file; `UserError` as in `read_text`, or for another kind of file."""
+    """Reads columns of a CSV or Parquet file; errors as in `read_text`, or for another suffix."""
     if path.suffix == ".parquet":
         return read_parquet(path, types)
     if path.suffix == ".csv":
@@ -110,24 +111,29 @@ def read_table(path: Path, types: Types) -> Sheet:
 
 
 def read_entities(file: FeatureFile | None) -> Entities | None:
-    """Every column of a feature table but its id, sorted by id; row numbers that pandas wrote are none."""
+    """Reads a feature table, sorted by id: all columns except the id and row numbers that pandas wrote."""
     if file is None:
         return None
     path = Path(file["path"])
-    names = columns_of_parquet(path) if path.suffix == ".parquet" else columns_of(path, CSV)
+    names = parquet_column_names(path) if path.suffix == ".parquet" else column_names(path, CSV)
     sheet = read_table(path, dict.fromkeys([file["id"], *names], ANY))
-    ids, frame = by_id(sheet, file["id"])
-    columns = {name: encoded(sheet, frame[name]) for name in names if name not in (file["id"], *ROW_NUMBERS)}
-    return Entities(ids, str(path), as_features(columns))
+    ids, frame = sort_by_id(sheet, file["id"])
+    columns = {name: encode_feature(sheet, frame[name]) for name in names if name not in (file["id"], *ROW_NUMBERS)}
+    return Entities(ids, str(path), build_features(columns))
 
 
-def encoded(sheet: Sheet, values: pd.Series) -> Encoded:
-    """A feature column of `sheet`, in any order of its rows, as a category (text) or as finite float32 numbers."""
+def encode_feature(sheet: Sheet, values: pd.Series) -> FeatureColumn:
+    """Encodes a feature column: text as categories, numbers as finite float32.
+
+    Args:
+        sheet: the table, for messages.
+        values: the column, in any order; its index holds row numbers of `sheet`.
+    """
     if not pd.api.types.is_numeric_dtype(values):
-        return categorical(values)
-    with np.errstate(over="ignore"):  # becomes inf, which the next lines report
+        return encode_categories(values)
+    with np.errstate(over="ignore"):  # overflow gives inf, reported below
         numbers = values.to_numpy(dtype=np.float32, na_value=np.nan)
-    wrong = ~np.isfinite(numbers)
-    if wrong.any():
-        raise sheet.wrong(int(values.index[int(wrong.argmax())]), str(values.name), "finite numbers")
+    is_bad = ~np.isfinite(numbers)
+    if is_bad.any():
+        raise sheet.value_error(int(values.index[int(is_bad.argmax())]), str(values.name), "finite numbers")
     return torch.from_numpy(numbers), ()

@@ -1,7 +1,4 @@
-"""The truth behind `synthetic`: expected ratings and the exposure policy, both in closed form.
-
-`synthetic.py` tells the model; here is what follows from it without drawing anything.
-"""
+"""The truth of `synthetic` in closed form: expected ratings and the exposure policy of its generative model."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +13,13 @@ ACCEPT_SLOPE, ACCEPT_OFFSET = 1.5, 1.5  # accept_ui = sigmoid(slope · match_ui 
 
 @dataclass(frozen=True)
 class SyntheticTruth:
-    """The generative model itself, as a scorer and as the policy that exposed users to items.
+    """The generative model as a scorer and as the exposure policy.
 
     Args:
         user_factors, item_factors: [n_users, d] and [n_items, d].
         user_bias, item_bias: [n_users] and [n_items], in stars.
-        slots: [n_items] int64, above 0: popularity, an offer is item i with probability slots_i / Σ slots.
-        noise: standard deviation of the rating's noise, in stars.
+        slots: [n_items] int64, above 0: popularity. An offer is item i with probability slots_i / Σ slots.
+        noise: standard deviation of the rating noise, in stars.
     """
 
     user_factors: Tensor
@@ -57,7 +54,7 @@ class SyntheticTruth:
         return expected_rating(self.latent_all(user), self.noise)
 
     def chance_above(self, user: Tensor, rating: int) -> Tensor:
-        """P(rating of user and item > `rating`) [B, n_items] of users [B] and every item."""
+        """P(rating > `rating`) [B, n_items] of users [B] and every item."""
         return torch.special.ndtr((self.latent_all(user) - rating - 0.5) / self.noise)
 
     def propensity(self, user: Tensor) -> Tensor:
@@ -68,10 +65,11 @@ class SyntheticTruth:
 
 @dataclass(frozen=True)
 class Exposure:
-    """The exposure policy as a scorer: who ranks by it expects best what a user turns to next.
+    """The exposure policy as a scorer: it ranks items by the probability that they are a user's next one.
 
     Args:
-        above: counts only turns that end in a rating above it; None counts all.
+        truth: the generative model.
+        above: counts only next items with a rating above it; None counts all.
     """
 
     truth: SyntheticTruth
@@ -79,15 +77,19 @@ class Exposure:
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Log-probability [B] of pairs, up to a constant of the user."""
-        offered = self.truth.slots[item].log() + acceptance(self.truth.match(user, item)).log()
-        return offered if self.above is None else offered + self._log_chance(self.truth.latent(user, item), self.above)
+        log_chance = self.truth.slots[item].log() + acceptance(self.truth.match(user, item)).log()
+        if self.above is None:
+            return log_chance
+        return log_chance + self._log_chance_above(self.truth.latent(user, item), self.above)
 
     def score_all(self, user: Tensor) -> Tensor:
         """Log-probability [B, n_items] of users [B], up to a constant of the user."""
-        offered = self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
-        return offered if self.above is None else offered + self._log_chance(self.truth.latent_all(user), self.above)
+        log_chance = self.truth.slots.log() + acceptance(self.truth.match_all(user)).log()
+        if self.above is None:
+            return log_chance
+        return log_chance + self._log_chance_above(self.truth.latent_all(user), self.above)
 
-    def _log_chance(self, latent: Tensor, above: float) -> Tensor:
+    def _log_chance_above(self, latent: Tensor, above: float) -> Tensor:
         return torch.special.log_ndtr((latent - math.floor(above) - 0.5) / self.truth.noise)
 
     def rate(self, user: Tensor, item: Tensor) -> Tensor:
@@ -96,9 +98,9 @@ class Exposure:
 
 
 def expected_rating(latent: Tensor, noise: float) -> Tensor:
-    """Expectation of round-and-clip(latent + noise · ε) on 1..5, ε standard normal.
+    """Expectation of a rating, latent + noise · ε rounded and clipped to 1..5, with ε standard normal.
 
-    E = 1 + Σ_{k=1..4} P(rating > k), and a rating is above k where latent + noise · ε > k + ½.
+    E = 1 + Σ_{k=1..4} P(rating > k), and a rating is above k if latent + noise · ε > k + ½.
 
     Args:
         latent: [...] expected stars before rounding and clipping.
@@ -112,5 +114,5 @@ def expected_rating(latent: Tensor, noise: float) -> Tensor:
 
 
 def acceptance(match: Tensor) -> Tensor:
-    """Probability that a user accepts an offered item, in (0, 1), by their match in stars (any shape)."""
+    """Probability, in (0, 1), that a user accepts an offered item, from their match in stars (any shape)."""
     return torch.sigmoid(ACCEPT_SLOPE / MATCH_STD * match - ACCEPT_OFFSET)

@@ -1,4 +1,4 @@
-"""Checks on a table of ratings before it becomes tensors: values in range, and one rating a pair."""
+"""Checks a table of ratings before it becomes tensors: values in range, one rating per (user, item) pair."""
 
 from typing import Literal
 
@@ -11,12 +11,13 @@ from recsweep.data.files import Sheet
 from recsweep.errors import UserError
 
 Duplicates = Literal["error", "last", "mean"]
+"""What to do with repeated (user, item) pairs, see `resolve_duplicates`."""
 
 _FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
-    """`UserError` at the first missing value, rating outside `scale` or negative timestamp.
+    """Raises `UserError` at the first missing value, rating outside `scale` or negative timestamp.
 
     Args:
         sheet: columns user, item, and optionally rating and timestamp (seconds).
@@ -25,8 +26,8 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
     low, high = scale or _FINITE
     schema = DataFrameSchema(
         {
-            "user": Column(checks=Check(_present)),
-            "item": Column(checks=Check(_present)),
+            "user": Column(checks=Check(_has_id)),
+            "item": Column(checks=Check(_has_id)),
             "rating": Column(checks=Check.in_range(low, high), required=False),
             "timestamp": Column(checks=Check.ge(0), required=False),
         }
@@ -40,42 +41,42 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
             "rating": f"{low:g} to {high:g}" if scale else "finite numbers",
             "timestamp": "seconds since 1970, 0 or more",
         }.get(column, "an id in every row")
-        raise sheet.wrong(int(case["index"]), column, allowed) from error
+        raise sheet.value_error(int(case["index"]), column, allowed) from error
 
 
-def _present(ids: pd.Series) -> pd.Series:
+def _has_id(ids: pd.Series) -> pd.Series:
     return ids != "" if pd.api.types.is_string_dtype(ids) else ids.notna()
 
 
-def one_rating_a_pair(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
-    """Which rows stay, so that no (user, item) pair stands twice, and their ratings.
+def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
+    """Chooses the rows to keep, one per (user, item) pair, and their ratings.
 
     Args:
         sheet: columns rating and optionally timestamp, N rows.
-        pair: [N] int64, equal where user and item are.
-        policy: `error` stops at the first repeated pair; `last` keeps the latest row of a pair (of equal
-            times, the one further down the file); `mean` keeps that row too, with the mean of the ratings.
+        pair: [N] int64, a key of each row's user and item.
+        policy: `error` raises `UserError` at the first repeated pair. `last` keeps the latest row of a pair (if times
+            are equal, the last in the file). `mean` keeps the same row with the mean of the pair's ratings.
 
     Returns:
-        rows [M] kept, in file order (a full slice if nothing repeats), and ratings [M] float64.
+        rows [M] to keep, in file order (a full slice if no pair repeats), and ratings [M] float64.
     """
     rating = sheet.frame["rating"].to_numpy()
-    ordered = np.sort(pair)
-    if not (ordered[1:] == ordered[:-1]).any():
+    sorted_pair = np.sort(pair)
+    if not (sorted_pair[1:] == sorted_pair[:-1]).any():
         return slice(None), rating
     if policy == "error":
         row = int(pd.Series(pair).duplicated().to_numpy().argmax())
         first = int((pair == pair[row]).argmax())
         user, item = (sheet.frame[name].iloc[row] for name in ("user", "item"))
         raise UserError(
-            f"{sheet.where(row)}: user {user} and item {item} stand already in {sheet.where(first)}; "
+            f"{sheet.location(row)}: user {user} and item {item} are already in {sheet.location(first)}; "
             "data.duplicates=last keeps the latest, data.duplicates=mean averages"
         )
     order = np.argsort(pair, kind="stable")
     if "timestamp" in sheet.frame:
         order = np.lexsort((sheet.frame["timestamp"].to_numpy(), pair))
-    last = np.append(np.diff(pair[order]) != 0, True)
+    is_last = np.append(np.diff(pair[order]) != 0, True)
     if policy == "mean":
         rating = pd.Series(rating).groupby(pair).transform("mean").to_numpy()
-    rows = np.sort(order[last])
+    rows = np.sort(order[is_last])
     return rows, rating[rows]

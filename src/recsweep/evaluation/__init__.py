@@ -1,7 +1,7 @@
-"""The one protocol that judges every model.
+"""The evaluation protocols that every model family shares.
 
-A module's validation, the final test and the `evaluate` verb walk the same `batches` through the same
-`update`, so they give the same numbers to the last digit.
+Validation, the final test and the `evaluate` verb pass the same `batches` to the same `update`, so their numbers agree
+to the last digit.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ __all__ = [
     "Target",
     "TwoStageEvaluation",
     "evaluate",
-    "walk",
+    "evaluate_batches",
 ]
 
 Evaluation = (
@@ -48,20 +48,20 @@ Evaluation = (
 
 @torch.inference_mode()
 def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str, float]:
-    """Every metric of `scorer` on `target`, by name, scored on the evaluation's device.
+    """Every metric of `scorer` on `target`, by name, computed on the evaluation's device.
 
-    A scorer with dropout must be in eval mode already.
+    A scorer with dropout must be in eval mode.
 
     Raises:
-        UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too
-            few items to sample negatives from.
+        UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too few unseen
+            items to sample negatives from.
     """
-    return walk(scorer, evaluation, evaluation.batches(target, evaluation.device))
+    return evaluate_batches(scorer, evaluation, evaluation.batches(target, evaluation.device))
 
 
 @torch.inference_mode()
-def walk(scorer: Scorer, evaluation: Evaluation, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
-    """`evaluate` on batches that `evaluation.batches` has made before; of several processes, each scores its share."""
+def evaluate_batches(scorer: Scorer, evaluation: Evaluation, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
+    """`evaluate` on the batches of an earlier `evaluation.batches`; each of several processes scores its share."""
     evaluation.reset()
     for batch in processes.share(batches):
         evaluation.update(scorer, *batch)

@@ -1,4 +1,4 @@
-"""How well predicted probabilities tell positives from negatives."""
+"""Binary classification: AUC and log loss."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Protocol, runtime_checkable
@@ -17,14 +17,14 @@ from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, withou
 
 @runtime_checkable
 class TimedScorer(Protocol):
-    """A model whose score of a pair depends on when."""
+    """A model whose score of a pair depends on the time."""
 
     def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
-        """Logits [B] of pairs at the given seconds [B]."""
+        """Logits [B] of pairs at `timestamp` [B], in seconds."""
 
 
 class BinaryEvaluation(Metric):
-    """Area under the ROC curve and log loss of held-out rows, whose rating is a label, 0 or 1; scores are logits.
+    """Area under the ROC curve and log loss of held-out rows. Ratings are labels, 0 or 1, and scores are logits.
 
     Args:
         objective: the metric that selects the model.
@@ -48,14 +48,14 @@ class BinaryEvaluation(Metric):
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        for state in (self.logits, self.labels):  # of the right type also in a process that has no batch
+        for state in (self.logits, self.labels):  # sets the dtype in a process without batches
             state.append(torch.empty(0, dtype=torch.float64, device=self.device))
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-        """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; without times, timestamps are 0.
+        """(user [B], item [B], timestamp [B], label [B]) of the held-out rows; timestamps are 0 if the data has none.
 
         Raises:
-            UserError: the labels are not both 0 and 1, so that there is no area under a curve.
+            UserError: the labels are not 0 and 1 with both present, so the AUC is undefined.
         """
         check_not_empty(target)
         data = target.data
@@ -63,13 +63,13 @@ class BinaryEvaluation(Metric):
         if labels != [0, 1]:
             raise UserError(
                 f"held-out labels of {data.name} must be 0 and 1, both present: they are {labels[:5]}; "
-                "move the line above which a rating or a chance is positive, or hold out more"
+                "change the threshold above which a rating or a probability is positive, or hold out more"
             )
         for row in torch.split(target.held_out, self.batch_size):
             yield tuple(column[row].to(device) for column in (data.user, data.item, data.seconds, data.rating))
 
     def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
+        """Adds one batch of `batches`; `UserError` if a score is NaN."""
         logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
         self.logits.append(without_nan(logits).double())
         self.labels.append(label.double())
@@ -77,8 +77,8 @@ class BinaryEvaluation(Metric):
     def compute(self) -> dict[str, Tensor]:
         """{"auc", "log_loss"}."""
         logits, labels = dim_zero_cat(self.logits), dim_zero_cat(self.labels)
-        order = logits.unique(return_inverse=True)[1].double() / len(logits)  # sigmoids of large logits would all be 1
+        rank = logits.unique(return_inverse=True)[1].double() / len(logits)  # sigmoids of large logits are all 1
         return {
-            "auc": binary_auroc(order, labels.long()),
+            "auc": binary_auroc(rank, labels.long()),
             "log_loss": binary_cross_entropy_with_logits(logits, labels),
         }

@@ -1,4 +1,4 @@
-"""Two tasks of one model, ranking and rating, and one number to select it by."""
+"""Ranking and rating by one model, and one number that selects it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from torchmetrics import Metric
 
 from recsweep.errors import UserError
 from recsweep.evaluation.protocol import PairScorer, RatingScorer, Scorer, Target
-from recsweep.evaluation.ranking import EVERY_RANK, RankingEvaluation
+from recsweep.evaluation.ranking import MRR_ALL, RankingEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
 
 JOINT = "joint"
-PAIRS_AT_ONCE = 2**16  # whose rating is predicted
+PAIRS_AT_ONCE = 2**16  # ratings predicted in one batch
 
 
 class JointEvaluation(Metric):
-    """Full ranking by a model's scores and error of its predicted ratings, on the same rows.
+    """Full ranking by a model's scores and errors of its predicted ratings, on the same rows.
 
-    `joint` is a weighted sum of the metrics of both, so that one checkpoint serves both tasks.
+    The metric `joint` is a weighted sum of metrics of both tasks; it selects one checkpoint for both.
 
     Args:
         ks: cut-offs of the ranking.
-        joint: what is summed, metric -> weight; metrics that should be low have negative weights.
-        objective: what selects the model: "joint", or a metric of which higher is better.
+        joint: metric -> weight in the sum; negative for metrics of which lower is better.
+        objective: the metric that selects the model: "joint", or one of which higher is better.
         batch_size: users ranked at once; fewer where the catalogue is large.
     """
 
@@ -41,12 +41,12 @@ class JointEvaluation(Metric):
         batch_size: Annotated[int, Field(gt=0, lt=2**31)],
     ) -> None:
         super().__init__()
-        self.ranking = RankingEvaluation(None, "exact", ks, EVERY_RANK, 0, batch_size)
+        self.ranking = RankingEvaluation(None, "exact", ks, MRR_ALL, 0, batch_size)
         self.rating = RatingEvaluation("mse", PAIRS_AT_ONCE)
-        _check("joint", joint, (*self.ranking.choices, "mse", "rmse", "mae"))
+        _check_metrics("joint", joint, (*self.ranking.choices, "mse", "rmse", "mae"))
         if not any(joint.values()):
-            raise UserError("evaluation.joint: every weight is 0, so that nothing is selected by it; raise one")
-        _check("objective", [objective], (JOINT, *self.ranking.choices))
+            raise UserError("evaluation.joint: all weights are 0, so it cannot select a model; raise one")
+        _check_metrics("objective", [objective], (JOINT, *self.ranking.choices))
         self.joint = dict(joint)
         self.objective = objective
 
@@ -63,19 +63,19 @@ class JointEvaluation(Metric):
         self.rating.merge_state(incoming_state.rating)
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Any, ...]]:
-        """The task, then what its own evaluation takes after the scorer; the same on every call."""
+        """The task's name, then one batch of its own evaluation; the same on every call."""
         for batch in self.ranking.batches(target, device):
             yield "ranking", *batch
         for batch in self.rating.batches(target, device):
             yield "rating", *batch
 
     def update(self, scorer: Scorer, task: str, *batch: Any) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
+        """Adds one batch of `batches`; `UserError` if a score is NaN."""
         if task == "ranking":
             self.ranking.update(scorer, *batch)
         else:
             assert isinstance(scorer, RatingScorer), "the configuration was checked"
-            self.rating.update(_Ratings(scorer), *batch)
+            self.rating.update(_RatingsAsScores(scorer), *batch)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric of both tasks, and "joint", float64."""
@@ -84,15 +84,16 @@ class JointEvaluation(Metric):
         return {JOINT: torch.stack(terms).sum(), **metrics}
 
 
-def _check(key: str, names: Iterable[str], choices: tuple[str, ...]) -> None:
+def _check_metrics(key: str, names: Iterable[str], choices: tuple[str, ...]) -> None:
+    """`UserError` if `evaluation.KEY` names a metric that is not among the choices."""
     for name in names:
         if name not in choices:
             raise UserError(f"evaluation.{key}: {name} is not among {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
-class _Ratings(PairScorer):
-    """A model's ratings as its scores."""
+class _RatingsAsScores(PairScorer):
+    """Scores of a model that are its predicted ratings."""
 
     model: RatingScorer
 

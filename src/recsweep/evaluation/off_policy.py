@@ -1,4 +1,4 @@
-"""What a policy would earn, estimated from another policy's log."""
+"""The value of a policy, estimated from another policy's log."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -16,12 +16,12 @@ from recsweep.errors import UserError
 from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
 from recsweep.metrics import off_policy
 
-ITEM_SHRINKAGE = 10.0  # rows at the overall mean that each item's mean reward starts with
+ITEM_SHRINKAGE = 10.0  # pseudo-rows at the overall mean in each item's mean reward
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """A model that is a distribution over the items, given the user."""
+    """A model that is a distribution over items, given the user."""
 
     def log_policy(self, user: Tensor) -> Tensor:
         """Log-probabilities [B, n_items] of users [B]."""
@@ -32,31 +32,31 @@ class LoggedBatch(NamedTuple):
 
     Args:
         user: [L] distinct users, ascending.
-        row: [P] place in `user` of each row's user.
+        user_index: [P] position in `user` of each row's user.
         item, propensity, reward: [P] the rows.
-        predicted: [L, n_items] rewards that the reward model expects.
-        known: [L, n_items] rewards that the simulator knows; [L, 0] where nobody does.
+        predicted: [L, n_items] expected rewards by the reward model.
+        true: [L, n_items] rewards by the simulator; [L, 0] without a simulator.
     """
 
     user: Tensor
-    row: Tensor
+    user_index: Tensor
     item: Tensor
     propensity: Tensor
     reward: Tensor
     predicted: Tensor
-    known: Tensor
+    true: Tensor
 
 
 class OffPolicyEvaluation(Metric):
     """Value of a policy by IPS, SNIPS, the direct method and doubly robust, each with its 95 % interval.
 
-    The reward model is the log's ranker; without one, each item's mean reward in the rows that the model may know,
-    shrunk towards the mean of all.
+    The reward model is the log's ranker; without one, each item's mean reward in the training rows, shrunk towards the
+    overall mean.
 
     Args:
         objective: the estimate that selects the model.
-        max_weight: importance weights are clipped there, which biases an estimate and calms it; None clips nothing.
-        batch_size: users at once; fewer where the catalogue is large.
+        max_weight: importance weights are clipped there, which adds bias and reduces variance; None clips nothing.
+        batch_size: users at once; fewer if the catalogue is large.
     """
 
     full_state_update = False
@@ -80,75 +80,75 @@ class OffPolicyEvaluation(Metric):
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        for state, shape in ((self.rows, (0, 4)), (self.true, (0,))):  # known also to a process that has no batch
+        for state, shape in ((self.rows, (0, 4)), (self.true, (0,))):  # sets the shape in a process without batches
             state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
 
     def batches(self, target: Target, device: torch.device) -> Iterator[LoggedBatch]:
-        """What `update` takes after the scorer; `UserError` where the data is no bandit log."""
+        """What `update` takes after the scorer; `UserError` if the data is not a bandit log."""
         log = bandit_log(target.data)
         check_not_empty(target)
         predict = RewardModel(log.take(target.seen))
-        users, place = torch.unique(log.user[target.held_out], return_inverse=True)
-        order = place.argsort(stable=True)
-        held_out = target.held_out[order]
+        users, user_index = torch.unique(log.user[target.held_out], return_inverse=True)
+        held_out = target.held_out[user_index.argsort(stable=True)]
         chunks = torch.split(users, max(1, min(self.batch_size, MAX_SCORES // log.n_items)))
-        counts = torch.bincount(place, minlength=len(users)).split([len(chunk) for chunk in chunks])
+        counts = torch.bincount(user_index, minlength=len(users)).split([len(chunk) for chunk in chunks])
         parts = torch.split(held_out, [int(count.sum()) for count in counts])
-        for user, count, rows in zip(chunks, counts, parts, strict=True):
+        for user, count, row in zip(chunks, counts, parts, strict=True):
             batch = LoggedBatch(
                 user,
                 torch.arange(len(user)).repeat_interleave(count),
-                log.item[rows],
-                log.propensity[rows],
-                log.rating[rows],
+                log.item[row],
+                log.propensity[row],
+                log.rating[row],
                 predict(user),
                 torch.empty(len(user), 0) if log.reward is None else log.reward[user].float(),
             )
             yield LoggedBatch(*(column.to(device) for column in batch))
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` where a probability is NaN."""
-        user, row, item, propensity, reward, predicted, known = batch
+        """Adds one batch of `batches`; `UserError` if a probability is NaN."""
+        user, user_index, item, propensity, reward, predicted, true = batch
         policy = without_nan(cast(Policy, scorer).log_policy(user)).exp()
-        weight = (policy[row, item] / propensity).clamp(max=self.max_weight)
-        expected = (policy * predicted).sum(1)[row]
-        self.rows.append(torch.stack([weight, reward, predicted[row, item], expected], 1).double())
-        if known.shape[1]:
-            self.true.append((policy * known).sum(1)[row].double())
+        weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
+        expected = (policy * predicted).sum(1)[user_index]
+        self.rows.append(torch.stack([weight, reward, predicted[user_index, item], expected], 1).double())
+        if true.shape[1]:
+            self.true.append((policy * true).sum(1)[user_index].double())
 
     def compute(self) -> dict[str, Tensor]:
-        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value where it is known."""
-        found, true = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1)), dim_zero_cat(self.true)
+        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it."""
+        estimates, true = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1)), dim_zero_cat(self.true)
         if len(true):
-            found["true"] = true.mean()
-        return {f"off_policy/{name}": value for name, value in found.items()}
+            estimates["true"] = true.mean()
+        return {f"off_policy/{name}": value for name, value in estimates.items()}
 
 
 def bandit_log(data: Interactions) -> BanditLog:
-    """The data itself; `UserError` where it is no bandit log."""
+    """The data itself; `UserError` if it is not a bandit log."""
     if not isinstance(data, BanditLog):
-        raise UserError(f"{data.name} is no bandit log, it has no propensities: use data=bandit or data=bandit_table")
+        raise UserError(f"{data.name} is no bandit log (no propensities): use data=bandit or data=bandit_table")
     return data
 
 
 class RewardModel(nn.Module):
-    """Users [B] -> expected rewards [B, n_items], from what the log's rows tell.
+    """Expected rewards [B, n_items] of users [B], learned from a log.
 
-    The log's ranker, whose scores are logits; without one, each item's mean reward, shrunk towards the mean of all.
+    Predicts by the log's ranker, whose scores are logits; without one, by each item's mean reward, shrunk towards the
+    overall mean.
     """
 
     def __init__(self, log: BanditLog) -> None:
         super().__init__()
-        self.logits = log.ranker is not None
+        self.has_logits = log.ranker is not None
         self.scorer = deepcopy(log.ranker) or DotScorer(torch.ones(log.n_users, 1), _item_means(log)[:, None])
 
     def forward(self, user: Tensor) -> Tensor:
         scores = self.scorer.score_all(user)
-        return scores.sigmoid() if self.logits else scores
+        return scores.sigmoid() if self.has_logits else scores
 
 
 def _item_means(log: BanditLog) -> Tensor:
-    """[n_items] float32."""
+    """Shrunk mean reward [n_items] of each item, float32."""
     total = torch.bincount(log.item, log.rating.double(), log.n_items)
     count = torch.bincount(log.item, minlength=log.n_items)
     return ((total + ITEM_SHRINKAGE * log.rating.double().mean()) / (count + ITEM_SHRINKAGE)).float()

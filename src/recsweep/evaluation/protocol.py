@@ -1,4 +1,4 @@
-"""What every protocol asks of a model and is told of the data."""
+"""What every evaluation expects of a model and of the data."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -7,18 +7,18 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
-MAX_SCORES = 2**24  # of one batch of a ranking: 64 MiB of float32
+MAX_SCORES = 2**24  # scores in one batch of a ranking: 64 MiB of float32
 
 
 class PairScorer(Protocol):
-    """What scores pairs. Higher is better."""
+    """A model that scores pairs. Higher is better."""
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Score [B] of each pair (user [B], item [B])."""
 
 
 class Scorer(PairScorer, Protocol):
-    """What every model family, baselines included, is to the evaluation."""
+    """The interface of every model family, baselines included, to the evaluation."""
 
     def score_all(self, user: Tensor) -> Tensor:
         """Score [B, n_items] of every item for each user [B]."""
@@ -26,20 +26,20 @@ class Scorer(PairScorer, Protocol):
 
 @runtime_checkable
 class RatingScorer(Scorer, Protocol):
-    """A model with two answers: its scores rank items, and beside them it predicts ratings."""
+    """A model whose scores rank items and which also predicts ratings."""
 
     def rate(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted rating [B] of each pair (user [B], item [B])."""
 
 
 class Target(NamedTuple):
-    """What is judged.
+    """The rows to evaluate on.
 
     Args:
         data: the interactions.
-        seen: [S] rows of `data` that the model may know; a ranking leaves their items out for their user.
-        held_out: [H] rows of `data` to predict; an item both seen and held out for a user is held out.
-        candidates: [H, n] item ids, the published negatives of each held-out row; None where there are none.
+        seen: [S] rows of `data` that the model may know; rankings mask these items for their users.
+        held_out: [H] rows of `data` to predict; a user's item that is both seen and held out counts as held out.
+        candidates: [H, n] item ids, the published negatives of each held-out row, or None.
     """
 
     data: Interactions
@@ -49,13 +49,13 @@ class Target(NamedTuple):
 
 
 def without_nan(scores: Tensor) -> Tensor:
-    """The scores themselves; `UserError` where one is NaN."""
+    """The scores themselves; `UserError` if one is NaN."""
     if scores.numel() and scores.amax().isnan():  # ten times as fast as scores.isnan().any()
         raise UserError("the model returned NaN scores: training diverged; lower the learning rate")
     return scores
 
 
 def check_not_empty(target: Target) -> None:
-    """`UserError` where no row is held out."""
+    """`UserError` if no row is held out."""
     if len(target.held_out) == 0:
         raise UserError(f"nothing to evaluate: no row of {target.data.name} is held out")

@@ -1,4 +1,4 @@
-"""Error of predicted ratings."""
+"""Errors of predicted ratings."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from recsweep.metrics.rating import mae, mse, rmse
 
 
 class RatingEvaluation(Metric):
-    """Error of predicted ratings, each clipped to the data's rating scale.
+    """Errors of predicted ratings, which are clipped to the data's rating scale.
 
     Args:
         objective: the metric that selects the model.
@@ -45,7 +45,7 @@ class RatingEvaluation(Metric):
     def update(
         self, scorer: PairScorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
     ) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
+        """Adds one batch of `batches`; `UserError` if a score is NaN."""
         predicted = without_nan(scorer.score(user, item)).double().clamp(*rating_scale)
         error = predicted - rating.double()
         self.squared_error = self.squared_error + error.square().sum()

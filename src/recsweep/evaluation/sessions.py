@@ -1,4 +1,4 @@
-"""What a policy earns in sessions on held-out items."""
+"""What a policy earns in sessions of held-out items."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -8,22 +8,22 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from recsweep.data.splits import place_in_group
+from recsweep.data.splits import position_in_group
 from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, without_nan
-from recsweep.sampling import group_items, sample_negatives, unseen
+from recsweep.sampling import group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
 
 
 class SessionEvaluation(Metric):
-    """A session for every user with held-out items, as DRR's environment has them in training.
+    """One session a user with held-out items, like those of DRR's environment in training.
 
-    Its action set is the user's P held-out items and as many others, each drawn from what he has neither seen nor held
-    out. P of them are recommended by descending score, and each that is held out earns 1. What is liked does not change
-    the scorer: nothing of the test part becomes known to it.
+    The action set holds the user's P held-out items and P others, drawn from what they have neither seen nor held out.
+    The model recommends P of these by descending score and earns 1 for each held-out one. Scores stay fixed during a
+    session: the model learns nothing of the test part.
 
     Args:
         objective: the metric that selects the model.
-        seed: of the others; the same for every model.
+        seed: of the sampled items; the same for every model.
         batch_size: users at once.
     """
 
@@ -44,50 +44,51 @@ class SessionEvaluation(Metric):
         self.add_state("n_sessions", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-        """Pairs in some order of sessions: (session [P], user [P], held-out item [P], other item [P])."""
+        """(session [P], user [P], held-out item [P], sampled item [P]), the rows of a session one after another."""
         check_not_empty(target)
         data, generator = target.data, torch.Generator().manual_seed(self.seed)
         user, item = data.user[target.held_out], data.item[target.held_out]
-        known = torch.cat([target.seen, target.held_out])
-        allowed = unseen(group_items(data.user[known], data.item[known], data.n_users, data.n_items), data.n_items)
+        row = torch.cat([target.seen, target.held_out])
+        excluded = group_items(data.user[row], data.item[row], data.n_users, data.n_items)
+        unseen = unseen_items(excluded, data.n_items)
         relevant = group_items(user, item, data.n_users, data.n_items)
         for users in user.unique().split(self.batch_size):
-            session, liked = relevant.of(users)
-            other = sample_negatives(users[session], 1, allowed, generator)[:, 0]
-            yield tuple(column.to(device) for column in (session, users[session], liked, other))
+            session, liked = relevant.pairs_of(users)
+            sampled = sample_negatives(users[session], 1, unseen, generator)[:, 0]
+            yield tuple(column.to(device) for column in (session, users[session], liked, sampled))
 
-    def update(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, other: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
-        scores = without_nan(scorer.score(user.repeat(2), torch.cat([other, liked])))
-        earned, length = earned_in_sessions(scores, session)
+    def update(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, sampled: Tensor) -> None:
+        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+        scores = without_nan(scorer.score(user.repeat(2), torch.cat([sampled, liked])))
+        earned, length = session_earnings(scores, session)
         self.totals = self.totals + torch.stack([(earned / length).sum(), earned.sum()])
         self.n_sessions = self.n_sessions + len(length)
 
     def compute(self) -> dict[str, Tensor]:
-        """ "reward", the mean share of the best possible, and "session_reward", the mean of what is earned, float64."""
+        """ "reward", the mean share of the largest possible one, and "session_reward", the mean sum, float64."""
         share, earned = self.totals / self.n_sessions
         return {"reward": share, "session_reward": earned}
 
 
-def earned_in_sessions(scores: Tensor, session: Tensor) -> tuple[Tensor, Tensor]:
-    """What each session earns, and what it could at best.
+def session_earnings(scores: Tensor, session: Tensor) -> tuple[Tensor, Tensor]:
+    """Reward of each session, and the largest possible one.
 
     Args:
-        scores: [2 P] of the other and then of the liked items.
-        session: [P] int64 from 0 on without a gap, the session of an other and of a liked item.
+        scores: [2 P] of the sampled items, then of the liked items.
+        session: [P] int64, the sessions of the sampled items and of the liked items; numbered from 0 without gaps.
 
     Returns:
-        Likes among the first n recommendations of each session, and n, its number of liked items: [S] float64 each.
-        Where scores are equal, others come first.
+        Liked items among the first n recommendations of each session, and n, its number of liked items: [S] float64
+        each. Ties favour sampled items.
 
-    >>> earned_in_sessions(torch.tensor([0.5, 0.1, 0.9, 0.9, 0.2, 0.9]), torch.tensor([0, 0, 1]))
+    >>> session_earnings(torch.tensor([0.5, 0.1, 0.9, 0.9, 0.2, 0.9]), torch.tensor([0, 0, 1]))
     (tensor([1., 0.], dtype=torch.float64), tensor([2., 1.], dtype=torch.float64))
     """
     length = torch.bincount(session)
     by_score = scores.argsort(descending=True, stable=True)
-    both = session.repeat(2)
-    order = by_score[both[by_score].argsort(stable=True)]
-    place = place_in_group(both, order, len(length))
-    liked = torch.arange(len(both), device=both.device) >= len(session)
-    chosen = liked & (place < length[both])
-    return torch.bincount(both, chosen.double(), len(length)), length.double()
+    session = session.repeat(2)
+    order = by_score[session[by_score].argsort(stable=True)]
+    position = position_in_group(session, order, len(length))
+    is_liked = torch.arange(len(scores), device=scores.device) >= len(scores) // 2
+    is_hit = is_liked & (position < length[session])
+    return torch.bincount(session, is_hit.double(), len(length)), length.double()

@@ -1,4 +1,4 @@
-"""Rankings by one stage and by two: what the nominator puts on top, and what the ranker makes of its slate."""
+"""Rankings by one stage and by two: the nominator's own top, and the ranker's order of the nominator's slate."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -15,23 +15,23 @@ from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
 STAGES = ("one_stage", "two_stage")
-LOWEST = torch.finfo(torch.float32).min  # of a score; -inf is for the mask
+LOWEST = torch.finfo(torch.float32).min  # of a score, since -inf marks what is masked
 
 
 class TwoStageEvaluation(Metric):
-    """Judges a nominator by its own order (`one_stage/`) and by the ranker's order of its best (`two_stage/`).
+    """Evaluates a nominator by its own order (`one_stage/`) and by the ranker's order of its slate (`two_stage/`).
 
-    One list a user: the catalogue without the items that the log shows the user liked. Relevant is what the simulator
-    says, those items left out (the paper's code keeps them in recall's denominator, and cuts a list at the number of
-    relevant items for NDCG). Metrics are means over the users who have something relevant; `value`, the share of users
-    whose first item is relevant, is a mean over all users. Ties count against the model. Beyond the slate
-    nothing is found, so `mrr` is that of the slate. A model that is a policy is also judged by `OffPolicyEvaluation`.
+    One list a user: the catalogue without the items that the log shows the user liked. The simulator says which of the
+    remaining items are relevant. (The paper's code also counts masked ones in recall's denominator, and cuts a list at
+    the number of relevant items for NDCG.) Metrics are means over the users with a relevant item; `value`, the share of
+    users whose first item is relevant, is a mean over all users. Ties count against the model. Items beyond the slate
+    are not found, so `mrr` is that of the slate. A policy is also evaluated by `OffPolicyEvaluation`.
 
     Args:
-        slate_size: items that the first stage hands to the second.
+        slate_size: items that the first stage passes to the second.
         ks: cut-offs, at most `slate_size`.
         objective: the metric that selects the model, such as "two_stage/precision@10".
-        batch_size: users ranked at once; fewer where the catalogue is large.
+        batch_size: users ranked at once; fewer if the catalogue is large.
     """
 
     full_state_update = False
@@ -77,48 +77,47 @@ class TwoStageEvaluation(Metric):
         self.off_policy.merge_state(incoming_state.off_policy)
 
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-        """What `update` takes after the scorer: a `LoggedBatch`, then masked pairs [S], [S], relevant [L, n_items] and
-        the ranker's logits [L, n_items]."""
+        """What `update` takes after the scorer: a `LoggedBatch`, the masked pairs (position in its users [S], item
+        [S]), relevant [L, n_items] bool, and the ranker's logits [L, n_items]."""
         log = bandit_log(target.data)
         if log.ranker is None or log.relevant is None:
             raise UserError(f"{log.name} has no ranker and no simulator: use evaluation=off_policy")
-        liked = target.seen[log.rating[target.seen] > 0]
-        masked = group_items(log.user[liked], log.item[liked], log.n_users, log.n_items)
+        row = target.seen[log.rating[target.seen] > 0]
+        masked = group_items(log.user[row], log.item[row], log.n_users, log.n_items)
         fewest = log.n_items - int(masked.start.diff().max())
         if self.slate_size > fewest:
             raise UserError(
                 f"evaluation.slate_size={self.slate_size}: a user has only {fewest} of the {log.n_items} items left"
             )
         for batch in self.off_policy.batches(target, torch.device("cpu")):
-            row, item = masked.of(batch.user)
-            relevant = log.relevant[batch.user].index_put((row, item), torch.tensor(False))
-            columns = (*batch, row, item, relevant, without_nan(log.ranker.score_all(batch.user)))
+            user_index, item = masked.pairs_of(batch.user)
+            relevant = log.relevant[batch.user].index_put((user_index, item), torch.tensor(False))
+            columns = (*batch, user_index, item, relevant, without_nan(log.ranker.score_all(batch.user)))
             yield tuple(column.to(device) for column in columns)
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` where a score is NaN."""
-        logged, (row, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
+        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+        logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
         if isinstance(scorer, Policy):
             self.off_policy.update(scorer, *logged)
             self.n_by_policy = self.n_by_policy + 1
         scores = without_nan(scorer.score_all(logged.user)).double().clamp(min=LOWEST)
-        scores = scores.index_put((row, item), scores.new_tensor(-torch.inf))
-        slate = _best(scores, relevant, self.slate_size)
-        order = _best(ranker_logits.double().gather(1, slate), relevant.gather(1, slate), self.slate_size)
-        lists = (slate, slate.gather(1, order))
-        found = [relevant.gather(1, ranked) for ranked in lists]
+        scores = scores.index_put((user_index, item), scores.new_tensor(-torch.inf))
+        slate = _top_k(scores, relevant, self.slate_size)
+        order = _top_k(ranker_logits.double().gather(1, slate), relevant.gather(1, slate), self.slate_size)
+        hits_of_stages = [relevant.gather(1, items) for items in (slate, slate.gather(1, order))]
         n_relevant = relevant.sum(1)
-        judged = n_relevant > 0
-        place = torch.arange(1, self.slate_size + 1, device=slate.device, dtype=torch.float64)
+        has_relevant = n_relevant > 0
+        ranks = torch.arange(1, self.slate_size + 1, device=slate.device, dtype=torch.float64)
         totals = []
-        for hits in found:
-            rank = torch.where(hits[judged], place, torch.inf).sort(1).values
-            values = ranking.per_list(rank, n_relevant[judged], self.ks)
+        for hits in hits_of_stages:
+            rank = torch.where(hits[has_relevant], ranks, torch.inf).sort(1).values
+            values = ranking.per_list(rank, n_relevant[has_relevant], self.ks)
             totals.append(torch.stack([values[name].sum() for name in self.names]))
         self.totals = self.totals + torch.stack(totals)
-        self.values = self.values + torch.stack([hits[:, 0].double().sum() for hits in found])
-        self.n_lists = self.n_lists + judged.sum()
-        self.n_users = self.n_users + len(judged)
+        self.values = self.values + torch.stack([hits[:, 0].double().sum() for hits in hits_of_stages])
+        self.n_lists = self.n_lists + has_relevant.sum()
+        self.n_users = self.n_users + len(has_relevant)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric of both stages, float64, and those of `OffPolicyEvaluation` for a policy.
@@ -127,7 +126,7 @@ class TwoStageEvaluation(Metric):
             UserError: no user has a relevant item.
         """
         if self.n_lists == 0:
-            raise UserError("nothing to find: no user has a relevant item left; lower data.threshold")
+            raise UserError("no user has a relevant item left to find: lower data.threshold")
         metrics: dict[str, Tensor] = {}
         for stage, totals, value in zip(STAGES, self.totals, self.values, strict=True):
             metrics |= {f"{stage}/{name}": total / self.n_lists for name, total in zip(self.names, totals, strict=True)}
@@ -135,11 +134,11 @@ class TwoStageEvaluation(Metric):
         return metrics | (self.off_policy.compute() if self.n_by_policy else {})
 
 
-def _best(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
+def _top_k(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
     """Columns [L, k] of the k highest scores [L, n], best first; of equal scores the irrelevant one comes first.
 
-    Scores are float32 at heart, held as float64: then none lies between another and the next lower number.
+    Scores must be float32 values in float64: lowering a relevant one by one float64 step then only breaks ties.
     """
     lowered = torch.nextafter(scores, scores.new_tensor(-torch.inf))
-    lowered = torch.where(scores == 0, -1e-50, lowered)  # the number below 0 is denormal: flushed, it would be 0
+    lowered = torch.where(scores == 0, -1e-50, lowered)  # the number below 0 is subnormal and would be flushed to 0
     return torch.where(relevant, lowered, scores).topk(k).indices

@@ -1,7 +1,16 @@
 """Losses of a binary label."""
 
+from typing import Protocol
+
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+class BinaryLoss(Protocol):
+    """A scalar loss of logits against labels. Its settings are keyword-only."""
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Both [B], labels in [0, 1]."""
 
 
 def bce(logits: Tensor, label: Tensor) -> Tensor:

@@ -1,27 +1,28 @@
-"""Two losses in one: how that of the ranking, such as BPR, and that of the rating, MSE, are weighed against each other.
+"""Balances of two losses: a ranking loss such as BPR, and MSE of the ratings.
 
-The losses themselves are in `losses/ranking.py` and `losses/rating.py`; the classes below are the choices of a balance.
-Each is a module, for a balance may have something to learn. A pair of losses or weights is [2], the ranking's first.
+The losses themselves are in `losses/ranking.py` and `losses/rating.py`. A `Balance` is a module, since it may learn its
+weights. Pairs of losses or weights are [2], the ranking's first.
 """
 
-from typing import Annotated
+from abc import abstractmethod
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from recsweep.errors import UserError
-from recsweep.losses.ranking import Competition
+from recsweep.losses.ranking import RankingLoss
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
-LEAST_WEIGHT = 1e-4  # of GradNorm: no task is ever switched off
+MIN_WEIGHT = 1e-4  # of GradNorm, so that no task is switched off
 
 
 def uncertainty(losses: Tensor, log_variance: Tensor) -> Tensor:
-    """Σ of -log likelihoods whose noise is learned: L_F / σ_F² + log σ_F + L_R / 2σ_R² + log σ_R, a scalar.
+    """Sum of negative log-likelihoods with learned noise: L_F / σ_F² + log σ_F + L_R / 2σ_R² + log σ_R, a scalar.
 
-    The ranking's is the likelihood of a choice, softened by σ_F²; MSE that of a number with Gaussian noise (Kendall,
-    Gal and Cipolla, CVPR 2018, equations 7 and 10).
+    The ranking's likelihood is a softmax with temperature σ_F², the rating's is Gaussian (Kendall, Gal and Cipolla,
+    CVPR 2018, equations 7 and 10).
 
     Args:
         losses: [2], the ranking's and MSE.
@@ -34,7 +35,7 @@ def uncertainty(losses: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def confidence(log_variance: Tensor) -> Tensor:
-    """[2], what `uncertainty` multiplies each loss by: 1 / σ_F² and 1 / 2σ_R².
+    """The weights [2] of the losses in `uncertainty`: 1 / σ_F² and 1 / 2σ_R².
 
     >>> confidence(torch.zeros(2))
     tensor([1.0000, 0.5000])
@@ -43,110 +44,124 @@ def confidence(log_variance: Tensor) -> Tensor:
 
 
 def gradnorm(weight: Tensor, norm: Tensor, progress: Tensor, alpha: float | Tensor) -> Tensor:
-    """Gradient [2] of GradNorm's loss Σ |w_i n_i - G r_i^α| for the weights (Chen et al., ICML 2018, equation 2).
+    """Gradient [2] in the weights of GradNorm's loss Σ |w_i n_i - G r_i^α| (Chen et al., ICML 2018, equation 2).
 
-    w_i n_i is the norm of the weighted loss's gradient in what both tasks share, G their mean, and r_i how slowly a
-    task learns beside the other: its progress L_i / L_i(0) divided by the mean progress. The target G r_i^α is taken
-    as constant, so the gradient is sign(w_i n_i - G r_i^α) n_i, and needs no second derivative.
+    w_i n_i is the gradient norm of task i's weighted loss in the shared vectors, and G the mean of these norms. r_i is
+    the task's relative training rate: L_i / L_i(0) divided by its mean over the tasks. The target G r_i^α counts as a
+    constant, so the gradient is sign(w_i n_i - G r_i^α) n_i; no second derivative is needed.
 
     Args:
         weight: [2] w, at least 0.
         norm: [2] n, of the unweighted losses' gradients.
         progress: [2] L_i / L_i(0).
-        alpha: how strongly the slower task is favoured, at least 0.
+        alpha: how strongly the slower task gains weight, at least 0.
 
     >>> even = torch.ones(2)
-    >>> gradnorm(even, torch.tensor([1.0, 3.0]), even, 1.5)  # G = 2: one norm is below, the other above
+    >>> gradnorm(even, torch.tensor([1.0, 3.0]), even, 1.5)  # G = 2: one norm is below, one above
     tensor([-1.,  3.])
     """
-    grown = weight * norm
-    target = grown.mean() * (progress / progress.mean()) ** alpha
-    return (grown - target).sign() * norm
+    weighted_norm = weight * norm
+    target = weighted_norm.mean() * (progress / progress.mean()) ** alpha
+    return (weighted_norm - target).sign() * norm
 
 
-class Fixed(nn.Module):
-    """The weights stay as they are.
+class Balance(nn.Module):
+    """Weighs a ranking loss against MSE.
 
     Args:
-        factorization_weight, regression_weight: of the ranking's loss and of MSE, not both 0.
-        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
+        ranking: the ranking loss, BPR or another of `losses/ranking.py`.
     """
 
-    weight: Tensor
+    shares_vectors: ClassVar[bool] = False
+    """Whether it compares the losses' gradients in vectors that both tasks share. Then the model must share them, and
+    training must run in one process, which sees all batches."""
 
-    def __init__(self, factorization_weight: Weight, regression_weight: Weight, ranking: Competition) -> None:
+    def __init__(self, ranking: RankingLoss) -> None:
         super().__init__()
-        if factorization_weight == regression_weight == 0:
-            raise UserError(
-                "loss.factorization_weight=0 and loss.regression_weight=0 leave nothing to learn: raise one of them"
-            )
         self.ranking = ranking
-        self.register_buffer("weight", torch.tensor([factorization_weight, regression_weight]), persistent=False)
 
+    @abstractmethod
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
         """The balanced loss, a scalar, and the weights [2] in force.
 
         Args:
             losses: [2], the ranking's and MSE.
-            shared: vectors that both depend on; only `GradNorm` asks for them.
+            shared: the embeddings that both losses depend on.
         """
+
+
+class Fixed(Balance):
+    """Constant weights.
+
+    Args:
+        factorization_weight, regression_weight: weights of the ranking loss and of MSE, not both 0.
+        ranking: as in `Balance`.
+    """
+
+    weight: Tensor
+
+    def __init__(self, factorization_weight: Weight, regression_weight: Weight, ranking: RankingLoss) -> None:
+        super().__init__(ranking)
+        if factorization_weight == regression_weight == 0:
+            raise UserError(
+                "loss.factorization_weight=0 and loss.regression_weight=0 leave nothing to learn: raise one of them"
+            )
+        self.register_buffer("weight", torch.tensor([factorization_weight, regression_weight]), persistent=False)
+
+    def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
         return (self.weight * losses).sum(), self.weight
 
 
-class Uncertainty(nn.Module):
-    """Each task's noise is learned with the model, and weighs its loss (see `uncertainty`); both start at σ² = 1.
+class Uncertainty(Balance):
+    """Learns the noise σ² of each task, which sets its weight (see `uncertainty`); σ² starts at 1.
 
-    Weight decay, where there is some, pulls them back there.
+    Weight decay pulls σ² back to 1.
 
     Args:
-        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
+        ranking: as in `Balance`.
     """
 
-    def __init__(self, ranking: Competition) -> None:
-        super().__init__()
-        self.ranking = ranking
+    def __init__(self, ranking: RankingLoss) -> None:
+        super().__init__(ranking)
         self.log_variance = nn.Parameter(torch.zeros(2))
 
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Fixed`."""
         return uncertainty(losses, self.log_variance), confidence(self.log_variance.detach())
 
 
-class GradNorm(nn.Module):
-    """Weights move so that both losses pull at the shared vectors as hard as each other; their sum stays 2.
+class GradNorm(Balance):
+    """Moves the weights until both losses have gradients of the same size in the shared vectors; their sum stays 2.
 
-    Chen et al., ICML 2018, algorithm 1, with plain gradient steps of the weights, each kept above `LEAST_WEIGHT`.
+    Chen et al., ICML 2018, algorithm 1, with plain gradient steps of the weights, each kept above `MIN_WEIGHT`.
 
     Args:
-        alpha: how strongly the task that learns more slowly is favoured; 0 only evens out the pulls.
+        alpha: how strongly the slower task gains weight; 0 only equalises the gradients.
         lr: learning rate of the weights.
-        ranking: the loss of the ranking, BPR or another of `losses/ranking.py`.
+        ranking: as in `Balance`.
     """
+
+    shares_vectors: ClassVar[bool] = True
 
     weight: Tensor
     first: Tensor
     alpha: Tensor
     lr: Tensor
 
-    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0, le=1)], ranking: Competition) -> None:
-        super().__init__()
-        self.ranking = ranking
+    def __init__(self, alpha: Weight, lr: Annotated[float, Field(gt=0, le=1)], ranking: RankingLoss) -> None:
+        super().__init__(ranking)
         self.register_buffer("weight", torch.ones(2))
-        self.register_buffer("first", torch.zeros(2))  # L(0); 0 until there is one
+        self.register_buffer("first", torch.zeros(2))  # L(0); 0 before the first batch
         self.register_buffer("alpha", torch.tensor(alpha), persistent=False)
         self.register_buffer("lr", torch.tensor(lr), persistent=False)
 
     def forward(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Fixed`; afterwards the weights move by one step."""
+        """As in `Balance`; then moves the weights by one step."""
         weight = self.weight
-        slopes = [torch.autograd.grad(loss, shared, retain_graph=True)[0] for loss in losses]
+        gradients = [torch.autograd.grad(loss, shared, retain_graph=True)[0] for loss in losses]
         with torch.no_grad():
-            norm = torch.stack([slope.norm() for slope in slopes])
+            norm = torch.stack([gradient.norm() for gradient in gradients])
             self.first = torch.where(self.first > 0, self.first, losses.clamp(min=torch.finfo(losses.dtype).tiny))
             step = self.lr * gradnorm(weight, norm, losses / self.first, self.alpha)
-            moved = (weight - step).clamp(min=LEAST_WEIGHT)
-            self.weight = 2 * moved / moved.sum()
+            new_weight = (weight - step).clamp(min=MIN_WEIGHT)
+            self.weight = 2 * new_weight / new_weight.sum()
         return (weight * losses).sum(), weight
-
-
-Balance = Fixed | Uncertainty | GradNorm

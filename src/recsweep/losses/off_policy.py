@@ -1,14 +1,10 @@
-"""Losses that learn a policy from what another policy logged. Each is a scalar to minimise.
+"""Off-policy losses: learn a policy from the log of another one. Each is a scalar to minimise.
 
-In all of them π = softmax(logits) is the policy to learn, β the policy that logged, and a the logged item:
-    logits: [B, n_items] of π.
-    action: [B] int64, the logged items.
-    propensity: [B] in (0, 1], β(a).
-    reward: [B], what the logged item earned. The losses that do not take it expect rows of reward 1 only.
-The keyword-only numbers may also be tensors without dimensions.
+In all of them π = softmax(logits) is the policy to learn, β the logging policy, and a the logged item (see
+`OffPolicyLoss`). The keyword-only numbers may also be scalar tensors.
 """
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 from pydantic import Field
@@ -18,11 +14,37 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 from recsweep.sampling import sample_slates
 
 CACHED_NUMBERS = 2**18
-"""Size of the blocks that 2-IPS works through on the CPU, in numbers: of those tried, the quickest."""
+"""Size of a block of 2-IPS on the CPU, in numbers: the fastest of those tried."""
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=4096)]
+
+
+class OffPolicyLoss(Protocol):
+    """A scalar loss of logged rows. It declares the arguments that it needs; its settings are keyword-only."""
+
+    def __call__(
+        self,
+        logits: Tensor,
+        action: Tensor,
+        propensity: Tensor = ...,
+        reward: Tensor = ...,
+        ranker_logits: Tensor = ...,
+        predicted_reward: Tensor = ...,
+        generator: torch.Generator = ...,
+    ) -> Tensor:
+        """What a model passes to a loss that declares it.
+
+        Args:
+            logits: [B, n_items] of π.
+            action: [B] int64, the logged items.
+            propensity: [B] in (0, 1], β(a).
+            reward: [B] of the logged items. A loss without this argument only gets rows with a nonzero reward.
+            ranker_logits: [B, n_items] of the second stage.
+            predicted_reward: [B, n_items] of a reward model.
+            generator: for random draws, on the device of `logits`.
+        """
 
 
 def ce(logits: Tensor, action: Tensor) -> Tensor:
@@ -39,15 +61,15 @@ def ips_1(
 ) -> Tensor:
     """Inverse propensity scoring in one stage (1-IPS): the mean of -w log π(a).
 
-    w = clip(π(a) / β(a), min_weight, max_weight), divided by its mean over the batch. No gradient flows through w,
-    so that the gradient is that of REINFORCE: the gradient of π is π times that of log π (Ma et al., "Off-policy
+    w = clip(π(a) / β(a), min_weight, max_weight), divided by its mean over the batch. No gradient flows through w: the
+    loss has the gradient of REINFORCE, since that of π is π times that of log π (Ma et al., "Off-policy
     Learning in Two-stage Recommender Systems", WWW 2020, doi 10.1145/3366423.3380130, the one-stage method).
 
     >>> ips_1(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([0.3]), max_weight=10, min_weight=0.01)  # w = 1
     tensor(0.6931)
     """
-    log_pi = _at(action, log_softmax(logits, 1))
-    return -(_normalised_weight(log_pi.detach(), propensity, max_weight, min_weight) * log_pi).mean()
+    log_pi = _action_values(action, log_softmax(logits, 1))
+    return -(_batch_weights(log_pi.detach(), propensity, max_weight, min_weight) * log_pi).mean()
 
 
 def ips_2(
@@ -64,7 +86,7 @@ def ips_2(
     max_weight: Positive,
     min_weight: NotNegative,
 ) -> Tensor:
-    """Inverse propensity scoring in two stages (2-IPS): 1-IPS for what a ranker makes of the nominated slates.
+    """Inverse propensity scoring in two stages (2-IPS): 1-IPS that accounts for the ranker after the nominator.
 
     A slate s is a set: `slate_size` draws from softmax(logits / temperature), and the logged item. P(s) is the logged
     item's share of the softmax of the ranker's logits over s. With w as in `ips_1` and means over the slates, the
@@ -73,7 +95,7 @@ def ips_2(
         -w mean[P(s)] log π(a) - alpha w mean[P(s) Σ log π(j) over the items j of s other than a]
 
     (Ma et al., WWW 2020, doi 10.1145/3366423.3380130, the two-stage method). No gradient flows through w, P and the
-    draws, so the loss is -Σ credit(j) log π(j) with a constant credit of every item, and only this needs autograd.
+    draws: the loss is -Σ credit(j) log π(j) with a constant credit for each item, and only this sum needs autograd.
 
     Args:
         ranker_logits: [B, n_items] of the second stage.
@@ -81,29 +103,29 @@ def ips_2(
     """
     log_probs = log_softmax(logits, 1)
     with torch.no_grad():
-        weight = _normalised_weight(_at(action, log_probs), propensity, max_weight, min_weight)
-        widest = max(logits.shape[1], n_slates * slate_size)
-        rows = max(1, CACHED_NUMBERS // widest) if logits.is_cpu else len(logits)
-        blocks = zip(*(x.split(rows) for x in (log_probs, action, weight, ranker_logits)), strict=True)
+        weight = _batch_weights(_action_values(action, log_probs), propensity, max_weight, min_weight)
+        row_size = max(logits.shape[1], n_slates * slate_size)
+        n_rows = max(1, CACHED_NUMBERS // row_size) if logits.is_cpu else len(logits)
+        blocks = zip(*(x.split(n_rows) for x in (log_probs, action, weight, ranker_logits)), strict=True)
         credits = []
-        for log_prob, chosen, weights, ranking in blocks:
-            slates = sample_slates(softmax(log_prob / temperature, 1), n_slates, slate_size, generator)
-            credits.append(_credit(slates, chosen, weights, ranking, alpha))
+        for block_log_probs, actions, weights, block_logits in blocks:
+            slates = sample_slates(softmax(block_log_probs / temperature, 1), n_slates, slate_size, generator)
+            credits.append(_credit(slates, actions, weights, block_logits, alpha))
     return -torch.dot(torch.cat(credits).flatten(), log_probs.flatten()) / len(logits)
 
 
 def snips(logits: Tensor, action: Tensor, propensity: Tensor, reward: Tensor, *, max_weight: Positive) -> Tensor:
     """Self-normalised inverse propensity scoring: -Σ w r / Σ w over the batch, w = min(π(a) / β(a), max_weight).
 
-    Rows of every reward belong into the batch, and gradients flow through both sums: a policy gains nothing by
-    leaving all that was logged (Swaminathan and Joachims, "The Self-Normalized Estimator for Counterfactual
+    The batch holds rows of all rewards, and gradients flow through both sums: a policy gains nothing by avoiding
+    all logged items (Swaminathan and Joachims, "The Self-Normalized Estimator for Counterfactual
     Learning", NIPS 2015).
 
     >>> even = torch.tensor([0.5, 0.5])  # w = 1 and 1, rewards 1 and 0
     >>> snips(torch.zeros(2, 2), torch.tensor([0, 1]), even, torch.tensor([1.0, 0.0]), max_weight=100)
     tensor(-0.5000)
     """
-    weight = _ratio(_at(action, log_softmax(logits, 1)), propensity).clamp(max=max_weight)
+    weight = _ratio(_action_values(action, log_softmax(logits, 1)), propensity).clamp(max=max_weight)
     return -(weight * reward).sum() / weight.sum()
 
 
@@ -118,7 +140,7 @@ def dr(
 ) -> Tensor:
     """Doubly robust: the mean of -(Σ π(j) q(j) over all items j + w (r - q(a))), w = min(π(a) / β(a), max_weight).
 
-    Right on average where either the propensities or the predicted rewards q are. Gradients flow through π and w
+    Unbiased if either the propensities or the predicted rewards q are right. Gradients flow through π and w
     (Dudík, Langford and Li, "Doubly Robust Policy Evaluation and Learning", ICML 2011).
 
     Args:
@@ -129,9 +151,9 @@ def dr(
     tensor(-0.7500)
     """
     log_probs = log_softmax(logits, 1)
-    weight = _ratio(_at(action, log_probs), propensity).clamp(max=max_weight)
+    weight = _ratio(_action_values(action, log_probs), propensity).clamp(max=max_weight)
     direct = (log_probs.exp() * predicted_reward).sum(1)
-    return -(direct + weight * (reward - _at(action, predicted_reward))).mean()
+    return -(direct + weight * (reward - _action_values(action, predicted_reward))).mean()
 
 
 def top_k(
@@ -139,21 +161,21 @@ def top_k(
 ) -> Tensor:
     """Top-K off-policy correction: the mean of -w λ log π(a), λ = k (1 - π(a))^(k - 1).
 
-    λ is how much the chance that a is among k draws grows with π(a): once a is likely to be shown, the others gain.
-    w is the weight of `ips_1`: clipped, then divided by its mean over the batch. λ is applied after that, neither
-    clipped nor normalised; so k = 1 is `ips_1`. No gradient flows through w and λ (Chen et al., "Top-K Off-Policy
+    λ is the derivative in π(a) of the probability that a is among k draws: once a is likely to be shown, it gains less.
+    w is the weight of `ips_1`: clipped, then divided by its mean over the batch. λ is neither clipped nor normalised,
+    so k = 1 is `ips_1`. No gradient flows through w and λ (Chen et al., "Top-K Off-Policy
     Correction for a REINFORCE Recommender System", WSDM 2019, doi 10.1145/3289600.3290999, equations 6 to 8).
 
     >>> top_k(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([0.3]), k=3, max_weight=10, min_weight=0)  # 3/4 log 2
     tensor(0.5199)
     """
-    log_pi = _at(action, log_softmax(logits, 1))
-    weight = _normalised_weight(log_pi.detach(), propensity, max_weight, min_weight)
+    log_pi = _action_values(action, log_softmax(logits, 1))
+    weight = _batch_weights(log_pi.detach(), propensity, max_weight, min_weight)
     return -(weight * k * (1 - log_pi.detach().exp()) ** (k - 1) * log_pi).mean()
 
 
-def _at(action: Tensor, table: Tensor) -> Tensor:
-    """[B], each row's value at its logged item."""
+def _action_values(action: Tensor, table: Tensor) -> Tensor:
+    """Each row's value at its logged item, [B]."""
     return table.gather(1, action[:, None])[:, 0]
 
 
@@ -161,7 +183,8 @@ def _ratio(log_pi: Tensor, propensity: Tensor) -> Tensor:
     return log_pi.exp() / propensity
 
 
-def _normalised_weight(log_pi: Tensor, propensity: Tensor, max_weight: Positive, min_weight: NotNegative) -> Tensor:
+def _batch_weights(log_pi: Tensor, propensity: Tensor, max_weight: Positive, min_weight: NotNegative) -> Tensor:
+    """Importance weights [B], clipped, then divided by their mean."""
     weight = _ratio(log_pi, propensity).clamp(min=min_weight).clamp(max=max_weight)
     return weight / weight.mean()
 
@@ -169,18 +192,18 @@ def _normalised_weight(log_pi: Tensor, propensity: Tensor, max_weight: Positive,
 def _credit(slates: Tensor, action: Tensor, weight: Tensor, ranker_logits: Tensor, alpha: NotNegative) -> Tensor:
     """[B, n_items]: w mean[P(s)] at the logged item, elsewhere alpha w mean[P(s) where the item is in s, else 0].
 
-    The odds against the logged item, exp(other's logit - its own), add up to 1 / P(s) - 1. Its own count as 0.
+    The odds exp(item's logit - logged item's logit) over the other items of s add up to 1 / P(s) - 1.
     """
     slates = slates.mT
     row = torch.arange(len(slates), dtype=torch.int32, device=slates.device)
-    place = (slates + (row * ranker_logits.shape[1])[:, None, None]).flatten()
-    odds = (ranker_logits - ranker_logits.gather(1, action[:, None])).clamp_(max=80).exp_()  # their sum stays finite
+    cell_index = (slates + (row * ranker_logits.shape[1])[:, None, None]).flatten()
+    odds = (ranker_logits - ranker_logits.gather(1, action[:, None])).clamp_(max=80).exp_()  # keeps the sum finite
     odds[row, action] = 0
-    first = torch.ones_like(slates, dtype=odds.dtype)
-    first[:, 1:] = slates.diff(dim=1).clamp_(max=1)  # 0 where an item repeats the one before
-    total = odds.flatten().index_select(0, place).view_as(slates).mul_(first).sum(1)
+    is_first = torch.ones_like(slates, dtype=odds.dtype)
+    is_first[:, 1:] = slates.diff(dim=1).clamp_(max=1)  # 0 for a repeated item: a slate is sorted
+    total = odds.flatten().index_select(0, cell_index).view_as(slates).mul_(is_first).sum(1)
     share = weight[:, None] / (1 + total) / slates.shape[2]
     credit = torch.zeros_like(odds)
-    credit.view(-1).scatter_add_(0, place.long(), first.mul_(alpha * share[:, None]).flatten())
+    credit.view(-1).scatter_add_(0, cell_index.long(), is_first.mul_(alpha * share[:, None]).flatten())
     credit[row, action] = share.sum(1)
     return credit

@@ -1,11 +1,12 @@
-"""Losses of rankings: a positive's logit against those of the items that it competes with.
+"""Ranking losses: the logit of a positive against those of its competitors.
 
-The losses are pure functions: `bpr`, `softmax`, `full_softmax`. Which items compete is a choice of its own, which the
-model carries out; the classes below name the choices, and each is a loss together with its competition.
+`bpr`, `softmax` and `full_softmax` are pure functions. A `RankingLoss` applies one of them to its kind of competitors:
+items drawn for each row, the other positives of the batch, or the whole catalogue.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 from torch import Tensor
@@ -17,7 +18,7 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 
     Args:
         positive: [B] logits of the positives.
-        negative: [B, C] logits of the items that each competes with.
+        negative: [B, C] logits of each row's competitors.
 
     >>> import torch
     >>> bpr(torch.tensor([1.0]), torch.tensor([[1.0, 1.0]])).exp()  # each pair is even: -log ½
@@ -33,7 +34,7 @@ def softmax(positive: Tensor, negative: Tensor) -> Tensor:
 
     Args:
         positive: [B] logits of the positives.
-        negative: [B, C] logits of the items that each competes with; one that is very low does not compete.
+        negative: [B, C] logits of each row's competitors; the lowest number of the type masks one out.
 
     >>> import torch
     >>> softmax(torch.tensor([1.0]), torch.tensor([[1.0, 1.0, -1e30]])).exp()  # one of three: -log ⅓
@@ -42,65 +43,104 @@ def softmax(positive: Tensor, negative: Tensor) -> Tensor:
     return softplus(negative.logsumexp(1) - positive).mean()
 
 
-def full_softmax(logits: Tensor, row: Tensor, item: Tensor) -> Tensor:
-    """Cross entropy of positives among the whole catalogue: mean of logsumexp(logits of the row) - logit of the item.
+def full_softmax(logits: Tensor, user_index: Tensor, item: Tensor) -> Tensor:
+    """Cross entropy of positives among the whole catalogue: mean of logsumexp(user's logits) - the item's logit.
 
     Positives of the same user share their logits.
 
     Args:
-        logits: [U, n_items].
-        row: [B] place of each positive's user among the U.
-        item: [B].
+        logits: [U, n_items] of the batch's distinct users.
+        user_index: [B] position of each positive's user among the U.
+        item: [B] the positives.
 
     >>> import torch
     >>> full_softmax(torch.zeros(2, 3), torch.tensor([0, 0]), torch.tensor([1, 2])).exp()  # one of three: -log ⅓
     tensor(3.)
     """
-    return (logits.logsumexp(1)[row] - logits[row, item]).mean()
+    return (logits.logsumexp(1)[user_index] - logits[user_index, item]).mean()
+
+
+class CatalogueLogits(NamedTuple):
+    """Logits [U, n_items] of a batch's distinct users, and for each positive [B] its user's index and its item."""
+
+    logits: Tensor
+    user_index: Tensor
+    item: Tensor
+
+
+class BatchLogits(Protocol):
+    """The logits that a model computes for a batch of B positives, against the competitors that a loss asks for."""
+
+    def against_negatives(self, n: int) -> tuple[Tensor, Tensor]:
+        """Logits of the positives [B], and of `n` negatives for each row [B, n].
+
+        Negatives are distinct items that the row's user does not have, drawn uniformly.
+        """
+
+    def against_batch(self, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
+        """Logits of the positives [B], and of the row's competitors [B, B + n_shared].
+
+        These are the positives of the batch and `n_shared` uniform draws from the catalogue. The row's own item and
+        positives of the same user are masked by the type's lowest number. With `log_q`, log q(item) is subtracted from
+        every logit, where q is the probability that a competitor is that item.
+        """
+
+    def against_catalogue(self) -> CatalogueLogits:
+        """Logits of the whole catalogue."""
+
+
+class RankingLoss(ABC):
+    """A scalar loss of a batch of positives; it also chooses their competitors."""
+
+    compares_rows: ClassVar[bool] = False
+    """Whether the rows of a batch compete with each other; a batch must then mix users."""
+
+    @abstractmethod
+    def __call__(self, batch: BatchLogits) -> Tensor:
+        """The loss of a batch, a scalar."""
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """Every row competes with items of its own, drawn uniformly from those that its user does not have.
+class Sampled(RankingLoss):
+    """Each row has its own negatives, drawn uniformly from the items that its user does not have.
 
     Args:
         function: softmax, or bpr for pairs.
-        n_negatives: items drawn a row, distinct.
+        n_negatives: distinct negatives drawn for a row.
     """
 
     function: Literal["softmax", "bpr"]
     n_negatives: Annotated[int, Field(ge=1, le=10_000)]
 
-    def __call__(self, positive: Tensor, negative: Tensor) -> Tensor:
-        return (softmax if self.function == "softmax" else bpr)(positive, negative)
+    def __call__(self, batch: BatchLogits) -> Tensor:
+        return (softmax if self.function == "softmax" else bpr)(*batch.against_negatives(self.n_negatives))
 
 
 @dataclass(frozen=True)
-class InBatch:
-    """Every row competes with the positives of other users in its batch, and with items that all of them share.
+class InBatch(RankingLoss):
+    """In-batch softmax: a row competes with the positives of other users in the batch, and with shared negatives.
 
-    Items stand in a batch as often as they are popular. With `log_q`, log q(item) is subtracted from every logit, where
-    q is the probability of a place in the competition to hold the item (Yi et al., RecSys 2019, equation 3; with shared
-    items, mixed negative sampling: Yang et al., WWW 2020, section 3.3).
+    Popular items compete more often. With `log_q`, log q(item) is subtracted from every logit, where q is the
+    probability that a competitor is that item (Yi et al., RecSys 2019, equation 3; with shared negatives this is mixed
+    negative sampling: Yang et al., WWW 2020, section 3.3).
 
     Args:
-        n_shared: items drawn uniformly for the batch.
-        log_q: correct for how often an item competes.
+        n_shared: negatives drawn uniformly for the batch.
+        log_q: whether to correct for how often an item competes.
     """
 
     n_shared: Annotated[int, Field(ge=0, le=1_000_000)]
     log_q: bool
 
-    def __call__(self, positive: Tensor, negative: Tensor) -> Tensor:
-        return softmax(positive, negative)
+    compares_rows: ClassVar[bool] = True
+
+    def __call__(self, batch: BatchLogits) -> Tensor:
+        return softmax(*batch.against_batch(self.n_shared, self.log_q))
 
 
 @dataclass(frozen=True)
-class Full:
-    """Every row competes with the whole catalogue."""
+class Full(RankingLoss):
+    """Each row competes with the whole catalogue."""
 
-    def __call__(self, logits: Tensor, row: Tensor, item: Tensor) -> Tensor:
-        return full_softmax(logits, row, item)
-
-
-Competition = Sampled | InBatch | Full
+    def __call__(self, batch: BatchLogits) -> Tensor:
+        return full_softmax(*batch.against_catalogue())

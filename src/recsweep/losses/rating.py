@@ -1,7 +1,16 @@
 """Losses of a predicted rating."""
 
+from typing import Protocol
+
 from torch import Tensor
 from torch.nn.functional import mse_loss
+
+
+class RatingLoss(Protocol):
+    """A scalar loss of predicted ratings. Its settings are keyword-only."""
+
+    def __call__(self, prediction: Tensor, rating: Tensor) -> Tensor:
+        """Both [B]."""
 
 
 def mse(prediction: Tensor, rating: Tensor) -> Tensor:
@@ -19,9 +28,9 @@ def mse(prediction: Tensor, rating: Tensor) -> Tensor:
 
 
 def l2(*embeddings: Tensor) -> Tensor:
-    """Squared norm of the rows that a batch touches, averaged over the batch and summed over the tables.
+    """Squared norm of the embeddings that a batch uses: mean over the batch, summed over the tables.
 
-    An entity is regularised as often as it occurs, as in Koren et al. (2009), equation 5.
+    An entity is penalised once per row of the batch, as in Koren et al. (2009), equation 5.
 
     Args:
         embeddings: each [B, d], or [B] for biases.
@@ -30,5 +39,5 @@ def l2(*embeddings: Tensor) -> Tensor:
     >>> l2(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([1.0, 1.0]))  # 25 / 2 + 1
     tensor(13.5000)
     """
-    rows = len(embeddings[0])
-    return sum((table.square().sum() for table in embeddings[1:]), embeddings[0].square().sum()) / rows
+    n_rows = len(embeddings[0])
+    return sum((table.square().sum() for table in embeddings[1:]), embeddings[0].square().sum()) / n_rows

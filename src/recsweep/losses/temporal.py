@@ -1,10 +1,10 @@
-"""Losses of reinforcement learning: a value against what follows from it, and a policy against its value.
+"""Losses of reinforcement learning: temporal-difference targets, and the critic's error against them.
 
-`td_target` and `critic` are pure functions; the classes below are the choices of an algorithm with its constants.
+`td_target` and `critic` are pure functions; a `TemporalLoss` is an algorithm and its constants.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -17,12 +17,12 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 def td_target(reward: Tensor, next_value: Tensor, discount: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """What a value should be: r + γ Q'(s', a'), clamped to [low, high] (Lillicrap et al., ICLR 2016, equation 5).
+    """Temporal-difference target: r + γ Q'(s', a'), clamped to [low, high] (Lillicrap et al., ICLR 2016, equation 5).
 
     Args:
         reward: [B].
-        next_value: [B], of the target networks.
-        discount: γ, a scalar, or [B] with 0 where nothing follows.
+        next_value: [B] Q'(s', a'), from the target networks.
+        discount: γ, a scalar, or [B] with 0 at the end of a session.
         low, high: scalars.
 
     >>> half, bound = torch.tensor(0.5), torch.tensor(2.0)
@@ -33,7 +33,7 @@ def td_target(reward: Tensor, next_value: Tensor, discount: Tensor, low: Tensor,
 
 
 def critic(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean of w (Q(s, a) - y)², w the importance weights of a prioritised replay (Schaul et al., ICLR 2016).
+    """Mean of w (Q(s, a) - y)², with w the importance weights of a prioritised replay (Schaul et al., ICLR 2016).
 
     Args:
         value, target, weight: [B].
@@ -45,13 +45,13 @@ def critic(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DDPG:
-    """Deep deterministic policy gradient (Lillicrap et al., ICLR 2016).
+class TemporalLoss:
+    """An actor-critic algorithm with target networks.
 
     Args:
-        gamma: discount of what follows.
+        gamma: discount of later rewards.
         min_value, max_value: bounds of a target value.
-        soft_tau: share of the networks that enters their targets after every update.
+        soft_tau: step of the target networks towards the trained ones after each update (Polyak averaging).
     """
 
     gamma: Share
@@ -59,41 +59,38 @@ class DDPG:
     max_value: float
     soft_tau: Annotated[float, Field(gt=0, le=1)]
 
-    def __post_init__(self) -> None:
-        _check_bounds(self.min_value, self.max_value)
+    n_critics: ClassVar[int]
 
-    n_critics = 1
-    policy_delay = 1
-    target_noise = 0.0
-    noise_clip = 0.0
+    def __post_init__(self) -> None:
+        if self.min_value >= self.max_value:
+            raise UserError(
+                f"loss.min_value={self.min_value}: allowed are values below loss.max_value={self.max_value}"
+            )
 
 
 @dataclass(frozen=True)
-class TD3:
-    """Twin delayed DDPG: the lower of two values, a smoothed target action, a policy that moves less often
+class DDPG(TemporalLoss):
+    """Deep deterministic policy gradient (Lillicrap et al., ICLR 2016)."""
+
+    n_critics: ClassVar[int] = 1
+    policy_delay: ClassVar[int] = 1
+    target_noise: ClassVar[float] = 0.0
+    noise_clip: ClassVar[float] = 0.0
+
+
+@dataclass(frozen=True)
+class TD3(TemporalLoss):
+    """Twin delayed DDPG: the lower of two values, a smoothed target action, delayed policy updates
     (Fujimoto, van Hoof and Meger, ICML 2018).
 
     Args:
-        gamma, min_value, max_value, soft_tau: as in `DDPG`.
-        policy_delay: updates of the critics for one of the policy and the targets.
+        policy_delay: updates of the critics per update of the policy and the target networks.
         target_noise: standard deviation of the noise on the target action.
-        noise_clip: bound of that noise.
+        noise_clip: bound of that noise, in absolute value.
     """
 
-    gamma: Share
-    min_value: float
-    max_value: float
-    soft_tau: Annotated[float, Field(gt=0, le=1)]
     policy_delay: Annotated[int, Field(ge=1, le=1000)]
     target_noise: NotNegative
     noise_clip: NotNegative
 
-    def __post_init__(self) -> None:
-        _check_bounds(self.min_value, self.max_value)
-
-    n_critics = 2
-
-
-def _check_bounds(low: float, high: float) -> None:
-    if low >= high:
-        raise UserError(f"loss.min_value={low}: allowed are values below loss.max_value={high}")
+    n_critics: ClassVar[int] = 2

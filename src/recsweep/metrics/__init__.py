@@ -1,4 +1,4 @@
 """Metrics: tensors in, tensors out."""
 
 ERRORS = ("mse", "rmse", "mae", "log_loss")
-"""Metrics of which less is better."""
+"""Metrics of which lower is better."""

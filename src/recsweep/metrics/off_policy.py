@@ -1,13 +1,13 @@
-"""Off-policy evaluation: what a target policy π would earn, from rows that a logging policy β showed.
+"""Off-policy evaluation: the value of a target policy π, estimated from rows that a logging policy β showed.
 
-Arguments, everywhere the same, a logged row (context x, shown item a, reward r) a row of the tensors, N ≥ 1:
-    weight: [N] importance weight π(a|x) / β(a|x), at least 0, unclipped for the estimators to be unbiased.
+Arguments of all functions, one logged row (context x, shown item a, reward r) a row of the tensors, N ≥ 1:
+    weight: [N] importance weight π(a|x) / β(a|x), at least 0; the estimators are unbiased if it is not clipped.
     reward: [N] r, in the reward's own unit.
     predicted: [N] q(x, a), a model's reward of the shown item.
-    expected: [N] Σ_b π(b|x) q(x, b), that model's reward of the target policy, over all items b.
+    expected: [N] Σ_b π(b|x) q(x, b) over all items b, that model's reward of the target policy.
 
-Everything is computed in float64. Every `Estimate` carries the 95 % interval of the normal approximation, which
-takes rows as independent: where a log shows several items to one user, it is somewhat too narrow. A single row has no
+Everything is computed in float64. Every `Estimate` carries the 95 % interval of the normal approximation for
+independent rows; it is somewhat too narrow for a log that shows several items to one user. A single row has no
 interval: `low` and `high` are NaN.
 
 Sources: Dudík, Langford and Li, Doubly robust policy evaluation and learning, ICML 2011, section 2 (IPS, DM, DR; here
@@ -26,7 +26,7 @@ QUANTILE = NormalDist().inv_cdf(0.975)
 
 
 class Estimate(NamedTuple):
-    """A policy's value and its 95 % interval, 0-dim float64 each; NaN where the log does not determine them."""
+    """A policy's value and its 95 % interval, 0-dim float64 each; NaN if the log does not determine them."""
 
     value: Tensor
     low: Tensor
@@ -34,41 +34,41 @@ class Estimate(NamedTuple):
 
 
 def ips(weight: Tensor, reward: Tensor) -> Estimate:
-    """Inverse propensity scoring, mean of w r: unbiased, and as noisy as its largest weights.
+    """Inverse propensity scoring, the mean of w r: unbiased, but large weights make it noisy.
 
     >>> ips(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 1.0])).value
     tensor(1., dtype=torch.float64)
     """
-    return _mean(weight.double() * reward.double())
+    return _mean_estimate(weight.double() * reward.double())
 
 
 def snips(weight: Tensor, reward: Tensor) -> Estimate:
-    """Self-normalised IPS, v = Σ w r / Σ w: stays within the rewards' range, at a bias that vanishes with N.
+    """Self-normalised IPS, v = Σ w r / Σ w: stays within the rewards' range; its bias vanishes with N.
 
-    The interval is the delta method's, from the spread of w (r - v) / mean(w). A log whose weights are all 0 shows
-    nothing that the target policy does: value and interval are NaN, for 0 would claim that it earns nothing.
+    The interval is that of the delta method, from the variance of w (r - v) / mean(w). If all weights are 0, the log
+    shows nothing that the target policy does: value and interval are NaN, since 0 would say that it earns nothing.
 
     >>> snips(torch.tensor([2.0, 1.0]), torch.tensor([1.0, 0.0])).value
     tensor(0.6667, dtype=torch.float64)
     """
     share = weight.double() / weight.double().mean()
     value = (share * reward.double()).mean()
-    return _mean(value + share * (reward.double() - value))  # the estimator's linearisation, whose mean is its value
+    return _mean_estimate(value + share * (reward.double() - value))  # the linearised estimator; its mean is `value`
 
 
 def direct_method(expected: Tensor) -> Estimate:
-    """What the reward model says of the target policy: little noise, and all of the model's error.
+    """The reward model's value of the target policy: little noise, but the model's whole error.
 
-    The interval covers the sampling of contexts alone; of the model's error it knows nothing.
+    The interval covers the sampling of contexts only, not the model's error.
 
     >>> direct_method(torch.tensor([0.25, 0.75])).value
     tensor(0.5000, dtype=torch.float64)
     """
-    return _mean(expected.double())
+    return _mean_estimate(expected.double())
 
 
 def doubly_robust(weight: Tensor, reward: Tensor, predicted: Tensor, expected: Tensor) -> Estimate:
-    """The direct method, corrected by IPS where the log contradicts it: mean of expected + w (r - predicted).
+    """The direct method, with its error on the logged rows corrected by IPS: mean of expected + w (r - predicted).
 
     Unbiased if either the propensities or the reward model are right; the better the model, the less noise.
 
@@ -76,7 +76,7 @@ def doubly_robust(weight: Tensor, reward: Tensor, predicted: Tensor, expected: T
     >>> doubly_robust(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 1.0]), half, half).value
     tensor(1., dtype=torch.float64)
     """
-    return _mean(expected.double() + weight.double() * (reward.double() - predicted.double()))
+    return _mean_estimate(expected.double() + weight.double() * (reward.double() - predicted.double()))
 
 
 def on_policy(reward: Tensor) -> Estimate:
@@ -85,11 +85,11 @@ def on_policy(reward: Tensor) -> Estimate:
     >>> on_policy(torch.tensor([1.0, 0.0, 0.0, 1.0])).value
     tensor(0.5000, dtype=torch.float64)
     """
-    return _mean(reward.double())
+    return _mean_estimate(reward.double())
 
 
 def effective_sample_size(weight: Tensor) -> Tensor:
-    """(Σ w)² / Σ w², 0-dim float64: how many equally weighted rows would tell as much; 1 to N, 0 if all weights are 0.
+    """(Σ w)² / Σ w², 0-dim float64: how many equal weights are as informative, 1 to N; 0 if all weights are 0.
 
     >>> effective_sample_size(torch.tensor([2.0, 1.0, 1.0]))
     tensor(2.6667, dtype=torch.float64)
@@ -111,16 +111,16 @@ def estimates(weight: Tensor, reward: Tensor, predicted: Tensor, expected: Tenso
         "dr": doubly_robust(weight, reward, predicted, expected),
         "logged": on_policy(reward),
     }
-    found = {"ess": effective_sample_size(weight)}
+    values = {"ess": effective_sample_size(weight)}
     for name, estimate in by_name.items():
-        found |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return found
+        values |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return values
 
 
-def _mean(rows: Tensor) -> Estimate:
+def _mean_estimate(rows: Tensor) -> Estimate:
     """Mean of float64 [N], with its interval."""
     n, mean = len(rows), rows.mean()
-    # `Tensor.var` warns of a single row; 0 / 0 is the same NaN without a word.
+    # `Tensor.var` warns about a single row; 0 / 0 gives the same NaN silently.
     variance = (rows - mean).square().sum() / (n - 1)
     half_width = QUANTILE * (variance / n).sqrt()
     return Estimate(mean, mean - half_width, mean + half_width)

@@ -1,4 +1,4 @@
-"""Errors of predicted ratings, from sums that batches and processes add up."""
+"""Errors of predicted ratings, from sums over batches and processes."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ def mse(squared_error: Tensor, count: Tensor) -> Tensor:
 
     Args:
         squared_error: Σ (r̂ - r)², any shape.
-        count: n > 0, the number of ratings behind it.
+        count: n > 0, the number of ratings in the sum.
 
     >>> import torch
     >>> mse(torch.tensor(9.0), torch.tensor(4))
@@ -32,7 +32,7 @@ def mae(absolute_error: Tensor, count: Tensor) -> Tensor:
 
     Args:
         absolute_error: Σ |r̂ - r|, any shape.
-        count: n > 0, the number of ratings behind it.
+        count: n > 0, the number of ratings in the sum.
 
     >>> import torch
     >>> mae(torch.tensor(3.0), torch.tensor(4))

@@ -1,8 +1,8 @@
-"""What every trained family shares: grouped optimizer steps, and selection through the one protocol.
+"""What all models trained by gradient steps share: grouped optimizer steps, and selection by the one protocol.
 
-TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and what else a family notes of them;
-`val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; histograms where a
-family has some.
+TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and further means that a family notes;
+`val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; a family's
+histograms.
 """
 
 import math
@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import Annotated, Any, ClassVar, cast
 
 import torch
@@ -27,14 +26,14 @@ from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, walk
+from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
 
 
 class Regularization(BaseModel):
-    """Values of `conf/regularization`; each family uses those that mean something to it."""
+    """Values of `conf/regularization`; each family uses those that apply to it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -48,15 +47,15 @@ class Regularization(BaseModel):
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a module needs to train that is not its own architecture.
+    """Everything that a module needs for training, besides its own architecture.
 
     Args:
-        loss: pure function of tensors, from `losses/`; of two tasks, a module that is part of the one model.
+        loss: pure function of tensors, from `losses/`; a balance of two losses is a module and a part of the model.
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
-        evaluation: the protocol whose objective selects.
-        accumulate: batches of an optimizer step, which takes the mean gradient of all their rows; an epoch's last step
-            takes those left over.
+        evaluation: the protocol whose objective selects the best epoch.
+        accumulate: batches in one optimizer step, which uses the mean gradient of all their rows; the last step of an
+            epoch may have fewer.
         seed: of initialisation, dropout and noise.
     """
 
@@ -76,33 +75,35 @@ class Training:
 
     @property
     def schedule_by_step(self) -> bool:
-        """Whether the schedule moves with every batch rather than every epoch."""
+        """Whether the schedule steps with every batch, not with every epoch."""
         return self.scheduler.func is OneCycleLR
 
 
 class RecModule(LightningModule):
     """A `Scorer` that learns by gradient steps.
 
-    A call of `training_step` works through a whole group of batches: Lightning's cost of a call (0.6 ms and more) is
-    then spread over `trainer.steps_per_call` steps. Of several processes, each works on its share of a step's batches,
-    and all make the same step. Only the group's last step goes through Lightning's optimizer
-    wrapper, which is what counts `global_step`; the result does not depend on the grouping.
+    One call of `training_step` trains on a whole group of batches, so that Lightning's overhead (0.6 ms a call and
+    more) is spread over `trainer.steps_per_call` steps. With several processes, each trains on its share of a step's
+    batches, and all make the same step. Only the last step of a group goes through Lightning's optimizer wrapper, which
+    counts `global_step`. Results do not depend on the grouping.
 
-    A subclass gives `training_loss`, `score` and `score_all`, and names what it can be combined with.
+    A subclass implements `columns`, `training_loss`, `score` and `score_all`, and sets `losses` (the kind of loss
+    that fits it), `evaluations` and `sparse` (whether it can give sparse gradients).
 
     Args:
-        data: the training rows; sizes, scale and id maps come from here.
+        data: the training rows, with sizes, rating scale and id maps.
         training: loss, regularisers, optimizer, schedule and protocol.
     """
 
-    losses: ClassVar[ModuleType]
+    losses: ClassVar[type]
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
+    simple_baseline: ClassVar[bool] = False
     sparse: ClassVar[bool]
     data: InteractionData
 
     @abstractmethod
     def columns(self, data: Interactions) -> Columns:
-        """What a batch holds of the training rows."""
+        """The columns of the training rows that a batch holds."""
 
     def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class RecModule(LightningModule):
         self.generator = torch.Generator()
         self.epochs: list[dict[str, float]] = []
         self.objectives: list[float] = []
-        self.noted: dict[str, list[Tensor]] = {}
+        self.notes: dict[str, list[Tensor]] = {}
         self.val_batches: list[tuple[Any, ...]] | None = None
 
     @abstractmethod
@@ -140,19 +141,20 @@ class RecModule(LightningModule):
         return [optimizer], [setup.scheduler(optimizer)]
 
     def training_step(self, _: int, index: int) -> None:
-        """The optimizer steps of the group `index`, one for every `accumulate` batches."""
+        """Makes the optimizer steps of the group `index`, one for every `accumulate` batches."""
         if index == 0:
             self._start_epoch()
         wrapped, schedule = cast(LightningOptimizer, self.optimizers()), cast(Any, self.lr_schedulers())
         optimizer, parameters = wrapped.optimizer, list(self.parameters())
         batches, accumulate = self.data.batches.group(self.current_epoch, index), self.training_setup.accumulate
         for first in range(0, len(batches), accumulate):
-            together = batches[first : first + accumulate]
-            n_rows = sum(len(batch[0]) for batch in together)
+            step_batches = batches[first : first + accumulate]
+            n_rows = sum(len(batch[0]) for batch in step_batches)
             for parameter in parameters:  # a quarter of the cost of optimizer.zero_grad()
                 parameter.grad = None
-            for place, batch in processes.share(enumerate(together, index * self.data.batches.steps + first)):
-                self._start_batch(place)
+            start = index * self.data.batches.steps + first
+            for batch_number, batch in processes.share(enumerate(step_batches, start)):
+                self._start_batch(batch_number)
                 loss = self.training_loss(batch)
                 (loss * (len(batch[0]) / n_rows)).backward()
                 self.note("train/loss", loss.detach())
@@ -163,20 +165,20 @@ class RecModule(LightningModule):
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
-        self.noted = {}
+        self.notes = {}
 
-    def _start_batch(self, place: int) -> None:
-        """Of several batches a step, each has draws of its own, whichever process they fall to."""
+    def _start_batch(self, number: int) -> None:
+        """Seeds the generator by the batch's number: a batch has the same draws in any process."""
         if self.training_setup.accumulate > 1:
-            key = ("disturbance", self.training_setup.seed, self.current_epoch, place)
+            key = ("disturbance", self.training_setup.seed, self.current_epoch, number)
             self.generator = generator(*key, device=self.device)
 
     def note(self, name: str, value: Tensor) -> None:
-        """Keeps a scalar of a batch; its mean over the epoch goes to TensorBoard and to `epochs`."""
-        self.noted.setdefault(name, []).append(value)
+        """Records a scalar of a batch; its mean over the epoch goes to TensorBoard and to `epochs`."""
+        self.notes.setdefault(name, []).append(value)
 
     def on_train_epoch_end(self) -> None:
-        means = {name: float(values.mean()) for name, values in processes.gathered(self.noted).items()}
+        means = {name: float(values.mean()) for name, values in processes.gather(self.notes).items()}
         loss = means["train/loss"]
         if not math.isfinite(loss):
             raise UserError(
@@ -186,17 +188,17 @@ class RecModule(LightningModule):
         self.epochs.append(means)
         self.log("step", float(self.current_epoch + 1))  # TensorBoard's horizontal axis
         self.log_dict(means)
-        self.log("lr", self._listed(self.optimizers())[0].param_groups[0]["lr"])
+        self.log("lr", _as_list(self.optimizers())[0].param_groups[0]["lr"])
         if len(self.data.split.val):
             self.eval()
-            metrics = walk(self, self.evaluation, self._val_batches())
+            metrics = evaluate_batches(self, self.evaluation, self._val_batches())
             self.train()
             self.log_dict({f"val/{name}": value for name, value in metrics.items()})
             self.objectives.append(metrics[self.evaluation.objective])
         self._step_schedule()
 
     def _val_batches(self) -> Iterable[tuple[Any, ...]]:
-        """What validation walks through; where it has a ranking, made once for all epochs."""
+        """The batches of validation; those of a ranking are built once for all epochs."""
         if self.val_batches is not None:
             return self.val_batches
         batches = self.evaluation.batches(self.data.target("val"), self.evaluation.device)
@@ -206,22 +208,17 @@ class RecModule(LightningModule):
         return batches
 
     @property
-    def chosen_epoch(self) -> int:
-        """The first epoch, from 0 on, with the best objective on validation."""
+    def best_epoch(self) -> int:
+        """The first epoch, counted from 0, with the best validation objective."""
         best = (min if self.evaluation.mode == "min" else max)(self.objectives)
         return self.objectives.index(best)
 
     def _step_schedule(self) -> None:
-        for schedule in self._listed(self.lr_schedulers()):
+        for schedule in _as_list(self.lr_schedulers()):
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(self.objectives[self.current_epoch])
             elif not self.training_setup.schedule_by_step:
                 schedule.step()
-
-    @staticmethod
-    def _listed(one_or_more: Any) -> list[Any]:
-        """Lightning's optimizers or schedules, of which it hands out a single one bare."""
-        return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
     def on_train_end(self) -> None:
         self.val_batches = None
@@ -230,7 +227,7 @@ class RecModule(LightningModule):
                 self.logger.experiment.add_histogram(tag, values, self.current_epoch)
 
     def histograms(self) -> dict[str, Tensor]:
-        """What TensorBoard shows of the trained model, by tag; a family with something to show overrides this."""
+        """Values of the trained model for TensorBoard's histograms, by tag; none by default."""
         return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -246,26 +243,31 @@ class RecModule(LightningModule):
         self.objectives = checkpoint["recsweep"]["objectives"]
 
 
+def _as_list(one_or_more: Any) -> list[Any]:
+    """Lightning's optimizers or schedules as a list: it returns a single one without a list around it."""
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
+
+
 Identity = dict[str, Tensor | list[str]]
 
 
 def identity(train: Interactions) -> Identity:
-    """What a model is trained on, in types that `torch.load(weights_only=True)` accepts.
+    """What identifies training data, in types that `torch.load(weights_only=True)` accepts.
 
-    Raw ids by contiguous id, of users and items, and the check sums of the rows.
+    The raw ids of users and items, in the order of their contiguous ids, and the checksum of the rows.
     """
     maps = {"user": train.user_ids.raw, "item": train.item_ids.raw}
     ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
     return ids | {"rows": train.checksum}
 
 
-def check_identity(saved: Identity, present: Identity) -> None:
-    """`UserError` where a model was trained on other users, items or rows than those `present`."""
+def check_identity(saved: Identity, current: Identity) -> None:
+    """Raises `UserError` where a model was trained on other users, items or rows than those of `current`."""
 
-    def plain(values: Tensor | list[str]) -> list[Any]:
+    def to_list(values: Tensor | list[str]) -> list[Any]:
         return values.tolist() if isinstance(values, Tensor) else values
 
-    if any(plain(saved[kind]) != plain(present[kind]) for kind in ("user", "item")):
+    if any(to_list(saved[kind]) != to_list(current[kind]) for kind in ("user", "item")):
         raise UserError("trained on other users or items than the data has now; train again")
-    if plain(saved["rows"]) != plain(present["rows"]):
+    if to_list(saved["rows"]) != to_list(current["rows"]):
         raise UserError("trained on other rows than data and split give now; leave both as the run had them")

@@ -1,4 +1,4 @@
-"""Simple models that every table shows beside the trained ones. They are fitted in closed form, not by steps."""
+"""Simple models that every table shows next to the trained ones. They are fitted at once, without gradient steps."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
@@ -18,27 +18,30 @@ def shrunk_means(data: Interactions, user_shrinkage: float, item_shrinkage: floa
     """Global mean mu, user offsets b_u [n_users] and item offsets b_i [n_items], each pulled towards zero.
 
     They minimise Σ (r - mu - b_u - b_i)² + user_shrinkage Σ b_u² + item_shrinkage Σ b_i² (Koren 2010, "Factor in the
-    neighbors", equation 2), which solving for one side at a time approaches to 1e-6. Without rows an offset is 0.
+    neighbors", equation 2), by alternating least squares until no offset changes by more than 1e-6. An offset without
+    rows is 0.
     """
     mean = data.rating.double().mean()
-    rest = data.rating - mean
-    item_total = torch.bincount(data.item, rest, data.n_items)
-    user_total = torch.bincount(data.user, rest, data.n_users)
+    residual = data.rating - mean
+    item_total = torch.bincount(data.item, residual, data.n_items)
+    user_total = torch.bincount(data.user, residual, data.n_users)
     item_weight = (torch.bincount(data.item, minlength=data.n_items) + item_shrinkage).clamp(min=1e-9)
     user_weight = (torch.bincount(data.user, minlength=data.n_users) + user_shrinkage).clamp(min=1e-9)
-    user, moved = torch.zeros_like(user_total), 1.0
-    while moved > 1e-6:
-        before = user
+    user, change = torch.zeros_like(user_total), 1.0
+    while change > 1e-6:
+        previous = user
         item = (item_total - torch.bincount(data.item, user[data.user], data.n_items)) / item_weight
         user = (user_total - torch.bincount(data.user, item[data.item], data.n_users)) / user_weight
-        moved = float((user - before).abs().max())
+        change = float((user - previous).abs().max())
     return mean.float(), user.float(), item.float()
 
 
 class Baseline(nn.Module, ABC):
-    """A `Scorer` that `fit` computes at once; its state lies in buffers."""
+    """A `Scorer` that `fit` computes at once; its state is in buffers."""
 
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
+    simple_baseline: ClassVar[bool] = True
+    """Whether reports test other models against this one by default; metrics.json records it."""
 
     @abstractmethod
     def fit(self, data: Interactions) -> None:
@@ -80,7 +83,7 @@ class Means(Baseline):
 
 
 class Popularity(Baseline):
-    """Ranks items by how many training rows they have, in a bandit log by how much reward; the same for everyone."""
+    """Ranks items by their number of training rows (in a bandit log, by their reward); the same for every user."""
 
     evaluations = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
 

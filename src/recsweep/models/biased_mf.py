@@ -1,13 +1,13 @@
 """Rating prediction: biased matrix factorisation, its implicit-feedback variant SVD++, and a neural one.
 
 All three predict r = mu + b_u + b_i + f(p_u, q_i), where mu is the training mean (Koren, Bell and Volinsky 2009,
-equation 4). They differ in f and in what stands for the user.
+equation 4). They differ in f and in how they represent a user.
 
 Regularisers, each a key of `conf/regularization`: dropout and Gaussian noise on the embeddings of a batch, Gaussian
-noise on its ratings, L2 on the rows that it touches, and augmentation: random pairs labelled by the shrunk user and
-item means, which pull the predictions of unrated pairs towards the safest guess.
+noise on its ratings, L2 on the embeddings of its users and items, and augmentation: random pairs labelled by the shrunk
+user and item means, which pull the predictions of unrated pairs towards those means.
 
-TensorBoard shows the lengths of the trained user and item vectors (`length/user`, `length/item`) and their biases.
+TensorBoard shows histograms of the norms of user and item vectors (`length/user`, `length/item`) and of the biases.
 """
 
 from typing import Annotated, ClassVar
@@ -31,10 +31,10 @@ class BiasedMF(RecModule):
 
     Args:
         embedding_dim: d of p_u and q_i.
-        init_std: standard deviation of their first values; biases start at zero.
+        init_std: standard deviation of their initial values; biases start at zero.
     """
 
-    losses: ClassVar = rating_losses
+    losses: ClassVar = rating_losses.RatingLoss
     evaluations: ClassVar = (RatingEvaluation, RankingEvaluation)
     sparse = True
 
@@ -56,7 +56,7 @@ class BiasedMF(RecModule):
         self.dropout = Dropout(strength.dropout)
         self.embedding_noise = GaussianNoise(strength.embedding_noise)
         self.rating_noise = GaussianNoise(strength.rating_noise)
-        self.penalised = strength.l2 > 0 or strength.l2_bias > 0
+        self.has_l2 = strength.l2 > 0 or strength.l2_bias > 0
         self.register_buffer("l2", torch.tensor(strength.l2), persistent=False)
         self.register_buffer("l2_bias", torch.tensor(strength.l2_bias), persistent=False)
         self.augmentation = strength.augmentation
@@ -68,44 +68,46 @@ class BiasedMF(RecModule):
     def columns(self, data: Interactions) -> Ratings:
         return ratings(data)
 
-    def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What stands for users and items in training.
+    def training_factors(
+        self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """p_u and q_i of a batch in training.
 
         Args:
-            vectors: [2, B, d] their own vectors.
+            vectors: [2, B, d] embeddings of users and items.
             user, item: [B] ids.
-            rated: [B] 1 where the pair is a row of the training data, 0 where it was made up.
+            rated: [B] 1 where the pair is a training row, 0 where augmentation added it.
 
         Returns:
-            [2, B, d], and the vectors that it was made of, [B, d] each, for L2.
+            [2, B, d], and the embeddings that L2 applies to, [B, d] each.
         """
         return vectors, vectors.unbind()
 
     def user_factors(self, user: Tensor) -> Tensor:
-        """What stands for users [B] when scoring: [B, d]."""
+        """p_u of users [B] when scoring: [B, d]."""
         return self.table.users()[0][user]
 
     def item_factors(self) -> Tensor:
-        """What stands for every item when scoring: [n_items, d]."""
+        """q_i of all items when scoring: [n_items, d]."""
         return self.table.items()[0]
 
     def interaction(self, p: Tensor, q: Tensor) -> Tensor:
-        """f of user and item vectors, each [B, d]: [B]."""
+        """f(p, q) of user and item vectors, each [B, d]: [B]."""
         return (p * q).sum(-1)
 
     def training_loss(self, batch: Ratings) -> Tensor:
-        (user, item, rating), rated = self._augmented(batch)
+        (user, item, rating), rated = self._augment(batch)
         vectors, biases = self.table(user, item)
-        together, touched = self.composed(vectors, user, item, rated)
-        p, q = self.embedding_noise(self.dropout(together, self.generator), self.generator).unbind()
+        factors, embeddings = self.training_factors(vectors, user, item, rated)
+        p, q = self.embedding_noise(self.dropout(factors, self.generator), self.generator).unbind()
         prediction = self.mean + biases.sum(0) + self.interaction(p, q)
         loss = self.training_setup.loss(prediction, self.rating_noise(rating, self.generator))
-        if self.penalised:
-            loss = loss + self.l2 * rating_losses.l2(*touched) + self.l2_bias * rating_losses.l2(*biases)
+        if self.has_l2:
+            loss = loss + self.l2 * rating_losses.l2(*embeddings) + self.l2_bias * rating_losses.l2(*biases)
         return loss
 
-    def _augmented(self, batch: Ratings) -> tuple[Ratings, Tensor]:
-        """The batch with made-up rows behind its own, and which rows are its own [B]."""
+    def _augment(self, batch: Ratings) -> tuple[Ratings, Tensor]:
+        """Appends random pairs with the ratings of the means; also returns 1 for the batch's own rows, 0 for them."""
         rated = batch.rating.new_ones(1).expand_as(batch.rating)
         n_extra = round(self.augmentation * len(rated))
         if not n_extra:
@@ -115,8 +117,8 @@ class BiasedMF(RecModule):
             for offsets in (self.user_offset, self.item_offset)
         )
         extra = Ratings(user, item, self.global_offset + self.user_offset[user] + self.item_offset[item])
-        both = Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
-        return both, torch.cat([rated, rated.new_zeros(n_extra)])
+        augmented = Ratings(*(torch.cat(pair) for pair in zip(batch, extra, strict=True)))
+        return augmented, torch.cat([rated, rated.new_zeros(n_extra)])
 
     def histograms(self) -> dict[str, Tensor]:
         tables = {"user": self.table.users(), "item": self.table.items()}
@@ -135,13 +137,13 @@ class BiasedMF(RecModule):
 class SVDpp(BiasedMF):
     """SVD++ (Koren 2008, equation 15), optionally on both sides and with side features.
 
-    Beside p_u, a user is what he rated: p_u + |N(u)|^-1/2 Σ_{j in N(u)} y_j; with `item_side` an item is likewise also
-    who rated it, q_i + |N(i)|^-1/2 Σ_{v in N(i)} z_v ("flipped" SVD++, Rendle, Zhang and Koren 2019). With features, a
-    vector per feature value is added. In training a pair is left out of its own sums, since at prediction it is not in
-    them either.
+    The items that a user rated add to the user's vector, p_u + |N(u)|^-1/2 Σ_{j in N(u)} y_j. With `item_side`, the
+    users who rated an item add to the item's, q_i + |N(i)|^-1/2 Σ_{v in N(i)} z_v ("flipped" SVD++, Rendle, Zhang and
+    Koren 2019). With features, each feature value adds a vector. In training, the sums of a pair leave out the pair
+    itself, because a pair to predict is not in them either.
 
     Args:
-        item_side: describe items by their raters too.
+        item_side: whether items are also represented by their raters.
         user_features, item_features: names of feature columns of the data; [] for none.
     """
 
@@ -172,27 +174,29 @@ class SVDpp(BiasedMF):
         self.user_features = FeatureSum(data.user_features, user_features, "user", *size) if user_features else None
         self.item_features = FeatureSum(data.item_features, item_features, "item", *size) if item_features else None
 
-    def composed(self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def training_factors(
+        self, vectors: Tensor, user: Tensor, item: Tensor, rated: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         p_u, q_i = vectors.unbind()
         y_i = self.rated_items.vectors(item)
-        p = self._with_features(p_u + self.rated_items(user, rated, y_i), self.user_features, user)
-        q = self._with_features(q_i, self.item_features, item)
+        p = self._add_features(p_u + self.rated_items(user, rated, y_i), self.user_features, user)
+        q = self._add_features(q_i, self.item_features, item)
         if self.raters is None:
             return torch.stack([p, q]), (p_u, q_i, y_i)
         z_u = self.raters.vectors(user)
         return torch.stack([p, q + self.raters(item, rated, z_u)]), (p_u, q_i, y_i, z_u)
 
     def user_factors(self, user: Tensor) -> Tensor:
-        return self._with_features(super().user_factors(user) + self.rated_items(user), self.user_features, user)
+        return self._add_features(super().user_factors(user) + self.rated_items(user), self.user_features, user)
 
     def item_factors(self) -> Tensor:
         vectors = super().item_factors()
-        every = torch.arange(len(vectors), device=vectors.device)
-        vectors = self._with_features(vectors, self.item_features, every)
-        return vectors if self.raters is None else vectors + self.raters(every)
+        item = torch.arange(len(vectors), device=vectors.device)
+        vectors = self._add_features(vectors, self.item_features, item)
+        return vectors if self.raters is None else vectors + self.raters(item)
 
     @staticmethod
-    def _with_features(vectors: Tensor, features: FeatureSum | None, entity: Tensor) -> Tensor:
+    def _add_features(vectors: Tensor, features: FeatureSum | None, entity: Tensor) -> Tensor:
         return vectors if features is None else vectors + features()[entity]
 
 

@@ -1,8 +1,8 @@
 """Matrix factorisation for rankings: s_ui = <p_u, q_i> + b_i (Rendle et al., UAI 2009).
 
-With `loss=bpr` it is BPR-MF; with `loss=sampled_softmax` or `full_softmax` the tuned factorisation that many published
-models lose to (Rendle et al., RecSys 2020). Regularisers: dropout on the vectors, weight decay, and L2 on the vectors
-of a batch's positives, which so weighs on a user or an item as often as it occurs.
+With `loss=bpr` it is BPR-MF; with `loss=sampled_softmax` or `full_softmax` it is the tuned factorisation that beats
+many published models (Rendle et al., RecSys 2020). Regularisers: dropout on the vectors, weight decay, and L2 on the
+vectors of a batch's positives, once for each row of a user or item.
 """
 
 import torch
@@ -22,10 +22,11 @@ class BPRMF(Retrieval):
 
     Args:
         embedding_dim: d of p_u and q_i.
-        init_std: standard deviation of their first values; biases start at zero.
+        init_std: standard deviation of their initial values; biases start at zero.
     """
 
     sparse = True
+    simple_baseline = True
 
     l2: Tensor
 
@@ -41,12 +42,12 @@ class BPRMF(Retrieval):
         draws = generator(training.seed)
         self.table = PairTable(data.n_users, data.n_items, embedding_dim, init_std, draws, training.sparse)
         self.dropout = Dropout(training.regularization.dropout)
-        self.penalised = training.regularization.l2 > 0
+        self.has_l2 = training.regularization.l2 > 0
         self.register_buffer("l2", torch.tensor(training.regularization.l2), persistent=False)
 
-    def ranking_loss(self, batch: Positives) -> Tensor:
-        loss = super().ranking_loss(batch)
-        if self.penalised:
+    def training_loss(self, batch: Positives) -> Tensor:
+        loss = super().training_loss(batch)
+        if self.has_l2:
             loss = loss + self.l2 * l2(*self.table(batch.user, batch.item)[0])
         return loss
 

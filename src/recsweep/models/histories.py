@@ -1,4 +1,4 @@
-"""What each user turned to, in order: windows on it, and layers that make a vector of a window."""
+"""Histories: each user's items in order of time, windows of them, and layers that pool a window into a vector."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,11 +10,11 @@ from recsweep.models.layers import Dropout, linear
 
 
 class Events(NamedTuple):
-    """The rows of a data set, users one after another, each user's in order of time (of equal times, in row order).
+    """The items of all users, user after user, each user's in order of time (equal times: in row order).
 
     Args:
         item: [N].
-        start: [n_users + 1] those of user `u` are `item[start[u]:start[u + 1]]`.
+        start: [n_users + 1]; user `u` has `item[start[u]:start[u + 1]]`.
     """
 
     item: Tensor
@@ -22,7 +22,7 @@ class Events(NamedTuple):
 
 
 def events(data: Interactions) -> Events:
-    """The rows of `data` as each user's sequence."""
+    """Each user's sequence of items in `data`."""
     by_time = data.seconds.argsort(stable=True)
     order = by_time[data.user[by_time].argsort(stable=True)]
     count = torch.bincount(data.user, minlength=data.n_users)
@@ -37,47 +37,46 @@ def windows(item: Tensor, first: Tensor, end: Tensor, length: int) -> tuple[Tens
         first, end: [B], first ≤ end.
 
     Returns:
-        ([B, L] items, [B] how many of them are there), L the longest of the windows; what lies behind a row's own is
-        filled with any item.
+        Items [B, L], where L is the longest window, and lengths [B]. Positions after a row's window hold any item.
 
     >>> windows(torch.tensor([7, 8, 9]), torch.tensor([0, 0]), torch.tensor([3, 1]), 2)
     (tensor([[8, 9],
             [7, 8]]), tensor([2, 1]))
     """
     count = (end - first).clamp(max=length)
-    place = (end - count)[:, None] + torch.arange(max(1, int(count.max())), device=item.device)
-    return item[place.clamp(max=len(item) - 1)], count
+    item_index = (end - count)[:, None] + torch.arange(max(1, int(count.max())), device=item.device)
+    return item[item_index.clamp(max=len(item) - 1)], count
 
 
 class Pooling(Protocol):
-    """What makes one vector of a history."""
+    """A layer that turns a history into one vector."""
 
     def __call__(self, x: Tensor, count: Tensor, generator: Generator) -> Tensor:
-        """[B, d] of item vectors [B, L, d], oldest first, of which the first `count` [B] are there; 0 without any."""
+        """[B, d] of item vectors [B, L, d], oldest first; a row's first `count` [B] are valid. 0 where `count` is 0."""
 
 
 class Mean(nn.Module):
-    """The sum of the history's vectors over the square root of their number, as in SVD++ (Koren 2008)."""
+    """The sum of the history's vectors divided by the square root of their number, as in SVD++ (Koren 2008)."""
 
     def forward(self, x: Tensor, count: Tensor, generator: Generator) -> Tensor:
-        there = torch.arange(x.shape[1], device=x.device) < count[:, None]
-        return (there.to(x.dtype)[:, None] @ x)[:, 0] * count.clamp(min=1).rsqrt()[:, None]
+        mask = torch.arange(x.shape[1], device=x.device) < count[:, None]
+        return (mask.to(x.dtype)[:, None] @ x)[:, 0] * count.clamp(min=1).rsqrt()[:, None]
 
 
 class Attention(nn.Module):
-    """What the last item calls to mind of the history: one place of one transformer layer.
+    """Attention of the last item to the whole history: the last position of one transformer layer.
 
-    With x_j the vector of the j-th item from the end, head h gives it the weight a_hj = softmax_j((A_h x_1)ᵀ x_j / √d +
-    r_hj), where r depends on j alone. The layer gives y + W₂ relu(W₁ norm(y)) with y = x_1 + Σ_h V_h Σ_j a_hj x_j, as
-    at the last place of SASRec (Kang and McAuley, ICDM 2018). A_h stands for the product of a query's and a key's
-    matrix, so that no matrix is applied to the whole history; places enter by r alone, as in T5 (Raffel et al., JMLR
-    2020), for the same reason. The maps A_h, V_h, W₁ and W₂ have biases, left out here.
+    x_j is the vector of the j-th item from the end. Head h gives it the weight a_hj = softmax_j((A_h x_1)ᵀ x_j / √d +
+    r_hj), where r depends on j alone. The output is y + W₂ relu(W₁ norm(y)) with y = x_1 + Σ_h V_h Σ_j a_hj x_j, as
+    at the last position of SASRec (Kang and McAuley, ICDM 2018). Two things keep it fast, because they apply no matrix
+    to the whole history: A_h is the product of the query and the key matrix, and positions enter by r alone, as in T5
+    (Raffel et al., JMLR 2020). The maps A_h, V_h, W₁ and W₂ have biases, omitted here.
 
     Args:
         dim: d.
-        heads: number of weightings.
+        heads: number of attention heads.
         length: longest history.
-        dropout: on the weights and in the perceptron.
+        dropout: on the weights and in the feed-forward part.
     """
 
     def __init__(self, dim: int, heads: int, length: int, dropout: float, generator: Generator) -> None:
@@ -91,11 +90,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, count: Tensor, generator: Generator) -> Tensor:
         n_rows, length, dim = x.shape
-        place = count[:, None] - 1 - torch.arange(length, device=x.device)  # 0 for the last; negative behind it
+        age = count[:, None] - 1 - torch.arange(length, device=x.device)  # 0 for the last item; negative in the padding
         last = x[torch.arange(n_rows, device=x.device), (count - 1).clamp(min=0)]
-        asked = self.match(last).view(n_rows, -1, dim) * dim**-0.5
-        scores = asked @ x.mT + self.recency[place.clamp(min=0)].mT
-        weight = scores.masked_fill((place < 0)[:, None], torch.finfo(x.dtype).min).softmax(-1)
+        query = self.match(last).view(n_rows, -1, dim) * dim**-0.5
+        scores = query @ x.mT + self.recency[age.clamp(min=0)].mT
+        weight = scores.masked_fill((age < 0)[:, None], torch.finfo(x.dtype).min).softmax(-1)
         pooled = self.dropout(weight, generator) @ x
         y = last + self.dropout(self.value(pooled.flatten(1)), generator)
         hidden = self.dropout(self.inner(self.norm(y)).relu(), generator)
@@ -107,7 +106,7 @@ class GRU(nn.Module):
 
     def __init__(self, dim: int, generator: Generator) -> None:
         super().__init__()
-        self.cell = nn.GRU(dim, dim, batch_first=True, device="meta").to_empty(device="cpu")  # draws nothing
+        self.cell = nn.GRU(dim, dim, batch_first=True, device="meta").to_empty(device="cpu")  # without random draws
         for parameter in self.cell.parameters():
             nn.init.uniform_(parameter, -(dim**-0.5), dim**-0.5, generator=generator)
 

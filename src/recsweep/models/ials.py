@@ -1,4 +1,4 @@
-"""Implicit ALS: a matrix factorisation of what users have, which counts all other pairs as weak zeros."""
+"""Implicit ALS: a matrix factorisation of users' items, with all other pairs as zeros of low weight."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -16,28 +16,28 @@ from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import Seed, generator
 
 CELLS = 2**20
-"""Numbers in the largest tensor of a chunk: 4 MiB, unless a single user has more items than fit."""
+"""Most numbers in a tensor of one chunk: 4 MiB. A single user with more items makes a larger chunk."""
 
 
 class IALS(Baseline):
     """iALS (Hu, Koren and Volinsky, ICDM 2008) as Rendle, Krichene, Zhang and Koren tune it (RecSys 2022, section 3).
 
-    With scores s_ui = <p_u, q_i> and S the pairs of the training rows, each of which counts as one whatever its rating,
+    Scores are s_ui = <p_u, q_i>, and S are the pairs of the training rows, each counted once and whatever its rating.
 
         Σ_{(u, i) in S} (1 - s_ui)² + unobserved_weight Σ_{u, i} s_ui² + Σ_u λ_u |p_u|² + Σ_i λ_i |q_i|²
 
-    is minimised exactly over the users' vectors, then over the items', in turn. λ_u = l2 · (|N(u)| +
+    is minimised exactly for the users' vectors, then for the items', in turn. λ_u = l2 · (|N(u)| +
     unobserved_weight · n_items)^frequency_exponent, where N(u) are the user's items; λ_i likewise. Users and items
     without rows score zero.
 
     Args:
         embedding_dim: d, of the vectors.
         l2: strength of the regularisation.
-        unobserved_weight: of a pair without a row, beside 1 for one with a row.
-        frequency_exponent: 0 regularises all users alike, 1 in proportion to what they weigh in the first two sums.
-        epochs: solutions for the users, and as many for the items.
-        init_std: standard deviation of the items' first values.
-        seed: of these.
+        unobserved_weight: weight of every pair; a pair with a row has 1 more.
+        frequency_exponent: 0 regularises all users alike, 1 in proportion to their weight in the first two sums.
+        epochs: how often each side is solved.
+        init_std: standard deviation of the items' initial values.
+        seed: of the initial values.
     """
 
     evaluations = (RankingEvaluation, SessionEvaluation)
@@ -72,34 +72,34 @@ class IALS(Baseline):
         items = group_items(data.item, data.user, data.n_items, data.n_users)
         self.item = torch.empty_like(self.item).normal_(0, self.init_std, generator=generator("ials", self.seed))
         for _ in range(self.epochs):
-            self.user = self.solution(users, self.item)
-            self.item = self.solution(items, self.user)
+            self.user = self.solve(users, self.item)
+            self.item = self.solve(items, self.user)
 
-    def solution(self, known: UserItems, item: Tensor) -> Tensor:
-        """The users' best vectors [n_users, d], given `item` [n_items, d]; with the sides swapped, the items'.
+    def solve(self, user_items: UserItems, item: Tensor) -> Tensor:
+        """The optimal user vectors [n_users, d] for item vectors [n_items, d]; with the sides swapped, those of items.
 
         p_u = (Σ_{i in N(u)} q_i q_iᵀ + unobserved_weight Σ_i q_i q_iᵀ + λ_u I)⁻¹ Σ_{i in N(u)} q_i
 
         Raises:
-            UserError: where rounding errors outweigh λ_u.
+            UserError: λ_u is too small beside the rounding errors.
         """
-        count = known.start.diff()
+        count = user_items.start.diff()
         weight = count + self.unobserved_weight * len(item)
         l2 = self.l2 * weight**self.frequency_exponent
-        everything = self.unobserved_weight * item.T @ item
+        gram = self.unobserved_weight * item.T @ item
         user = item.new_zeros(len(count), item.shape[1])
         for chunk in _chunks(count, item.shape[1]):
-            theirs = _padded(known, chunk, item)
-            left = theirs.mT @ theirs + everything
-            left.diagonal(dim1=1, dim2=2).add_(l2[chunk, None])
-            factor, failed = torch.linalg.cholesky_ex(left)
-            if failed.any():
+            vectors = _pad_vectors(user_items, chunk, item)
+            matrix = vectors.mT @ vectors + gram
+            matrix.diagonal(dim1=1, dim2=2).add_(l2[chunk, None])
+            factor, info = torch.linalg.cholesky_ex(matrix)
+            if info.any():
                 raise UserError(f"model.l2={self.l2} is too weak to solve the equations in float32: raise it")
-            user[chunk] = torch.cholesky_solve(theirs.sum(1)[..., None], factor)[..., 0]
+            user[chunk] = torch.cholesky_solve(vectors.sum(1)[..., None], factor)[..., 0]
         return user
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """[B, d] of users [B]; with an item's vector, the dot product is the score."""
+        """[B, d] of users [B]; the dot product with an item's vector is the score."""
         return self.user[user]
 
     def item_vectors(self) -> Tensor:
@@ -114,7 +114,7 @@ class IALS(Baseline):
 
 
 def _chunks(count: Tensor, dim: int) -> Iterator[Tensor]:
-    """The users who have items, the busiest first, so that those who are padded to one length need little of it."""
+    """The users who have items, in chunks, the busiest first: users of a chunk then need little padding."""
     busy = count.nonzero().flatten()
     busy = busy[count[busy].argsort(descending=True, stable=True)]
     while len(busy):
@@ -124,9 +124,9 @@ def _chunks(count: Tensor, dim: int) -> Iterator[Tensor]:
         busy = busy[n_users:]
 
 
-def _padded(known: UserItems, user: Tensor, item: Tensor) -> Tensor:
-    """Vectors [B, L, d] of each user's items, with zeros after those of users who have fewer than L."""
-    count = known.start.diff()[user]
+def _pad_vectors(user_items: UserItems, user: Tensor, item: Tensor) -> Tensor:
+    """Vectors [B, L, d] of the items of users [B], padded with zeros to the longest list."""
+    count = user_items.start.diff()[user]
     is_item = torch.arange(int(count.max())) < count[:, None]
-    row = torch.full(is_item.shape, len(item)).masked_scatter(is_item, known.of(user)[1])
-    return torch.cat([item, torch.zeros_like(item[:1])])[row]
+    item_index = torch.full(is_item.shape, len(item)).masked_scatter(is_item, user_items.pairs_of(user)[1])
+    return torch.cat([item, torch.zeros_like(item[:1])])[item_index]

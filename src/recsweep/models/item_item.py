@@ -1,6 +1,6 @@
-"""Baselines that score an item by its weights to what the user has: Σ_{j in N(u)} w_ji. They are fitted in closed form.
+"""Item-to-item baselines: s_ui = Σ_{j in N(u)} w_ji, with weights w_ji between items that are fitted in closed form.
 
-Every training row counts as one, whatever its rating.
+Every training pair counts once, whatever its rating.
 """
 
 from abc import abstractmethod
@@ -17,11 +17,11 @@ from recsweep.models.baselines import Baseline, Shrinkage
 from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 4096
-MAX_ITEMS = 2**14  # whose weights take 1 GiB
+MAX_ITEMS = 2**14  # their weights take 1 GiB
 
 
 class ItemItem(Baseline):
-    """Scores x_u W, where x_u flags the user's items and W is [n_items, n_items] with a zero diagonal."""
+    """Scores x_u W, where x_u is 1 for the user's items and W is [n_items, n_items] with a zero diagonal."""
 
     evaluations = (RankingEvaluation, SessionEvaluation)
 
@@ -36,34 +36,34 @@ class ItemItem(Baseline):
                 f"this model weighs every pair of items, and {data.n_items} are more than {MAX_ITEMS} of them"
             )
         self.register_buffer("weights", torch.zeros(data.n_items, data.n_items))
-        self._remember(data)
+        self._store_items(data)
 
-    def _remember(self, data: Interactions) -> None:
-        known = group_items(data.user, data.item, data.n_users, data.n_items)
-        self.register_buffer("items", known.item, persistent=False)
-        self.register_buffer("start", known.start, persistent=False)
+    def _store_items(self, data: Interactions) -> None:
+        user_items = group_items(data.user, data.item, data.n_users, data.n_items)
+        self.register_buffer("items", user_items.item, persistent=False)
+        self.register_buffer("start", user_items.start, persistent=False)
 
     def fit(self, data: Interactions) -> None:
-        self._remember(data)
-        together = torch.zeros(data.n_items, data.n_items, dtype=torch.float64)
+        self._store_items(data)
+        counts = torch.zeros(data.n_items, data.n_items, dtype=torch.float64)
         for users in torch.arange(data.n_users).split(USERS_AT_ONCE):
             flags = self.flags(users)
-            together += (flags.T @ flags).double()  # counts: exact in float32
-        self.weights = self.weights_of(together).float()
+            counts += (flags.T @ flags).double()  # whole numbers, exact in float32
+        self.weights = self.compute_weights(counts).float()
 
     @abstractmethod
-    def weights_of(self, together: Tensor) -> Tensor:
-        """W from XᵀX, [n_items, n_items] float64: how many users have both items, on the diagonal how many have one."""
+    def compute_weights(self, counts: Tensor) -> Tensor:
+        """W from XᵀX [n_items, n_items] float64: the users of both items, on the diagonal the users of each item."""
 
     def flags(self, user: Tensor) -> Tensor:
-        """x_u [B, n_items] of users [B]: 1 for their items, 0 for the rest."""
-        row, item = UserItems(self.items, self.start).of(user)
+        """x_u [B, n_items] of users [B]: 1 for their items, else 0."""
+        user_index, item = UserItems(self.items, self.start).pairs_of(user)
         flags = torch.zeros(len(user), len(self.weights), device=user.device)
-        return flags.index_put((row, item), flags.new_ones(()))
+        return flags.index_put((user_index, item), flags.new_ones(()))
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        distinct, place = torch.unique(user, return_inverse=True)
-        return self.score_all(distinct)[place, item]
+        distinct, user_index = torch.unique(user, return_inverse=True)
+        return self.score_all(distinct)[user_index, item]
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.flags(user) @ self.weights
@@ -75,26 +75,26 @@ class EASE(ItemItem):
     W = I - P / diag(P) by columns, P = (XᵀX + l2 · I)⁻¹.
 
     Args:
-        l2: strength of the ridge, in users.
+        l2: strength of the ridge penalty, in users.
     """
 
     def __init__(self, data: Interactions, *, l2: Annotated[float, Field(gt=0)]) -> None:
         super().__init__(data)
         self.l2 = l2
 
-    def weights_of(self, together: Tensor) -> Tensor:
-        inverse = torch.linalg.inv(together + self.l2 * torch.eye(len(together), dtype=together.dtype))
+    def compute_weights(self, counts: Tensor) -> Tensor:
+        inverse = torch.linalg.inv(counts + self.l2 * torch.eye(len(counts), dtype=counts.dtype))
         return (-inverse / inverse.diagonal()).fill_diagonal_(0)
 
 
 class ItemKNN(ItemItem):
     """Shrunk cosine to the nearest items (Deshpande and Karypis, TOIS 2004, section 4).
 
-    w_ji = n_ji / (√(n_j n_i) + shrinkage) where j is among the `neighbours` most similar of i, else 0.
+    w_ji = n_ji / (√(n_j n_i) + shrinkage) where j is among the `neighbours` items most similar to i, else 0.
 
     Args:
-        neighbours: k; all where the catalogue is smaller.
-        shrinkage: in users; weakens similarities that few users speak for.
+        neighbours: k; all items where the catalogue is smaller.
+        shrinkage: in users; lowers similarities that rest on few users.
     """
 
     def __init__(self, data: Interactions, *, neighbours: Annotated[int, Field(ge=1)], shrinkage: Shrinkage) -> None:
@@ -102,9 +102,9 @@ class ItemKNN(ItemItem):
         self.neighbours = neighbours
         self.shrinkage = shrinkage
 
-    def weights_of(self, together: Tensor) -> Tensor:
-        count = together.diagonal()
+    def compute_weights(self, counts: Tensor) -> Tensor:
+        count = counts.diagonal()
         norm = (count[:, None] * count).sqrt() + self.shrinkage
-        similarity = (together / norm.clamp(min=1e-9)).fill_diagonal_(0)
+        similarity = (counts / norm.clamp(min=1e-9)).fill_diagonal_(0)
         nearest = similarity.topk(min(self.neighbours, len(similarity)), dim=0)
         return torch.zeros_like(similarity).scatter_(0, nearest.indices, nearest.values)

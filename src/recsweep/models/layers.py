@@ -1,7 +1,7 @@
 """Building blocks that several families share.
 
-Every random draw takes its generator, and every rate lives in a buffer, so that a run repeats bit for bit and many
-configurations can later train in one batched step.
+Every random draw takes an explicit generator, so that a run repeats bit for bit. Rates are buffers, so that many
+configurations could train in one batched step.
 """
 
 from itertools import pairwise
@@ -18,38 +18,38 @@ from recsweep.errors import UserError
 Dimension = Annotated[int, Field(ge=1, le=4096)]
 Std = Annotated[float, Field(gt=0, le=1)]
 
-FEW = 8  # items a row: a batched matrix product is slower than a sum for fewer
-DENSE = 40  # a dot product in a matrix product costs so many times less than one of gathered vectors
+FEW = 8  # items in a row: with fewer, a sum is faster than a batched matrix product
+DENSE = 40  # a dot product costs this many times less in one matrix product than with gathered vectors
 
 
 class Dropout(nn.Module):
-    """Inverted dropout: entries vanish with probability `rate`, the rest grow by 1 / (1 - rate).
+    """Inverted dropout: entries become 0 with probability `rate`, and the rest are multiplied by 1 / (1 - rate).
 
-    Four 16-bit draws come from one 64-bit number, half the cost of a uniform float an entry; the rate is therefore
-    rounded to a multiple of 2^-16, below 1.
+    One 64-bit number gives four 16-bit draws, at half the cost of a uniform float for each entry. The rate is therefore
+    rounded to a multiple of 2^-16 below 1.
 
     >>> ones = torch.ones(2, 3)
     >>> bool((Dropout(0.0)(ones, torch.Generator()) == ones).all())
     True
     """
 
-    first_kept: Tensor
-    growth: Tensor
+    threshold: Tensor
+    scale: Tensor
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        dropped = min(round(rate * 2**16), 2**16 - 1)
-        self.register_buffer("first_kept", torch.tensor(dropped - 2**15, dtype=torch.int16), persistent=False)
-        self.register_buffer("growth", torch.tensor(1 / (1 - dropped / 2**16)), persistent=False)
-        self.absent = dropped == 0
+        n_dropped = min(round(rate * 2**16), 2**16 - 1)  # of the 2^16 values of a draw
+        self.register_buffer("threshold", torch.tensor(n_dropped - 2**15, dtype=torch.int16), persistent=False)
+        self.register_buffer("scale", torch.tensor(1 / (1 - n_dropped / 2**16)), persistent=False)
+        self.is_identity = n_dropped == 0
 
     def forward(self, x: Tensor, generator: Generator) -> Tensor:
-        if self.absent or not self.training:
+        if self.is_identity or not self.training:
             return x
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        draws = words.random_(-(2**63), None, generator=generator).view(torch.int16)
-        kept = draws[: x.numel()].view(x.shape) >= self.first_kept
-        return x * (kept * self.growth)
+        numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        draws = numbers.random_(-(2**63), None, generator=generator).view(torch.int16)
+        mask = draws[: x.numel()].view(x.shape) >= self.threshold
+        return x * (mask * self.scale)
 
 
 class GaussianNoise(nn.Module):
@@ -60,16 +60,16 @@ class GaussianNoise(nn.Module):
     def __init__(self, std: float) -> None:
         super().__init__()
         self.register_buffer("std", torch.tensor(std), persistent=False)
-        self.absent = std == 0
+        self.is_identity = std == 0
 
     def forward(self, x: Tensor, generator: Generator) -> Tensor:
-        if self.absent or not self.training:
+        if self.is_identity or not self.training:
             return x
         return x + self.std * torch.randn(x.shape, generator=generator, device=x.device)
 
 
 def embedding(n: int, dim: int, std: float, generator: Generator, sparse: bool = False) -> nn.Embedding:
-    """A table [n, dim] drawn from N(0, std²); std 0 starts at zero."""
+    """A table [n, dim] with initial values from N(0, std²); all zero for std 0."""
     weight = torch.randn(n, dim, generator=generator) * std
     return nn.Embedding.from_pretrained(weight, freeze=False, sparse=sparse)
 
@@ -77,12 +77,12 @@ def embedding(n: int, dim: int, std: float, generator: Generator, sparse: bool =
 class PairTable(nn.Module):
     """Vectors and biases of users and items in one table [n_users + n_items, dim + 1], the bias last.
 
-    A training step then makes one look-up, one gradient and one optimizer update instead of four of each, which saves a
-    sixth of its time. Biases start at zero.
+    With one table instead of four, a training step makes one look-up, one gradient and one optimizer update, which
+    saves a sixth of its time. Biases start at zero.
 
     Args:
-        dim, std, generator: size and first values of the vectors.
-        sparse: give sparse gradients.
+        dim, std, generator: size and initial values of the vectors.
+        sparse: whether gradients are sparse.
     """
 
     def __init__(self, n_users: int, n_items: int, dim: int, std: float, generator: Generator, sparse: bool) -> None:
@@ -107,7 +107,7 @@ class PairTable(nn.Module):
 
 
 def mlp(sizes: list[int], generator: Generator) -> nn.Sequential:
-    """Linear layers with ReLU between them: `sizes` [96, 64, 1] maps [B, 96] to [B, 1]. He initialisation."""
+    """Linear layers with ReLU between them and He initialisation: `sizes` [96, 64, 1] maps [B, 96] to [B, 1]."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
@@ -118,7 +118,7 @@ def mlp(sizes: list[int], generator: Generator) -> nn.Sequential:
 
 
 def linear(n_in: int, n_out: int, generator: Generator) -> nn.Linear:
-    """A linear layer whose weights and biases start uniform in ±1/√n_in, as torch draws them."""
+    """A linear layer with weights and biases initially uniform in ±1/√n_in, as in torch."""
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
     bound = max(1, n_in) ** -0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
@@ -127,15 +127,15 @@ def linear(n_in: int, n_out: int, generator: Generator) -> nn.Linear:
 
 
 class NeighbourSum(nn.Module):
-    """|N(a)|^-1/2 Σ_{b in N(a)} y_b for every entity a, where N(a) are the b that it has a row with.
+    """|N(a)|^-1/2 Σ_{b in N(a)} y_b for every source a, where N(a) are the neighbours b that share a row with a.
 
-    All sums come from one sparse product, which for the catalogues and batches here is faster than gathering ragged
-    neighbourhoods.
+    One sparse product computes the sums of all sources. With usual catalogues and batches this is faster than gathering
+    neighbourhoods of different lengths.
 
     Args:
-        source, neighbour: [N] ids of the rows' two sides.
-        n_sources, n_neighbours: how many there are of each.
-        dim, std, generator: size and first values of the y_b.
+        source, neighbour: [N] ids of the two sides of each row.
+        n_sources, n_neighbours: number of entities on each side.
+        dim, std, generator: size and initial values of the y_b.
     """
 
     links: Tensor
@@ -167,7 +167,7 @@ class NeighbourSum(nn.Module):
         """The sums [B, d] of `source` [B].
 
         Args:
-            rated, own: [B] and [B, d]: where `rated` is 1, the neighbour with vector `own` is left out of the sum.
+            rated, own: [B] and [B, d]; where `rated` is 1, the sum leaves out the neighbour with the vector `own`.
         """
         total = cast(Any, SparseProduct).apply(self.vectors.weight, self.links, self.links_back)[source]
         count = self.count[source]
@@ -177,16 +177,16 @@ class NeighbourSum(nn.Module):
 
 
 class SparseProduct(torch.autograd.Function):
-    """matrix @ dense, whose gradient uses a transpose that was made once instead of at every step."""
+    """matrix @ dense, with a gradient that uses a precomputed transpose."""
 
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
-        ctx.transposed = transposed
+    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+        ctx.transpose = transpose
         return matrix @ dense
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transposed @ gradient, None, None
+        return ctx.transpose @ gradient, None, None
 
 
 def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -194,18 +194,18 @@ def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> 
 
 
 class FeatureSum(nn.Module):
-    """A vector for every entity: the sum of the vectors of its feature values.
+    """For every entity, the sum of the vectors of its feature values.
 
-    Each of the c columns weighs 1/√c; a multi-hot column of k values gives each of them 1/√k of that.
+    Each of the c columns has the weight 1/√c; in a multi-hot column, each of an entity's k values has 1/√k of that.
 
     Args:
         features: of the users or items; None where the data has none.
         names: the columns to use, at least one.
         kind: "user" or "item", for messages.
-        dim, std, generator: size and first values of the vectors.
+        dim, std, generator: size and initial values of the vectors.
 
     Raises:
-        UserError: a column that the data does not have, or one that holds plain numbers.
+        UserError: a column is missing, or is not categorical.
     """
 
     values: Tensor
@@ -218,8 +218,8 @@ class FeatureSum(nn.Module):
         usable = dict(features.labels) if features else {}
         for name in names:
             if name not in usable:
-                there = ", ".join(usable) or "none"
-                raise UserError(f"model.{kind}_features={name}: no such categorical feature; the data has {there}")
+                available = ", ".join(usable) or "none"
+                raise UserError(f"model.{kind}_features={name}: no such categorical feature; the data has {available}")
         assert features is not None
         columns = [_unit_rows(features.columns[name], len(usable[name])) for name in names]
         matrix = torch.cat(columns, 1) / len(names) ** 0.5
@@ -235,17 +235,24 @@ class FeatureSum(nn.Module):
 
 
 def _unit_rows(column: Tensor, n_labels: int) -> Tensor:
-    """A categorical [n] or multi-hot [n, d] column as rows of length one [n, n_labels]; empty rows stay zero."""
+    """A categorical [n] or multi-hot [n, d] column as rows [n, n_labels] of norm 1; empty rows stay zero."""
     flags = nn.functional.one_hot(column, n_labels) if column.dim() == 1 else column
     return nn.functional.normalize(flags.float(), dim=1)
 
 
-def dot_products(user: Tensor, row: Tensor, item: Tensor, place: Tensor) -> Tensor:
-    """[B, C] dot products of `user` [U, d] at `row` [B] with `item` [m, d] at `place` [B, C], by the cheaper way."""
-    if len(user) * len(item) < DENSE * place.numel():
-        cell = row[:, None] * len(item) + place
-        return (user @ item.T).flatten().gather(0, cell.flatten()).view_as(place)
-    own, others = look_up(row, user), look_up(place, item)
-    if place.shape[1] < FEW:
-        return (own[:, None] * others).sum(-1)
-    return (others @ own[:, :, None])[..., 0]
+def dot_products(user_vectors: Tensor, user_index: Tensor, item_vectors: Tensor, item_index: Tensor) -> Tensor:
+    """Dot products [B, C] of a user with C items in each row, computed in the cheaper of two ways.
+
+    Args:
+        user_vectors: [U, d].
+        user_index: [B], each row's user in `user_vectors`.
+        item_vectors: [m, d].
+        item_index: [B, C], each row's items in `item_vectors`.
+    """
+    if len(user_vectors) * len(item_vectors) < DENSE * item_index.numel():
+        cell = user_index[:, None] * len(item_vectors) + item_index
+        return (user_vectors @ item_vectors.T).flatten().gather(0, cell.flatten()).view_as(item_index)
+    user, items = look_up(user_index, user_vectors), look_up(item_index, item_vectors)
+    if item_index.shape[1] < FEW:
+        return (user[:, None] * items).sum(-1)
+    return (items @ user[:, :, None])[..., 0]

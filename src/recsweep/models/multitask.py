@@ -1,11 +1,11 @@
-"""Ranking and rating in one network: a factorisation head and a regression head on common embeddings, or on their own.
+"""Ranking and rating in one network: a factorisation head and a regression head on shared or separate embeddings.
 
-The factorisation head scores by <p_u, q_i> + b_i (a bias of the user would be the same for all of his items) and learns
-that what a user turned to stands above what he did not. The regression head predicts the rating, the training mean plus
-a perceptron on p_u ⊕ q_i ⊕ (p_u ⊙ q_i), and learns by MSE. `conf/loss` balances the two losses.
+The factorisation head scores by <p_u, q_i> + b_i (a user bias would not change a user's ranking) and learns from a
+ranking loss. The regression head predicts the rating as the training mean plus a perceptron on
+p_u ⊕ q_i ⊕ (p_u ⊙ q_i), and learns by MSE. `conf/loss` balances the two losses.
 
-TensorBoard shows both losses and their weights apart (`train/factorization_loss`, `train/regression_loss`,
-`train/factorization_weight`, `train/regression_weight`), and the lengths of the factorisation head's vectors.
+TensorBoard logs each loss and its weight (`train/factorization_loss`, `train/regression_loss`,
+`train/factorization_weight`, `train/regression_weight`), and the norms of the factorisation head's vectors.
 """
 
 from typing import Annotated, Any, ClassVar, cast
@@ -18,8 +18,7 @@ from torch.nn.functional import pad
 from recsweep.data.batches import Columns, Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import JointEvaluation
-from recsweep.losses import multitask as balances
-from recsweep.losses.ranking import Competition
+from recsweep.losses.multitask import Balance
 from recsweep.losses.rating import mse
 from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, Std, embedding, mlp
@@ -30,16 +29,16 @@ TASKS = ("factorization", "regression")
 
 
 class Multitask(Retrieval):
-    """Two heads, two tasks.
+    """A factorisation head for ranking and a regression head for ratings.
 
     Args:
         embedding_dim: d of p_u and q_i.
         hidden: widths of the regression head's hidden layers.
-        shared_embeddings: both heads read the same p_u and q_i; else each has its own.
-        init_std: standard deviation of their first values; biases start at zero.
+        shared_embeddings: whether both heads use the same p_u and q_i; otherwise each has its own.
+        init_std: standard deviation of the embeddings' initial values; biases start at zero.
     """
 
-    losses: ClassVar = balances
+    losses: ClassVar[type] = Balance
     evaluations: ClassVar = (JointEvaluation,)
     sparse = False
 
@@ -56,7 +55,7 @@ class Multitask(Retrieval):
         init_std: Std,
     ) -> None:
         super().__init__(data, training)
-        self.balance = cast(balances.Balance, training.loss)
+        self.balance = cast(Balance, training.loss)
         self.n_users = data.n_users
         draws = generator(training.seed)
         n_rows = data.n_users + data.n_items
@@ -66,10 +65,6 @@ class Multitask(Retrieval):
         self.perceptron = mlp([3 * embedding_dim, *hidden, 1], draws)
         self.register_buffer("mean", data.rating.mean())
         self.dropout = Dropout(training.regularization.dropout)
-
-    @property
-    def competition(self) -> Competition:
-        return cast(balances.Balance, self.training_setup.loss).ranking
 
     def columns(self, data: Interactions) -> Columns:
         return ratings(data)
@@ -85,7 +80,8 @@ class Multitask(Retrieval):
 
     def training_loss(self, batch: Any) -> Tensor:
         user, item, rating = cast(Ratings, batch)
-        factorization = self.ranking_loss(Positives(user, item, self.start[user], self.start[user + 1]))
+        positives = Positives(user, item, self.start[user], self.start[user + 1])
+        factorization = self.ranking_loss(positives, self.balance.ranking)
         losses = torch.stack([factorization, mse(self.rate(user, item), rating)])
         total, weights = self.balance(losses, self.vectors.weight)
         for task, loss, weight in zip(TASKS, losses.detach(), weights.detach(), strict=True):

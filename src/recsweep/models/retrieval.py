@@ -1,4 +1,4 @@
-"""What retrieval models share: users and items become vectors, a pair's score is their dot product."""
+"""Retrieval models: users and items become vectors, and the score of a pair is their dot product."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple, Self, cast
@@ -10,19 +10,19 @@ from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
-from recsweep.losses import ranking
+from recsweep.losses.ranking import CatalogueLogits, RankingLoss
 from recsweep.models.base import RecModule, Training
 from recsweep.models.histories import events
 from recsweep.models.layers import dot_products
-from recsweep.sampling import Unseen, group_items, sample_negatives, unseen
+from recsweep.sampling import UnseenItems, group_items, sample_negatives, unseen_items
 
-NO_COMPETITOR = torch.finfo(torch.float32).min
-ITEMS_AT_ONCE = 2**14  # to encode
+MASKED = torch.finfo(torch.float32).min
+ITEMS_AT_ONCE = 2**14  # encoded in one call
 USERS_SHOWN = 1024  # in histograms
 
 
 class Positives(NamedTuple):
-    """Training rows: user [B] had item [B] after the items `first` to `end - 1` [B] of the events."""
+    """Training rows: user [B] chose item [B] after the items `first` to `end - 1` [B] of the model's events."""
 
     user: Tensor
     item: Tensor
@@ -31,113 +31,82 @@ class Positives(NamedTuple):
 
 
 class Retrieval(RecModule):
-    """A model of vectors, trained by letting every positive compete with other items.
+    """A model of vectors, trained with a ranking loss.
 
-    A subclass gives `encode_users` and `encode_items`. In a step, every distinct item is encoded once, and so is every
-    distinct user unless his histories differ; dropout is therefore the same wherever one stands.
+    A subclass defines `encode_users` and `encode_items`. A training step encodes each distinct item once, and each
+    distinct user once unless their history changes from row to row. So all rows of an entity in a batch share its
+    dropout mask.
     """
 
-    losses: ClassVar = ranking
+    losses: ClassVar[type] = RankingLoss
     evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation, SessionEvaluation)
 
     knows_histories = False
-    """Whether a user's vector depends on what the user had before the row, and not on the user alone."""
+    """Whether a user's vector depends on the items before the row, not only on the user."""
 
     events: Tensor
     start: Tensor
-    seen: Tensor
-    seen_start: Tensor
+    unseen_key: Tensor
+    unseen_start: Tensor
     frequency: Tensor
 
     def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__(data, training)
         self.n_items = data.n_items
         sequences = events(data)
-        allowed = unseen(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
-        if isinstance(self.competition, ranking.Sampled):
-            _check_negatives(self.competition.n_negatives, allowed, data)
-        frequency = torch.bincount(data.item, minlength=data.n_items) / len(data)
-        known = {
+        unseen = unseen_items(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
+        n_seen = unseen.start.diff()
+        self.busiest_user = data.user_ids.raw[int(n_seen.argmax())]
+        self.fewest_unseen = data.n_items - int(n_seen.max())
+        buffers = {
             "events": sequences.item,
             "start": sequences.start,
-            "seen": allowed.key,
-            "seen_start": allowed.start,
-            "frequency": frequency,
+            "unseen_key": unseen.key,
+            "unseen_start": unseen.start,
+            "frequency": torch.bincount(data.item, minlength=data.n_items) / len(data),
         }
-        for name, values in known.items():
+        for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
         self._catalogue: Tensor | None = None
 
-    @property
-    def competition(self) -> ranking.Competition:
-        """The loss of the ranking, which says what a positive competes with."""
-        return cast(Any, self.training_setup.loss)
-
     @abstractmethod
     def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
-        """[B, d] of users [B] who have had the events `first` to `end - 1`."""
+        """Vectors [B, d] of users [B] with the events `first` to `end - 1` as their history."""
 
     @abstractmethod
     def encode_items(self, item: Tensor) -> Tensor:
-        """[C, d] of items [C]."""
+        """Vectors [C, d] of items [C]."""
 
     def columns(self, data: Interactions) -> Columns:
-        """The training rows that the model was made for, as they stand in its events."""
+        """The training rows in the order of the events, each with the user's events before it."""
         user = torch.arange(data.n_users, device=self.start.device).repeat_interleave(self.start.diff())
-        place = torch.arange(len(data), device=self.start.device)
-        return Positives(user, self.events, self.start[user], place)
+        event_index = torch.arange(len(data), device=self.start.device)
+        return Positives(user, self.events, self.start[user], event_index)
 
     def training_loss(self, batch: Any) -> Tensor:
-        return self.ranking_loss(batch)
+        return self.ranking_loss(batch, cast(RankingLoss, self.training_setup.loss))
 
-    def ranking_loss(self, batch: Positives) -> Tensor:
-        """What the positives of a batch lose against their competition, a scalar."""
-        user, row = self._encode_batch(batch)
-        loss = self.competition
-        if isinstance(loss, ranking.Sampled):
-            return loss(*self._against_own(user, row, batch, loss.n_negatives))
-        if isinstance(loss, ranking.InBatch):
-            return loss(*self._against_batch(user[row], batch, loss.n_shared, loss.log_q))
-        catalogue = self.encode_items(torch.arange(self.n_items, device=user.device))
-        return loss(user @ catalogue.T, row, batch.item)
+    def ranking_loss(self, batch: Positives, loss: RankingLoss) -> Tensor:
+        """The loss of a batch of positives against the competitors that the loss asks for, a scalar."""
+        return loss(PositiveLogits(self, batch))
 
-    def _encode_batch(self, batch: Positives) -> tuple[Tensor, Tensor]:
-        """Vectors [U, d] of what is to be encoded, once each, and which of them each row has [B]."""
+    def encode_distinct_users(self, batch: Positives) -> tuple[Tensor, Tensor]:
+        """Vectors [U, d] of the distinct users, or of all rows with histories; each row's index in them [B]."""
         if self.knows_histories:
-            every = torch.arange(len(batch.user), device=batch.user.device)
-            return self.encode_users(batch.user, batch.first, batch.end), every
-        distinct, row = batch.user.unique(return_inverse=True)
-        return self.user_vectors(distinct), row
+            user_index = torch.arange(len(batch.user), device=batch.user.device)
+            return self.encode_users(batch.user, batch.first, batch.end), user_index
+        distinct, user_index = batch.user.unique(return_inverse=True)
+        return self.user_vectors(distinct), user_index
 
-    def _against_own(self, user: Tensor, row: Tensor, batch: Positives, n: int) -> tuple[Tensor, Tensor]:
-        allowed = Unseen(self.seen, self.seen_start, self.n_items)
-        negative = sample_negatives(batch.user, n, allowed, self.generator)
-        item, place = self._encode_distinct(torch.cat([batch.item[:, None], negative], 1))
-        logits = dot_products(user, row, item, place)
-        return logits[:, 0], logits[:, 1:]
-
-    def _encode_distinct(self, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors [m, d] and which of them each item has, in the shape of `item`; all of the catalogue for many."""
+    def encode_distinct_items(self, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [m, d] of the distinct items, or of the catalogue where it is smaller; each item's index in them."""
         if item.numel() > self.n_items and not self.training_setup.sparse:
             return self.encode_items(torch.arange(self.n_items, device=item.device)), item
-        distinct, place = item.unique(return_inverse=True)
-        return self.encode_items(distinct), place
-
-    def _against_batch(self, user: Tensor, batch: Positives, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
-        n_rows = len(user)
-        shared = torch.randint(self.n_items, (n_shared,), generator=self.generator, device=user.device)
-        item = torch.cat([batch.item, shared])
-        encoded, place = self._encode_distinct(item)
-        logits = user @ encoded[place].T
-        if log_q:
-            q = (n_rows * self.frequency[item] + n_shared / self.n_items) / (n_rows + n_shared)
-            logits = logits - q.log()
-        positive = logits.diagonal()
-        own = torch.cat([batch.user == batch.user[:, None], user.new_zeros(n_rows, n_shared, dtype=torch.bool)], 1)
-        return positive, logits.masked_fill(own | (item == batch.item[:, None]), NO_COMPETITOR)
+        distinct, item_index = item.unique(return_inverse=True)
+        return self.encode_items(distinct), item_index
 
     def train(self, mode: bool = True) -> Self:
-        self._catalogue = None  # what was encoded before is no longer true
+        self._catalogue = None  # training changes the vectors
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -145,26 +114,26 @@ class Retrieval(RecModule):
         return super().load_state_dict(*args, **kwargs)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self._catalogue = None  # it would stay on the device, or of the type, that the model leaves
+        self._catalogue = None  # it has the old device or type
         return cast(Any, super())._apply(*args, **kwargs)
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """[B, d] of users [B], after all their training rows."""
+        """Vectors [B, d] of users [B] after all their training rows."""
         return self.encode_users(user, self.start[user], self.start[user + 1])
 
     def item_vectors(self) -> Tensor:
-        """[n_items, d]; encoded once while the model is in eval mode and nothing asks for gradients."""
+        """Vectors [n_items, d]; cached in eval mode while no gradients are recorded."""
         if self._catalogue is not None and not torch.is_grad_enabled():
             return self._catalogue
-        every = torch.arange(self.n_items, device=self.start.device)
-        encoded = torch.cat([self.encode_items(some) for some in every.split(ITEMS_AT_ONCE)])
+        items = torch.arange(self.n_items, device=self.start.device)
+        encoded = torch.cat([self.encode_items(chunk) for chunk in items.split(ITEMS_AT_ONCE)])
         if not self.training and not torch.is_grad_enabled():
             self._catalogue = encoded
         return encoded
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        distinct, place = user.unique(return_inverse=True)
-        return (self.user_vectors(distinct)[place] * self.item_vectors()[item]).sum(-1)
+        distinct, user_index = user.unique(return_inverse=True)
+        return (self.user_vectors(distinct)[user_index] * self.item_vectors()[item]).sum(-1)
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.user_vectors(user) @ self.item_vectors().T
@@ -176,12 +145,47 @@ class Retrieval(RecModule):
         return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
 
 
-def _check_negatives(n: int, allowed: Unseen, data: Interactions) -> None:
-    count = allowed.start.diff()
-    busiest = int(count.argmax())
-    left = data.n_items - int(count[busiest])
-    if left < n:
-        raise UserError(
-            f"n_negatives={n}: user {data.user_ids.raw[busiest]} has only {left} of the {data.n_items} items left "
-            "without an interaction; lower it, or take full_softmax"
-        )
+class PositiveLogits:
+    """`BatchLogits` of a retrieval model: a batch of positives, with the vectors of its users."""
+
+    def __init__(self, model: Retrieval, batch: Positives) -> None:
+        self.model = model
+        self.batch = batch
+        self.user_vectors, self.user_index = model.encode_distinct_users(batch)
+
+    def against_negatives(self, n: int) -> tuple[Tensor, Tensor]:
+        """Logits of the positives [B], and of `n` distinct items that each row's user does not have [B, n]."""
+        model = self.model
+        if model.fewest_unseen < n:
+            raise UserError(
+                f"n_negatives={n}: user {model.busiest_user} has interacted with all but {model.fewest_unseen} of the "
+                f"{model.n_items} items; lower it, or use loss=full_softmax"
+            )
+        unseen = UnseenItems(model.unseen_key, model.unseen_start, model.n_items)
+        negative = sample_negatives(self.batch.user, n, unseen, model.generator)
+        vectors, item_index = model.encode_distinct_items(torch.cat([self.batch.item[:, None], negative], 1))
+        logits = dot_products(self.user_vectors, self.user_index, vectors, item_index)
+        return logits[:, 0], logits[:, 1:]
+
+    def against_batch(self, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
+        """Logits of the positives [B], and of the batch's positives and `n_shared` uniform draws [B, B + n_shared].
+
+        The row's own item and positives of the same user are masked. With `log_q`, log q(item) is subtracted from every
+        logit, where q is the probability that a competitor is that item.
+        """
+        model, user = self.model, self.batch.user
+        vectors, n_rows = self.user_vectors[self.user_index], len(user)
+        shared = torch.randint(model.n_items, (n_shared,), generator=model.generator, device=user.device)
+        item = torch.cat([self.batch.item, shared])
+        item_vectors, item_index = model.encode_distinct_items(item)
+        logits = vectors @ item_vectors[item_index].T
+        if log_q:
+            q = (n_rows * model.frequency[item] + n_shared / model.n_items) / (n_rows + n_shared)
+            logits = logits - q.log()
+        same_user = torch.cat([user == user[:, None], user.new_zeros(n_rows, n_shared, dtype=torch.bool)], 1)
+        return logits.diagonal(), logits.masked_fill(same_user | (item == self.batch.item[:, None]), MASKED)
+
+    def against_catalogue(self) -> CatalogueLogits:
+        """Logits of the distinct users for all items."""
+        catalogue = self.model.encode_items(torch.arange(self.model.n_items, device=self.batch.item.device))
+        return CatalogueLogits(self.user_vectors @ catalogue.T, self.user_index, self.batch.item)

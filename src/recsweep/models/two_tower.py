@@ -1,8 +1,8 @@
-"""Two-tower retrieval: a user tower and an item tower, whose score is the cosine of what they give.
+"""Two-tower retrieval: the score is the cosine of the outputs of a user tower and an item tower.
 
-A tower is an embedding and blocks of Linear, LayerNorm, ReLU and Dropout. The user tower knows the user's id, or what
-the user turned to before, or both; the item tower the item's id and optionally its features. Regularisers: dropout, in
-the towers and on histories, and weight decay.
+A tower is an embedding and blocks of Linear, LayerNorm, ReLU and Dropout. The user tower's input is the user's id, the
+user's history, or both; the item tower's is the item's id and optionally its features. Regularisers: dropout, in the
+towers and on histories, and weight decay.
 """
 
 from itertools import pairwise
@@ -22,13 +22,13 @@ from recsweep.models.retrieval import Retrieval
 from recsweep.seeding import generator
 
 Width = Annotated[int, Field(ge=2, le=4096)]
-"""Of a block: of one number, LayerNorm would leave zero."""
+"""Width of a block, at least 2: LayerNorm of a single number is always zero."""
 
 HEADS = 2
 
 
 class Tower(nn.Module):
-    """Blocks of Linear, LayerNorm, ReLU and Dropout: `sizes` [64, 256, 256] makes two that map [B, 64] to [B, 256]."""
+    """Blocks of Linear, LayerNorm, ReLU and Dropout: `sizes` [64, 256, 256] are two, from [B, 64] to [B, 256]."""
 
     def __init__(self, sizes: list[int], dropout: float, generator: Generator) -> None:
         super().__init__()
@@ -48,21 +48,21 @@ class TwoTower(Retrieval):
     Args:
         embedding_dim: of users and items.
         hidden: widths of the blocks of either tower; [] compares the embeddings themselves.
-        user_ids: whether a user has an embedding of his own.
-        history: what is added for what the user turned to before: nothing (none), or the embeddings of those items,
-            pooled by mean (their sum over √n), attention or gru; see `histories`.
-        max_history: latest items of a history that are looked at.
-        item_features: names of categorical columns of the data, whose vectors are added to the items'; an item without
-            a training row is then known by its features alone. [] for none.
+        user_ids: whether each user has an embedding.
+        history: how a user's earlier items enter the user tower: not at all (none), or as their embeddings pooled by
+            mean (their sum over √n), attention or gru; see `histories`.
+        max_history: how many of the latest items of a history count.
+        item_features: names of categorical columns of the data; the vectors of their values are added to the item's
+            embedding, and replace it for an item without a training row. [] for none.
         scale: of the cosine; 1 / temperature.
         learn_scale: whether the scale is learned, as the exponential of a parameter; weight decay pulls it towards 1.
-        init_std: standard deviation of the embeddings' first values.
+        init_std: standard deviation of the initial embeddings.
     """
 
     sparse = False
 
     log_scale: Tensor
-    known: Tensor
+    has_rows: Tensor
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class TwoTower(Retrieval):
         init_std: Std,
     ) -> None:
         if not user_ids and history == "none":
-            raise UserError("model.user_ids=false and model.history=none leave nothing that describes a user")
+            raise UserError("model.user_ids=false and model.history=none leave the user tower without an input")
         if history in ("attention", "gru") and data.timestamp is None:
             raise UserError(
                 f"model.history={history} needs an order, and {data.name} has no timestamps: take mean or none"
@@ -91,7 +91,7 @@ class TwoTower(Retrieval):
         self.users = embedding(data.n_users, *size) if user_ids else None
         self.items = embedding(data.n_items, *size)
         self.features = FeatureSum(data.item_features, item_features, "item", *size) if item_features else None
-        self.register_buffer("known", (self.frequency > 0).float(), persistent=False)
+        self.register_buffer("has_rows", (self.frequency > 0).float(), persistent=False)
         self.user_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.item_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.max_history = max_history
@@ -114,20 +114,20 @@ class TwoTower(Retrieval):
         return None
 
     def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
-        described = []
+        inputs = []
         if self.users is not None:
-            described.append(self.users(user))
+            inputs.append(self.users(user))
         if self.pooling is not None:
             item, count = windows(self.events, first, end, self.max_history)
-            described.append(self.pooling(self._described(item), count, self.generator))
-        unit = normalize(self.user_tower(torch.stack(described).sum(0), self.generator), dim=-1)
+            inputs.append(self.pooling(self._item_inputs(item), count, self.generator))
+        unit = normalize(self.user_tower(torch.stack(inputs).sum(0), self.generator), dim=-1)
         return unit * self.log_scale.exp()
 
     def encode_items(self, item: Tensor) -> Tensor:
-        return normalize(self.item_tower(self._described(item), self.generator), dim=-1)
+        return normalize(self.item_tower(self._item_inputs(item), self.generator), dim=-1)
 
-    def _described(self, item: Tensor) -> Tensor:
-        """What is known of items [...] before the tower: [..., d]."""
+    def _item_inputs(self, item: Tensor) -> Tensor:
+        """The vectors [..., d] of items [...] before the tower."""
         if self.features is None:
             return self.items(item)
-        return self.items(item) * self.known[item, None] + self.features()[item]
+        return self.items(item) * self.has_rows[item, None] + self.features()[item]

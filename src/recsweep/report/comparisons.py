@@ -1,4 +1,4 @@
-"""Which runs may be compared, and what the comparison says."""
+"""Groups runs that may be compared, and compares them."""
 
 import shlex
 from dataclasses import dataclass
@@ -12,31 +12,28 @@ from recsweep.report.collect import Runs
 from recsweep.report.labels import SEEDS, value
 from recsweep.report.read import Run
 
-BASELINES = ("means", "popularity", "item_knn", "ease", "ials", "bpr_mf")
-"""Simple models, the first of which is the default baseline."""
-
 FOLDS = ("u1", "u2", "u3", "u4", "u5")
-"""Splits that are the folds of one cross-validation: repetitions, not protocols of their own."""
+"""Splits that are folds of one cross-validation: repetitions of one protocol, not protocols of their own."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations judged by one protocol.
+    """Configurations evaluated by one protocol.
 
     Args:
-        title: what all runs share, "ml_100k · u1 · rating".
+        title: the protocol of all runs, such as "ml_100k · u1 · rating".
         evaluation: the evaluation's name, such as "rating".
         repeat: what the repetitions are, "seed" or "fold".
-        metric: the metric shown, such as "test/mse"; the validation metric where no run tested.
+        metric: the main metric, such as "test/mse"; the validation metric if no run has a test metric.
         selection: the validation metric that orders the rows, such as "val/mse".
         mode: "min" or "max".
-        table: `Runs.table`'s rows of the completed runs; `seed` names the fold where folds are the repetitions.
-        started: runs by label, the failed ones included.
+        table: rows of `Runs.table`, completed runs only; `seed` is the fold if folds are the repetitions.
+        n_runs: runs by label, including those that did not complete.
         labels: configurations, best on validation first, those without a validation score last.
-        baseline: the label that the others are tested against.
-        val, test: both metrics by label.
-        tests: of the other labels against the baseline, on `metric`.
-        ceiling: the oracle's value of `metric`; NaN where unknown.
+        baseline: the label that all others are tested against.
+        val, test: summaries of `selection` and `metric`, by label.
+        tests: of all other labels against the baseline, on `metric`.
+        oracle: the oracle's value of `metric`; NaN if unknown.
     """
 
     title: str
@@ -46,85 +43,87 @@ class Comparison:
     selection: str
     mode: str
     table: pd.DataFrame
-    started: dict[str, int]
+    n_runs: dict[str, int]
     labels: list[str]
     baseline: str
-    val: dict[str, stats.Spread]
-    test: dict[str, stats.Spread]
-    tests: dict[str, stats.Paired]
-    ceiling: float
+    val: dict[str, stats.Summary]
+    test: dict[str, stats.Summary]
+    tests: dict[str, stats.TTest]
+    oracle: float
 
-    def of(self, label: str) -> pd.DataFrame:
+    def rows(self, label: str) -> pd.DataFrame:
         """The table's rows of one configuration."""
         return self.table[self.table["label"] == label]
 
     def metrics(self) -> list[str]:
-        """What the runs measured on validation and test, `metric` and `selection` first.
+        """Names of the validation and test metrics that the runs have, `metric` and `selection` first.
 
-        The ends of a metric's own interval, `_low` and `_high`, are no metrics.
+        Without the ends of a metric's own interval, `_low` and `_high`.
         """
-        measured = [str(name) for name in self.table if str(name).startswith(("val/", "test/"))]
-        names = dict.fromkeys((self.metric, self.selection, *measured))
+        columns = [str(name) for name in self.table if str(name).startswith(("val/", "test/"))]
+        names = dict.fromkeys((self.metric, self.selection, *columns))
         return [name for name in names if not name.endswith(("_low", "_high")) and self.table[name].notna().any()]
 
-    def selected_on_test(self, label: str) -> bool:
-        return bool((self.of(label)["selected_on"] == "test").any())
+    def selects_on_test(self, label: str) -> bool:
+        """Whether any run of the configuration chose its epoch by a test metric."""
+        return bool((self.rows(label)["selected_on"] == "test").any())
 
-    def top(self, n: int) -> list[str]:
-        """The n best configurations; the baseline takes the last place if it is not among them."""
+    def best_with_baseline(self, n: int) -> list[str]:
+        """The n best configurations; the baseline replaces the last of them if it is not among them."""
         best = self.labels[:n]
         return best if self.baseline in best else [*best[:-1], self.baseline]
 
 
 def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
-    """One comparison for every protocol and objective among the completed runs.
+    """One comparison per protocol and objective of the completed runs.
 
     Args:
-        baseline: a model, or a configuration's label; None takes the first of `BASELINES`, else the first run's.
+        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest
+            parameters, else the first run's.
     """
-    table = _with_folds(runs.table)
+    table = _replace_seeds_by_folds(runs.table)
     protocol = table[["data", "split", "evaluation", "settings"]].agg(" · ".join, axis="columns")
     table = table.assign(protocol=protocol.str.removesuffix(" · "))
-    done = table[table["status"] == "completed"]
-    if baseline and baseline not in {*done["model"], *done["label"]}:
-        known = ", ".join(dict.fromkeys(done["label"])) or "no completed run"
-        raise UserError(f"baseline={baseline}: no completed run has this model or configuration; there is: {known}")
-    found = []
-    for (_, objective), group in done.groupby(["protocol", "objective"], sort=False):
-        same = table["protocol"] == group["protocol"].iloc[0]
-        started = table.loc[same, "label"].value_counts().to_dict()
-        found.append(_compare(str(objective).split("/", 1)[-1], group, started, baseline))
-    return found
+    completed = table[table["status"] == "completed"]
+    if baseline and baseline not in {*completed["model"], *completed["label"]}:
+        labels = ", ".join(dict.fromkeys(completed["label"])) or "none"
+        raise UserError(f"baseline={baseline}: no completed run has this model or configuration; available: {labels}")
+    result = []
+    for (_, objective), group in completed.groupby(["protocol", "objective"], sort=False):
+        has_protocol = table["protocol"] == group["protocol"].iloc[0]
+        n_runs = table.loc[has_protocol, "label"].value_counts().to_dict()
+        result.append(_compare(str(objective).split("/", 1)[-1], group, n_runs, baseline))
+    return result
 
 
-def command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """The command that trains the best configuration again; a seed of which it had several is left to the reader."""
-    best = [runs[place] for place in comparison.of(comparison.labels[0]).index]
-    several = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
-    words = [word for word in best[0].overrides if word.split("=", 1)[0].lstrip("+") not in several]
-    return shlex.join(["recsweep", "train", *words])
+def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
+    """The command that trains the best configuration again, without the seeds that differ between its runs."""
+    best = [runs[index] for index in comparison.rows(comparison.labels[0]).index]
+    varying_seeds = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
+    overrides = [text for text in best[0].overrides if text.split("=", 1)[0].lstrip("+") not in varying_seeds]
+    return shlex.join(["recsweep", "train", *overrides])
 
 
-def _with_folds(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `repeat`; where several folds of one data set were run, the fold takes the seed's place."""
-    fold = table["split"].isin(FOLDS)
-    fold &= table[fold].groupby("data")["split"].transform("nunique").reindex(table.index, fill_value=0) > 1
+def _replace_seeds_by_folds(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `repeat`; if a data set has runs of several folds, the fold becomes their `seed`."""
+    is_fold = table["split"].isin(FOLDS)
+    is_fold &= table[is_fold].groupby("data")["split"].transform("nunique").reindex(table.index, fill_value=0) > 1
     return table.assign(
-        repeat=np.where(fold, "fold", "seed"),
-        seed=table["seed"].where(~fold, table["split"]),
-        split=table["split"].where(~fold, "cross-validation"),
+        repeat=np.where(is_fold, "fold", "seed"),
+        seed=table["seed"].where(~is_fold, table["split"]),
+        split=table["split"].where(~is_fold, "cross-validation"),
     )
 
 
-def _compare(goal: str, table: pd.DataFrame, started: dict[str, int], baseline: str | None) -> Comparison:
-    """The comparison of completed runs of one protocol on `goal`, such as "mse"."""
+def _compare(metric_name: str, table: pd.DataFrame, n_runs: dict[str, int], baseline: str | None) -> Comparison:
+    """The comparison of completed runs of one protocol on a metric such as "mse"."""
     first = table.iloc[0]
-    selection = f"val/{goal}"
-    metric = f"test/{goal}" if _has(table, f"test/{goal}") else selection
+    selection = f"val/{metric_name}"
+    metric = f"test/{metric_name}" if _has_values(table, f"test/{metric_name}") else selection
     table = table.assign(**{name: np.nan for name in (selection, metric) if name not in table})
-    val, test = stats.summarise(table, selection), stats.summarise(table, metric)
+    val, test = stats.summaries(table, selection), stats.summaries(table, metric)
     sign = 1 if first["mode"] == "min" else -1
-    chosen = _baseline(table, baseline)
+    baseline_label = _baseline(table, baseline)
     return Comparison(
         title=str(first["protocol"]),
         evaluation=str(first["evaluation"]),
@@ -133,29 +132,27 @@ def _compare(goal: str, table: pd.DataFrame, started: dict[str, int], baseline: 
         selection=selection,
         mode=str(first["mode"]),
         table=table,
-        started=started,
+        n_runs=n_runs,
         labels=sorted(val, key=lambda label: (np.isnan(val[label].mean), sign * val[label].mean)),
-        baseline=chosen,
+        baseline=baseline_label,
         val=val,
         test=test,
-        tests=stats.against(table, metric, chosen),
-        ceiling=oracle(table, metric),
+        tests=stats.t_tests(table, metric, baseline_label),
+        oracle=oracle_value(table, metric),
     )
 
 
-def _has(table: pd.DataFrame, column: str) -> bool:
+def _has_values(table: pd.DataFrame, column: str) -> bool:
     return column in table and bool(table[column].notna().any())
 
 
 def _baseline(table: pd.DataFrame, wanted: str | None) -> str:
-    """The baseline's label in this comparison."""
-    for name in (wanted, *BASELINES):
-        labels = table.loc[(table["label"] == name) | (table["model"] == name), "label"]
-        if len(labels):
-            return str(labels.iloc[0])
-    return str(table["label"].iloc[0])
+    """The baseline's label in this comparison: the wanted one, else the simplest one, else the first."""
+    named = table[(table["label"] == wanted) | (table["model"] == wanted)]
+    simple = table[table["simple_baseline"]].sort_values("n_parameters", kind="stable")
+    return str(pd.concat([named, simple, table])["label"].iloc[0])
 
 
-def oracle(table: pd.DataFrame, metric: str) -> float:
-    """What the truth itself reaches; NaN where nobody knows it."""
+def oracle_value(table: pd.DataFrame, metric: str) -> float:
+    """The metric that the true values themselves reach; NaN if unknown."""
     return float(table[f"oracle/{metric}"].mean()) if f"oracle/{metric}" in table else np.nan

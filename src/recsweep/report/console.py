@@ -7,8 +7,8 @@ from rich.text import Text
 
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
-from recsweep.report.plots import SHOWN
-from recsweep.report.table import Row, Table, how_to_read, main_table, verdict
+from recsweep.report.plots import MAX_CONFIGURATIONS
+from recsweep.report.table import Row, Table, main_table, notes, verdict
 
 STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "other": ""}
 
@@ -18,51 +18,50 @@ GAP = 2
 MAX_HEADER = 18
 """Characters of a column's name in one line."""
 
-DISPENSABLE = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds": 24}
-"""What is left out where a configuration would have fewer characters than its label needs, or than these."""
+OPTIONAL_COLUMNS = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds": 24}
+"""Columns that are dropped if they would leave less than this many characters, or than needed, for the labels."""
 
 
-def show(console: Console, comparison: Comparison) -> None:
-    """Print one comparison: what was compared, the table, the finding."""
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print one comparison: its title, the table, and the finding."""
     table = main_table(comparison)
-    shown = _fitting(table, console.width)
+    columns = _columns_that_fit(table, console.width)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     grid.add_column(table.columns[0], overflow="fold")
-    for number in shown:
-        grid.add_column(Text(_header(table.columns[number])), justify="right", no_wrap=True)
-    rows, hidden = _best(table, len(comparison.labels))
+    for column in columns:
+        grid.add_column(Text(_wrap_header(table.columns[column])), justify="right", no_wrap=True)
+    rows = _top_rows(table, len(comparison.labels))
     for row in rows:
-        cells = [row.label, *(row.cells[number - 1] for number in shown)]
+        cells = [row.label, *(row.cells[column - 1] for column in columns)]
         grid.add_row(*map(Text, cells), style=STYLES[row.role])
     console.print(Text(comparison.title, "bold"), "", grid, "", sep="\n")
-    if hidden:
-        console.print(Text(f"{hidden} more configurations are in the report.\n"))
+    if n_hidden := len(table.rows) - len(rows):
+        console.print(Text(f"{n_hidden} more configurations are in the report.\n"))
     console.print(Text(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
-    console.print(Text(how_to_read(comparison), "dim"))
+    console.print(Text(notes(comparison), "dim"))
     console.print()
 
 
-def show_broken(console: Console, runs: Runs) -> None:
-    """List the runs that did not complete, with the reason; pruned ones are counted, for a search is meant to prune."""
+def print_incomplete_runs(console: Console, runs: Runs) -> None:
+    """List the runs that did not complete, with the reason; pruned runs, which a search expects, are only counted."""
     status = runs.table["status"]
-    broken = runs.table[~status.isin(["completed", "pruned"])]
+    incomplete = runs.table[~status.isin(["completed", "pruned"])]
     if "pruned" in set(status):
         console.print(Text(f"{(status == 'pruned').sum()} of {len(runs.runs)} runs were pruned."))
-    if len(broken):
-        console.print(Text(f"{len(broken)} of {len(runs.runs)} runs did not complete:", "yellow"))
-    for run in broken.itertuples():
+    if len(incomplete):
+        console.print(Text(f"{len(incomplete)} of {len(runs.runs)} runs did not complete:", "yellow"))
+    for run in incomplete.itertuples():
         console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
 
 
-def _best(table: Table, n_labels: int) -> tuple[list[Row], int]:
-    """The oracle, the best configurations and the baseline; and how many are left out."""
-    last = len(table.rows) - n_labels + SHOWN
-    kept = [row for place, row in enumerate(table.rows) if place < last or row.role == "baseline"]
-    return kept, len(table.rows) - len(kept)
+def _top_rows(table: Table, n_labels: int) -> list[Row]:
+    """The oracle, the best configurations and the baseline."""
+    end = len(table.rows) - n_labels + MAX_CONFIGURATIONS
+    return [row for number, row in enumerate(table.rows) if number < end or row.role == "baseline"]
 
 
-def _header(name: str) -> str:
-    """A long name of a metric in two lines."""
+def _wrap_header(name: str) -> str:
+    """The name of a column; a long metric's in two lines."""
     return name if len(name) <= MAX_HEADER else "/\n".join(name.rsplit("/", 1))
 
 
@@ -70,12 +69,13 @@ def _width(cell: str) -> int:
     return max(map(len, cell.split("\n")))
 
 
-def _fitting(table: Table, width: int) -> list[int]:
-    """The columns beside the configuration that leave room for it; a label longer than the room is folded."""
-    rows = [("", *map(_header, table.columns[1:])), *((row.label, *row.cells) for row in table.rows)]
-    label, *others = (max(map(_width, column)) for column in zip(*rows, strict=True))
-    needed = dict(zip(table.columns[1:], others, strict=True))
-    for name, room in DISPENSABLE.items():
-        if name in needed and min(label, room) + sum(needed.values()) + GAP * len(needed) > width:
-            del needed[name]
-    return [number for number, name in enumerate(table.columns) if name in needed]
+def _columns_that_fit(table: Table, width: int) -> list[int]:
+    """Numbers of the columns, after the label's, that leave room for it; a label longer than the room is folded."""
+    rows = [("", *map(_wrap_header, table.columns[1:])), *((row.label, *row.cells) for row in table.rows)]
+    label_width, *widths = (max(map(_width, column)) for column in zip(*rows, strict=True))
+    width_by_name = dict(zip(table.columns[1:], widths, strict=True))
+    for name, room in OPTIONAL_COLUMNS.items():
+        total = min(label_width, room) + sum(width_by_name.values()) + GAP * len(width_by_name)
+        if name in width_by_name and total > width:
+            del width_by_name[name]
+    return [number for number, name in enumerate(table.columns) if name in width_by_name]

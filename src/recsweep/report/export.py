@@ -13,12 +13,13 @@ from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 
 
-class Grouped(NamedTuple):
+class MetricRow(NamedTuple):
     """A row of `comparison.csv`: one metric of one configuration, over its repetitions.
 
     `n` repetitions have a value; `low` and `high` are the ends of the 95 % t-interval. `difference` to the baseline is
-    paired by repetition, `p_holm` is that of the paired t-test, corrected for the number of configurations (each metric
-    by itself), `d_z` the mean difference over its standard deviation. NaN where unknown, and for the baseline itself.
+    paired by repetition, `p_holm` is the p-value of the paired t-test, corrected for the number of configurations
+    (separately for each metric), `d_z` the mean difference over its standard deviation. NaN if unknown, and for the
+    baseline itself.
     """
 
     protocol: str
@@ -35,34 +36,33 @@ class Grouped(NamedTuple):
     d_z: float
 
 
-def write(folder: Path, runs: Runs, found: Sequence[Comparison]) -> None:
-    """Writes `runs.csv`, the same as `runs.parquet`, and `comparison.csv`, each in one step."""
+def write(folder: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
+    """Write `runs.csv`, the same as `runs.parquet`, and `comparison.csv`, each atomically."""
     with write_atomically(folder / "runs.csv") as partial:
         runs.table.to_csv(partial, index=False)
     with write_atomically(folder / "runs.parquet") as partial:
-        runs.table.apply(_one_type).to_parquet(partial, index=False)
+        runs.table.apply(_unify_type).to_parquet(partial, index=False)
     with write_atomically(folder / "comparison.csv") as partial:
-        grouped(found).to_csv(partial, index=False)
+        comparison_table(comparisons).to_csv(partial, index=False)
 
 
-def grouped(found: Sequence[Comparison]) -> pd.DataFrame:
-    """`Grouped` rows: in each comparison the shown metric first, in each metric the best on validation first."""
-    rows = [row for comparison in found for name in comparison.metrics() for row in _rows(comparison, name)]
-    return pd.DataFrame(rows, columns=Grouped._fields)
+def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """A `MetricRow` per metric and configuration: the main metric first, and best on validation first within each."""
+    rows = [row for comparison in comparisons for name in comparison.metrics() for row in _rows(comparison, name)]
+    return pd.DataFrame(rows, columns=MetricRow._fields)
 
 
-def _rows(comparison: Comparison, metric: str) -> Iterator[Grouped]:
+def _rows(comparison: Comparison, metric: str) -> Iterator[MetricRow]:
     c = comparison
-    spreads, tests = stats.summarise(c.table, metric), stats.against(c.table, metric, c.baseline)
+    summaries, tests = stats.summaries(c.table, metric), stats.t_tests(c.table, metric, c.baseline)
     for label in c.labels:
-        n, mean, std, half_width = spreads[label]
-        test = tests.get(label, stats.Paired(0, np.nan, np.nan, np.nan))
+        n, mean, std, half_width = summaries[label]
+        _, difference, p, d = tests.get(label, stats.TTest(0, np.nan, np.nan, np.nan))
         low, high = mean - half_width, mean + half_width
-        compared = (test.difference, test.p, test.d)
-        yield Grouped(c.title, label, metric, n, mean, std, low, high, c.baseline, *compared)
+        yield MetricRow(c.title, label, metric, n, mean, std, low, high, c.baseline, difference, p, d)
 
 
-def _one_type(column: pd.Series) -> pd.Series:
-    """The column as it is, or as text where it mixes numbers and text, which Parquet does not take."""
-    mixed = len({type(cell) for cell in column.dropna()}) > 1
-    return column.map(str, na_action="ignore") if mixed else column
+def _unify_type(column: pd.Series) -> pd.Series:
+    """The column; as text if it mixes numbers and text, which Parquet cannot store."""
+    is_mixed = len({type(cell) for cell in column.dropna()}) > 1
+    return column.map(str, na_action="ignore") if is_mixed else column

@@ -13,13 +13,13 @@ from markupsafe import Markup
 from recsweep.atomic import write_atomically
 from recsweep.report import panels, plots
 from recsweep.report.collect import Runs
-from recsweep.report.comparisons import Comparison, command
-from recsweep.report.table import Table, how_to_read, main_table, metrics_tables, verdict
+from recsweep.report.comparisons import Comparison, train_command
+from recsweep.report.table import Table, main_table, metrics_tables, notes, verdict
 
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison as the template prints it."""
+    """A comparison as the template prints it; `more_table` holds the `n_hidden` configurations that are folded away."""
 
     title: str
     best: str
@@ -27,67 +27,67 @@ class Section:
     command: str
     facts: Mapping[str, str]
     table: Table
-    more: Table | None
+    more_table: Table | None
+    n_hidden: int
     notes: str
     metrics: Mapping[str, Table]
-    wide: Markup
-    narrow: Markup
-    hidden: int
+    wide_plot: Markup
+    narrow_plot: Markup
     panels: Sequence[panels.Panel]
 
 
-def write(path: Path, runs: Runs, found: Sequence[Comparison]) -> None:
-    """Write the report to `path`, in one step: never half a file."""
-    page = render(runs, found, path.parent)
+def write(path: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
+    """Write the report to `path`, atomically."""
+    page = render(runs, comparisons, path.parent)
     with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
-def render(runs: Runs, found: Sequence[Comparison], folder: Path) -> str:
-    """The page. What runs supply is escaped by jinja2, and inside the plots by matplotlib."""
+def render(runs: Runs, comparisons: Sequence[Comparison], folder: Path) -> str:
+    """The page. Text from runs is escaped by jinja2, and inside the plots by matplotlib."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
-    broken = runs.table[runs.table["status"] != "completed"]
+    incomplete = runs.table[runs.table["status"] != "completed"]
     return template.render(
         folder=folder.resolve().name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
         n_configurations=runs.table["label"].nunique(),
-        sections=[_section(comparison, runs) for comparison in found],
-        broken=broken[["run", "label", "seed", "status", "reason"]].to_dict("records"),
+        sections=[_section(comparison, runs) for comparison in comparisons],
+        incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
         versions=_versions(runs),
     )
 
 
 def _section(comparison: Comparison, runs: Runs) -> Section:
     table = main_table(comparison)
-    hidden = max(0, len(comparison.labels) - plots.SHOWN)
-    shown = len(table.rows) - hidden
+    n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
+    end = len(table.rows) - n_hidden
     return Section(
         title=comparison.title,
         best=comparison.labels[0],
         verdict=verdict(comparison),
-        command=command(comparison, runs.runs),
+        command=train_command(comparison, runs.runs),
         facts=_facts(comparison, runs),
-        table=Table(table.columns, table.rows[:shown]),
-        more=Table(table.columns, table.rows[shown:]) if hidden else None,
-        notes=how_to_read(comparison),
+        table=Table(table.columns, table.rows[:end]),
+        more_table=Table(table.columns, table.rows[end:]) if n_hidden else None,
+        n_hidden=n_hidden,
+        notes=notes(comparison),
         metrics=metrics_tables(comparison),
-        wide=Markup(plots.comparison_plot(comparison, width=760)),
-        narrow=Markup(plots.comparison_plot(comparison, width=360)),
-        hidden=hidden,
+        wide_plot=Markup(plots.comparison_plot(comparison, width=760)),
+        narrow_plot=Markup(plots.comparison_plot(comparison, width=360)),
         panels=panels.panels(comparison, runs),
     )
 
 
 def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:
-    """Sizes of the data; a range where they differ between the runs."""
-    records = [runs.runs[position].record for position in comparison.table.index]
+    """Sizes of the data; a range if they differ between the runs."""
+    records = [runs.runs[index].record for index in comparison.table.index]
     sizes = pd.DataFrame([record.data for record in records if record])
-    shown = {"n_users": "users", "n_items": "items", "n_interactions": "interactions"}
-    shown |= {part: f"in {part}" for part in ("train", "val", "test")}
+    names = {"n_users": "users", "n_items": "items", "n_interactions": "interactions"}
+    names |= {part: f"in {part}" for part in ("train", "val", "test")}
     facts = {}
-    for key, name in shown.items():
+    for key, name in names.items():
         values = sorted({int(value) for value in sizes[key].dropna()}) if key in sizes else []
         if values:
             facts[name] = " – ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
@@ -95,7 +95,7 @@ def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:
 
 
 def _versions(runs: Runs) -> dict[str, str]:
-    """Each package's version, all of them where runs differ."""
+    """The version of each package; all of its versions if runs differ."""
     pairs = dict.fromkeys(pair for run in runs.runs if run.record for pair in run.record.versions.items())
-    names = dict.fromkeys(name for name, _ in pairs)
-    return {name: ", ".join(version for other, version in pairs if other == name) for name in names}
+    packages = dict.fromkeys(package for package, _ in pairs)
+    return {package: ", ".join(version for name, version in pairs if name == package) for package in packages}

@@ -1,4 +1,4 @@
-"""What sets runs apart, and the shortest words that say so."""
+"""The keys that distinguish runs, and the shortest labels that say so."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from recsweep.report.read import Run
 
 Value = str | int | float | None
-"""What a configuration key holds: text, a number, or None where the run has no such key."""
+"""What a configuration key holds: text, a number, or None if the run has no such key."""
 
 PROTOCOL = ("data", "split", "evaluation")
 """The groups that must agree before two numbers may stand in one table."""
 
 SEEDS = ("seed", "split.seed", "data.seed")
-"""What makes a run a repetition of another, not another configuration."""
+"""Runs that differ only in these keys are repetitions of one configuration."""
 
 NEUTRAL = (
     "name",
@@ -25,11 +25,11 @@ NEUTRAL = (
     "trainer.steps_per_call",
     "evaluation.batch_size",
 )
-"""Where, how fast and how visibly a run ran: no configuration of its own, unless somebody swept it."""
+"""Keys that change no result, only place, speed or logging; they make a configuration only if they were overridden."""
 
 
 def value(run: Run, key: str) -> Value:
-    """What a key is in this run: the group's choice, else the composed configuration's value."""
+    """The key's value in this run: the group's choice, else the value in the composed configuration."""
     if key in run.choices:
         return run.choices[key]
     node: Any = run.config
@@ -38,83 +38,86 @@ def value(run: Run, key: str) -> Value:
     return str(node) if isinstance(node, bool | list | dict) else node
 
 
-def settings(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Keys below `PROTOCOL`'s groups, `data.n_users`, that tell runs apart where the choices do not."""
-    return _finer(runs, PROTOCOL, (leaf for leaf in _implied(runs) if leaf.split(".")[0] in PROTOCOL))
+def protocol_keys(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Keys below `PROTOCOL`'s groups, such as `data.n_users`, that separate runs with the same choices of groups."""
+    return _keys_that_separate(runs, PROTOCOL, (key for key in _config_keys(runs) if key.split(".")[0] in PROTOCOL))
 
 
-def swept(runs: Sequence[Run], settings: Iterable[str]) -> tuple[str, ...]:
-    """Keys that tell configurations apart, beside the model: what was overridden, then what nobody typed.
+def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
+    """Keys besides the model that separate configurations: overrides first, then values that nobody typed.
 
-    A key of the second kind is kept only where it separates runs that the keys before it do not: a model's own
-    default loss says nothing new beside the model, a default that changed between two sweeps does. Names of groups
-    and experiments go before single values there, for they say in a word what several values say.
+    A key of the second kind is kept only if it separates runs that all keys before it do not: a model's own default
+    loss adds nothing to the model's name, but a default that changed between two sweeps does. Names of groups and
+    experiments come before single values, since one name stands for several values.
+
+    Args:
+        protocol: from `protocol_keys`.
     """
-    typed = dict.fromkeys(word.split("=", 1)[0].lstrip("+~") for run in runs for word in run.overrides)
-    apart = [key for key in typed if key not in ("experiment", "model", *SEEDS) and key.split(".")[0] not in PROTOCOL]
-    apart = [key for key in apart if len({value(run, key) for run in runs}) > 1]
-    known = (*PROTOCOL, *settings, "model", *apart)
-    if not _finer(runs, known, _implied(runs)):
-        return tuple(apart)
-    choices = dict.fromkeys(group for run in runs for group in run.choices if group not in NEUTRAL)
-    return (*apart, *_finer(runs, known, ["experiment", *choices, *_implied(runs)]))
+    typed = dict.fromkeys(override.split("=", 1)[0].lstrip("+~") for run in runs for override in run.overrides)
+    keys = [key for key in typed if key not in ("experiment", "model", *SEEDS) and key.split(".")[0] not in PROTOCOL]
+    keys = [key for key in keys if len({value(run, key) for run in runs}) > 1]
+    base = (*PROTOCOL, *protocol, "model", *keys)
+    if not _keys_that_separate(runs, base, _config_keys(runs)):
+        return tuple(keys)
+    groups = dict.fromkeys(group for run in runs for group in run.choices if group not in NEUTRAL)
+    return (*keys, *_keys_that_separate(runs, base, ["experiment", *groups, *_config_keys(runs)]))
 
 
 def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     """Each run's configuration in words, `svdpp dropout=0.1`: the model, and those of `keys` that vary within it."""
     models = [run.choices.get("model", "?") for run in runs]
-    words = [[model] for model in models]
+    parts = [[model] for model in models]
     for key, name in _short_names(keys).items():
         values = [value(run, key) for run in runs]
         texts = _texts(values)
-        several = {model for model in models if len({v for m, v in zip(models, values, strict=True) if m == model}) > 1}
-        for word, model, v in zip(words, models, values, strict=True):
-            if model in several and v is not None:
-                word.append(f"{name}={texts[v]}")
-    return [" ".join(word) for word in words]
+        varies = {model for model in models if len({v for m, v in zip(models, values, strict=True) if m == model}) > 1}
+        for part, model, v in zip(parts, models, values, strict=True):
+            if model in varies and v is not None:
+                part.append(f"{name}={texts[v]}")
+    return [" ".join(part) for part in parts]
 
 
-def described(run: Run, keys: Sequence[str]) -> str:
+def describe(run: Run, keys: Sequence[str]) -> str:
     """The values of `keys` that the run has, in words: `n_users=100 noise=0.5`."""
     names = _short_names(keys)
     return " ".join(f"{names[key]}={value(run, key)}" for key in keys if value(run, key) is not None)
 
 
-def _finer(runs: Sequence[Run], known: Iterable[str], candidates: Iterable[str]) -> tuple[str, ...]:
-    """Those candidates that tell apart runs which are alike in `known` and in the candidates before."""
-    kept: list[str] = []
-    parts = [tuple(value(run, key) for key in known) for run in runs]
+def _keys_that_separate(runs: Sequence[Run], base: Iterable[str], candidates: Iterable[str]) -> tuple[str, ...]:
+    """Those candidates that separate runs with equal values of `base` and of the candidates before."""
+    keys: list[str] = []
+    classes = [tuple(value(run, key) for key in base) for run in runs]
     for key in candidates:
-        finer = [(*part, value(run, key)) for part, run in zip(parts, runs, strict=True)]
-        if len(set(finer)) > len(set(parts)):
-            kept.append(key)
-            parts = finer
-    return tuple(kept)
+        finer = [(*values, value(run, key)) for values, run in zip(classes, runs, strict=True)]
+        if len(set(finer)) > len(set(classes)):
+            keys.append(key)
+            classes = finer
+    return tuple(keys)
 
 
-def _implied(runs: Iterable[Run]) -> Iterator[str]:
-    """Dotted keys of the configurations' values, each once, without seeds and what changes no result."""
-    for leaf in dict.fromkeys(leaf for run in runs for leaf in _leaves(run.config)):
-        if leaf not in SEEDS and not any(leaf == key or leaf.startswith(f"{key}.") for key in NEUTRAL):
-            yield leaf
+def _config_keys(runs: Iterable[Run]) -> Iterator[str]:
+    """Dotted keys of all values in the configurations, each once, without `SEEDS` and `NEUTRAL`."""
+    for key in dict.fromkeys(key for run in runs for key in _dotted_keys(run.config)):
+        if key not in SEEDS and not any(key == neutral or key.startswith(f"{neutral}.") for neutral in NEUTRAL):
+            yield key
 
 
-def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, below in node.items():
-        if isinstance(below, dict):
-            yield from _leaves(below, f"{prefix}{name}.")
+def _dotted_keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, child in node.items():
+        if isinstance(child, dict):
+            yield from _dotted_keys(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
 
 
 def _short_names(keys: Iterable[str]) -> dict[str, str]:
-    """`regularization.dropout` -> `dropout`, where no other key ends so."""
+    """`regularization.dropout` -> `dropout`, unless another key ends alike."""
     last = {key: key.rsplit(".", 1)[-1] for key in keys}
     return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
 def _texts(values: Iterable[Value]) -> dict[Value, str]:
-    """Each value as text: floats with four digits, or as many as keep different ones different."""
+    """Each value as text: floats with four digits, or more if needed to tell different floats apart."""
     distinct = dict.fromkeys(values)
     for digits in range(4, 18):
         texts = {v: f"{v:.{digits}g}" if isinstance(v, float) else str(v) for v in distinct}

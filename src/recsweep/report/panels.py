@@ -1,4 +1,4 @@
-"""Which plots a comparison calls for, with their legends and what they show in words."""
+"""Chooses the plots that a comparison calls for, with their legends and captions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from markupsafe import Markup
 from recsweep.report import lines, off_policy, parallel, plots, trade_off
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
-from recsweep.report.scale import numeric
+from recsweep.report.scale import is_numeric
 
 GLYPHS = "●■▲◆▼✚"
 """`svg.MARKERS` as text, for the legends."""
 
-ENOUGH = 4
-"""Configurations that make a cloud of points, or a bundle of lines."""
+MIN_CONFIGURATIONS = 4
+"""Fewer make no scatter plot and no parallel coordinates."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Plots that share a legend, and what they show."""
+    """Plots that share a legend, with their caption."""
 
     caption: str
     plots: Sequence[Markup]
@@ -27,96 +27,98 @@ class Panel:
 
 
 def panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    """All that the runs have something to show for."""
+    """All panels that the runs have data for."""
     return [
-        *_trade_off(comparison, runs),
-        *_off_policy(comparison),
-        *_values(comparison, runs),
-        *_parallel(comparison, runs),
-        *_curves(comparison, runs),
+        *_trade_off_panels(comparison, runs),
+        *_off_policy_panels(comparison),
+        *_value_panels(comparison, runs),
+        *_parallel_panels(comparison, runs),
+        *_curve_panels(comparison, runs),
     ]
 
 
-def _trade_off(comparison: Comparison, runs: Runs) -> list[Panel]:
-    aims = trade_off.goals(comparison, runs)
-    if aims is None:
+def _trade_off_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
+    goals = trade_off.goals(comparison, runs)
+    if goals is None:
         return []
-    table = trade_off.reached(comparison, aims)
+    table = trade_off.trade_off_table(comparison, goals)
     if len(table) < 2:
         return []
     caption = (
-        f"What each configuration reaches of both aims, with 95 % intervals over {comparison.repeat}s. Filled, on the "
-        "dashed line: the Pareto front, which no other configuration beats in both."
+        f"Both goals of each configuration, with 95 % intervals over {comparison.repeat}s. Filled, on the dashed line: "
+        "the Pareto front, where no other configuration is better in one goal and no worse in the other."
     )
-    return [Panel(caption, [Markup(trade_off.trade_off_plot(comparison.title, aims, table))], _legend(table.index))]
+    return [Panel(caption, [Markup(trade_off.trade_off_plot(comparison.title, goals, table))], _legend(table.index))]
 
 
-def _off_policy(comparison: Comparison) -> list[Panel]:
-    runs = off_policy.estimated(comparison)
-    runs = runs[runs["label"].isin(runs["label"].unique()[: lines.LINES])]
-    known = runs.dropna(subset="true")
-    if len(known):
+def _off_policy_panels(comparison: Comparison) -> list[Panel]:
+    runs = off_policy.estimates(comparison)
+    runs = runs[runs["label"].isin(runs["label"].unique()[: lines.MAX_LINES])]
+    runs_with_truth = runs.dropna(subset="true")
+    if len(runs_with_truth):
         caption = (
-            "What the log alone told of each policy, against its true value: a point a run, with the estimate's 95 % "
-            "interval. On the dashed diagonal the log told the truth. Dotted: the log's own mean reward."
+            "Each policy's value as estimated from the log, against its true value: a point per run, with the "
+            "estimate's 95 % interval. On the dashed diagonal the estimate is exact. Dotted: the log's own mean reward."
         )
-        drawn = [Markup(plot) for plot in off_policy.truth_plots(comparison.title, known)]
-        return [Panel(caption, drawn, _legend(known["label"].unique()))]
+        truth_plots = [Markup(plot) for plot in off_policy.truth_plots(comparison.title, runs_with_truth)]
+        return [Panel(caption, truth_plots, _legend(runs_with_truth["label"].unique()))]
     if len(runs):
         caption = (
-            f"What the log alone tells of each policy: estimates with their 95 % intervals, ends averaged over "
-            f"{comparison.repeat}s. Dashed: the log's own mean reward."
+            "Each policy's value as estimated from the log alone: means of the estimates and of their 95 % intervals "
+            f"over {comparison.repeat}s. Dashed: the log's own mean reward."
         )
         plot = Markup(off_policy.forest_plot(comparison.title, runs))
-        return [Panel(caption, [plot], _legend(off_policy.shown(runs).values()))]
+        return [Panel(caption, [plot], _legend(off_policy.estimators(runs).values()))]
     return []
 
 
-def _values(comparison: Comparison, runs: Runs) -> list[Panel]:
-    """The metric against each swept value: lines over a grid, one cloud of points a key where values were searched."""
-    c, found = comparison, []
-    clouds: dict[str, Markup] = {}
-    for key in runs.swept:
-        points = lines.along(c, runs, key)
-        drawn = lines.grid_lines(points)
-        if len(drawn) > 1 or (drawn and numeric(list(points["value"]))):  # else the comparison itself shows it
-            plot = Markup(plots.value_plot(key, c.metric, list(drawn.values())))
-            caption = f"{c.metric} along {key}: mean and 95 % interval over {c.repeat}s."
-            found.append(Panel(caption, [plot], _legend(drawn)))
-        elif points["name"].nunique() >= ENOUGH and points["value"].nunique() > 1:
-            clouds[key] = Markup(plots.scatter_plot(key, c.selection, points))
-    if clouds:
-        caption = f"{c.selection} against each searched value: a point a configuration, large the best."
-        found.append(Panel(caption, list(clouds.values()), []))
-    return found
+def _value_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
+    """The metric against each swept value: lines if the sweep was a grid, a scatter plot per key if it was a search."""
+    c = comparison
+    panels: list[Panel] = []
+    scatter_plots: list[Markup] = []
+    for key in runs.sweep_keys:
+        points = lines.value_points(c, runs, key)
+        grid = lines.grid_lines(points)
+        if len(grid) > 1 or (grid and is_numeric(list(points["value"]))):  # else the comparison plot shows the same
+            plot = Markup(plots.value_plot(key, c.metric, list(grid.values())))
+            caption = f"{c.metric} by {key}: mean and 95 % interval over {c.repeat}s."
+            panels.append(Panel(caption, [plot], _legend(grid)))
+        elif points["name"].nunique() >= MIN_CONFIGURATIONS and points["value"].nunique() > 1:
+            scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points)))
+    if scatter_plots:
+        caption = f"{c.selection} against each searched value: a point per configuration, the best one large."
+        panels.append(Panel(caption, scatter_plots, []))
+    return panels
 
 
-def _parallel(comparison: Comparison, runs: Runs) -> list[Panel]:
-    table = parallel.settings(comparison, runs)
-    if len(table) < ENOUGH or len(table.columns) < 3:
+def _parallel_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
+    table = parallel.settings_table(comparison, runs)
+    if len(table) < MIN_CONFIGURATIONS or len(table.columns) < 3:
         return []
     better = "lower" if comparison.mode == "min" else "higher"
     caption = (
         f"Every configuration as a line through its settings, down to its {comparison.selection} ({better} is better): "
-        "the stronger the better, orange the best."
+        "better ones have stronger lines, the best one is orange."
     )
     return [Panel(caption, [Markup(parallel.parallel_plot(comparison.title, table))], [])]
 
 
-def _curves(comparison: Comparison, runs: Runs) -> list[Panel]:
+def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
     names, curves = lines.curve_lines(comparison, runs)
     if not curves:
         return []
-    flat = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
-    drawn = [
-        Markup(plots.curve_plot(tag, names, by_name, flat if tag == comparison.selection else {}))
-        for tag, by_name in curves.items()
+    levels = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
+    curve_plots = [
+        Markup(plots.curve_plot(tag, names, curve_by_name, levels if tag == comparison.selection else {}))
+        for tag, curve_by_name in curves.items()
     ]
     caption = (
-        f"Learning curves: mean and 95 % interval over {comparison.repeat}s, as far as every run of a configuration "
-        f"went. The first, steep epochs are cut.{' Dashed: no curve was logged, the final value.' if flat else ''}"
+        f"Learning curves: mean and 95 % interval over {comparison.repeat}s, up to the last epoch that all runs of a "
+        "configuration reached. The first, steep epochs are cut off."
+        f"{' Dashed: the final value of a configuration without a curve.' if levels else ''}"
     )
-    return [Panel(caption, drawn, _legend(names))]
+    return [Panel(caption, curve_plots, _legend(names))]
 
 
 def _legend(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""From a run's folder to a `Run`, whatever became of it."""
+"""Reads a run's folder as a `Run`, completed or not."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 
 class Objective(BaseModel):
-    """What a sweep optimises: `name` is the metric, `mode` says which way is better."""
+    """The metric that a sweep optimises; `mode` says whether lower or higher is better."""
 
     name: str
     value: float | None
@@ -20,7 +20,7 @@ class Objective(BaseModel):
 
 
 class Record(BaseModel):
-    """`metrics.json` as a run writes it. A metric is None where the run could not compute it."""
+    """`metrics.json` as a run writes it. A metric is None if the run could not compute it."""
 
     status: Literal["completed", "failed", "pruned"]
     error: str | None = None
@@ -29,6 +29,7 @@ class Record(BaseModel):
     oracle: dict[str, float | None] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
     n_parameters: int | None = None
+    simple_baseline: bool = False
     data: dict[str, Any] = Field(default_factory=dict)
     selected_on: Literal["val", "test"] = "val"
     versions: dict[str, str] = Field(default_factory=dict)
@@ -36,18 +37,18 @@ class Record(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what was asked, and what came of it.
+    """One run: its configuration and its results.
 
     Args:
         folder: of the run.
-        status: "completed", "failed", "pruned" (a search gave it up early), "unfinished" (killed or still running) or
+        status: "completed", "failed", "pruned" (a search stopped it early), "unfinished" (killed or still running) or
             "unreadable".
         reason: one line, empty for a completed run.
         overrides: as typed, `("model=svdpp", "seed=1")`.
         choices: Hydra's group choices, `{"model": "svdpp", …}`.
         config: the composed configuration.
-        searched: metrics that a guided search optimised at once, such as ("val/ndcg@10", "n_parameters").
-        record: None where `metrics.json` is absent or unreadable.
+        search_objectives: metrics that a guided search optimised together, such as ("val/ndcg@10", "n_parameters").
+        record: None if `metrics.json` is absent or unreadable.
     """
 
     folder: Path
@@ -56,12 +57,12 @@ class Run:
     overrides: tuple[str, ...]
     choices: dict[str, str]
     config: dict[str, Any]
-    searched: tuple[str, ...]
+    search_objectives: tuple[str, ...]
     record: Record | None
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """Folders of runs below `folder`, sorted, jobs of a sweep by number. A run's own folder is not searched further."""
+    """Folders of runs below `folder`, sorted, jobs of a sweep by number; no runs inside the folder of a run."""
     for path, subfolders, files in os.walk(folder):
         if ".hydra" in subfolders or "metrics.json" in files:
             subfolders.clear()
@@ -70,25 +71,25 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in this folder; what is wrong with it stands in its `status` and `reason`."""
+    """The run in this folder; `status` and `reason` say what is wrong with it, if anything."""
     hydra = folder / ".hydra"
     try:
-        overrides = _yaml(hydra / "overrides.yaml", list)
-        config = _yaml(hydra / "config.yaml", dict)
-        engine = _yaml(hydra / "hydra.yaml", dict).get("hydra", {})
-        choices = engine.get("runtime", {}).get("choices", {})
-        searched = engine.get("sweeper", {}).get("objectives") or ()
+        overrides = _read_yaml(hydra / "overrides.yaml", list)
+        config = _read_yaml(hydra / "config.yaml", dict)
+        hydra_config = _read_yaml(hydra / "hydra.yaml", dict).get("hydra", {})
+        choices = hydra_config.get("runtime", {}).get("choices", {})
+        objectives = hydra_config.get("sweeper", {}).get("objectives") or ()
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, (), None)
     status, reason, record = _read_record(folder / "metrics.json")
     if not config and status != "failed":
         return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, (), None)
     groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
-    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(searched), record)
+    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(objectives), record)
 
 
-def _yaml(path: Path, kind: type) -> Any:
-    """The file's content, or an empty `kind` where the file is absent, empty or holds something else."""
+def _read_yaml(path: Path, kind: type) -> Any:
+    """The file's content, or an empty `kind` if the file is absent, empty or holds something else."""
     content = yaml.load(path.read_bytes(), yaml.CSafeLoader) if path.is_file() else None
     return content if isinstance(content, kind) else kind()
 
@@ -101,8 +102,8 @@ def _read_record(path: Path) -> tuple[str, str, Record | None]:
         record = Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return "unreadable", _one_line(f"metrics.json: {where + ': ' if where else ''}{first['msg']}"), None
+        key = ".".join(map(str, first["loc"]))
+        return "unreadable", _one_line(f"metrics.json: {key + ': ' if key else ''}{first['msg']}"), None
     if record.status != "completed":
         return record.status, _one_line(record.error or "no reason given"), record
     if record.objective is None:

@@ -1,4 +1,4 @@
-"""Figures in the page's own colours and font: an SVG takes them from the page around it, dark or light."""
+"""Figures as SVG in the colours and font of the page around them, dark or light."""
 
 import re
 from io import StringIO
@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:  # older matplotlibs do not have it
     from matplotlib.typing import RcKeyType
 
-# Stand-ins that matplotlib writes and `as_svg` turns into the page's CSS variables, dark or light.
+# Placeholder colours: matplotlib writes them, `to_svg` replaces them by the page's CSS variables.
 INK, MUTED, GRID, ACCENT, ORACLE, PAGE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
 DASHED = (0, (4, 3))
-CLEAR = {"facecolor": PAGE, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-"""The box of a text that lines cross."""
+TEXT_BOX = {"facecolor": PAGE, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+"""Background of text that lines may cross."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
+CSS_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES)
 }
 STYLE: "dict[RcKeyType, Any]" = {
@@ -46,7 +46,7 @@ STYLE: "dict[RcKeyType, Any]" = {
 
 
 def canvas(width: int, height: int) -> tuple[Figure, Axes]:
-    """A figure of so many px, where matplotlib's point is the page's px."""
+    """An empty figure of this size in px: one point of matplotlib is one px of the page."""
     figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -58,28 +58,28 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def as_svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element; ids are salted by `name`, so that several can stand on one page."""
+def to_svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element; `name` salts its ids, so that those of several figures on a page differ."""
     out = StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'<g id="[^"]*"', "<g", text)
-    return re.sub("|".join(VARIABLES), lambda match: f"var(--{VARIABLES[match[0]]})", text)
+    return re.sub("|".join(CSS_VARIABLES), lambda match: f"var(--{CSS_VARIABLES[match[0]]})", text)
 
 
-def mark(axes: Axes, name: str, level: float, colour: str) -> None:
-    """A dashed vertical line with its name on top, inside the axes as they are now; none where the level is unknown."""
+def mark_level(axes: Axes, name: str, level: float, colour: str) -> None:
+    """A dashed vertical line with its name on top, within the current x limits; nothing if the level is NaN."""
     if np.isfinite(level):
         axes.axvline(level, color=colour, linewidth=1.2, linestyle=DASHED)
         low, high = axes.get_xlim()
         side = "left" if level < low + (high - low) / 3 else "right" if level > high - (high - low) / 3 else "center"
-        note(axes, shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha=side, color=colour, fontsize=11)
+        annotate(axes, shorten(name, 22), (level, 1), ("data", "axes fraction"), 4, ha=side, color=colour, fontsize=11)
 
 
-def note(
-    axes: Axes, text: str, at: tuple[float, float], coordinates: tuple[str, str], above: int, **style: Any
+def annotate(
+    axes: Axes, text: str, point: tuple[float, float], coordinates: tuple[str, str], above: int, **style: Any
 ) -> None:
-    """Text some px above a place."""
-    axes.annotate(text, at, xycoords=coordinates, xytext=(0, above), textcoords="offset points", **style)
+    """Text `above` px over a point, with its x and y in these of matplotlib's coordinate systems."""
+    axes.annotate(text, point, xycoords=coordinates, xytext=(0, above), textcoords="offset points", **style)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Pruned(Exception):
-    """A search gave up a run whose validation curve promised little."""
+    """A search stopped this run: its validation curve is not promising."""
 
 
 class StopEarly(EarlyStopping):
-    """Early stopping that also stops a run which was interrupted after it had been decided to stop."""
+    """Early stopping that also stops a resumed run which was interrupted after the decision to stop."""
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         trainer.should_stop = self.wait_count >= self.patience
@@ -41,9 +41,9 @@ def best_checkpoint(folder: Path, objective: str, mode: str) -> ModelCheckpoint:
 
 
 class ResumePoint(Checkpoint):
-    """Writes all of the training state to `path` at the end of an epoch, at most every `seconds`, and at the end.
+    """Writes the whole training state to `path` at the end of an epoch, at most every `seconds`, and of the training.
 
-    An interrupted run repeats the epochs since, bit for bit: every draw depends on (seed, epoch) alone.
+    A resumed run repeats the epochs since then bit for bit: every random draw depends only on (seed, epoch).
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -60,25 +60,25 @@ class ResumePoint(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         with write_atomically(self.path) as partial:
-            trainer.save_checkpoint(partial, weights_only=False)  # all of the state: Lightning asks what to write
+            trainer.save_checkpoint(partial, weights_only=False)  # optimizers and loops too
         self.saved_at = time.monotonic()
 
 
 class Pruning(Callback):
-    """Reports the validation objective of every epoch to a search's trial, and ends a run that it gives up."""
+    """Reports the validation objective of every epoch to a trial of a search, and ends the run if it is pruned."""
 
     def __init__(self, trial: "Trial") -> None:
         self.trial = trial
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Looks at the epoch before: at its end Lightning calls this callback before the module, which validates."""
+        """Reports the epoch before: when it ended, Lightning called this callback before the module had validated."""
         assert isinstance(module, RecModule)
         if not module.objectives:
             return
         self._report(module.objectives)
         if self.trial.should_prune():
             name, value = f"val/{module.evaluation.objective}", module.objectives[-1]
-            raise Pruned(f"{name} is {value:.4f} after epoch {len(module.objectives)}, and promises little")
+            raise Pruned(f"{name} is {value:.4f} after epoch {len(module.objectives)}, not promising")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RecModule)
@@ -89,7 +89,7 @@ class Pruning(Callback):
 
 
 class EpochProgress(Callback):
-    """One line for the whole training: epochs, the objective now and at its best, time left."""
+    """One line for the whole training: epochs, the current and the best objective, time left."""
 
     def __init__(self, name: str, mode: str) -> None:
         self.name = name
@@ -98,7 +98,7 @@ class EpochProgress(Callback):
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[objective]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
@@ -115,20 +115,20 @@ class EpochProgress(Callback):
             completed=trainer.current_epoch * per_epoch,
             epoch=trainer.current_epoch,
             epochs=trainer.max_epochs,
-            shown="",
+            objective="",
         )
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.bar.advance(self.task)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Shows how the epoch before ended: there, Lightning calls this callback before the module, which validates."""
+        """Shows the epoch before: when it ended, Lightning called this callback before the module had validated."""
         assert isinstance(module, RecModule)
         objectives, name = module.objectives, module.evaluation.objective
-        shown = f"{name} {objectives[-1]:.4f}, best {self.best_of(objectives):.4f}" if objectives else ""
+        text = f"{name} {objectives[-1]:.4f}, best {self.best_of(objectives):.4f}" if objectives else ""
         if not len(module.data.split.val):
-            shown = "on train + validation"
-        self.bar.update(self.task, epoch=trainer.current_epoch + 1, shown=shown)
+            text = "on train + validation"
+        self.bar.update(self.task, epoch=trainer.current_epoch + 1, objective=text)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.bar.stop()

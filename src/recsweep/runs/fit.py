@@ -1,4 +1,4 @@
-"""Training of one model, by gradient steps or in closed form, up to its checkpoints."""
+"""Trains one model, by gradient steps or in closed form, and writes its checkpoints."""
 
 import logging
 import warnings
@@ -28,69 +28,74 @@ def fit(
     model: RecModule | Baseline,
     checkpoints: Path,
     logger: TensorBoardLogger | None,
-    watchers: Sequence[Callback] = (),
+    extra_callbacks: Sequence[Callback] = (),
 ) -> None:
     """Trains the model on train; with `trainer.refit`, then a fresh one on train + validation.
 
-    Goes on from the checkpoints of an interrupted run where there are any. A refit makes as many epochs as selection
-    chose, and its schedule sees the validation objectives of the first training again. Watchers see the first alone.
+    Resumes from the checkpoints of an interrupted run. A refit trains for as many epochs as selection chose, and its
+    scheduler sees the validation objectives of the first training again.
+
+    Args:
+        extra_callbacks: for the first training, not for the refit.
     """
     if isinstance(model, Baseline):
         if cfg.trainer.processes > 1:
-            log.info(f"trainer.processes={cfg.trainer.processes}: {cfg.name} has no steps, one process fits it")
+            log.info(
+                f"trainer.processes={cfg.trainer.processes}: {cfg.name} has no gradient steps, one process fits it"
+            )
         model.fit(data.train)
         save_weights(checkpoints / BEST, model, data)
         if cfg.trainer.refit:
-            whole = data.whole()
-            model.fit(whole.train)
-            save_weights(checkpoints / REFIT, model, whole)
+            refit_data = data.refit_data()
+            model.fit(refit_data.train)
+            save_weights(checkpoints / REFIT, model, refit_data)
         return
-    how = (cfg, data, model, checkpoints, logger, watchers)
+    arguments = (cfg, data, model, checkpoints, logger, extra_callbacks)
     if cfg.trainer.processes > 1:
         backend = "nccl" if build.device(cfg).type == "cuda" else "gloo"
-        processes.launch(cfg.trainer.processes, backend, _by_steps, *how)
-        trained = torch.load(checkpoints / LAST, map_location="cpu", weights_only=True)
-        model.load_state_dict(trained["state_dict"])
-        model.on_load_checkpoint(trained)
+        processes.launch(cfg.trainer.processes, backend, _fit_by_steps, *arguments)
+        checkpoint = torch.load(checkpoints / LAST, map_location="cpu", weights_only=True)
+        model.load_state_dict(checkpoint["state_dict"])
+        model.on_load_checkpoint(checkpoint)
     else:
-        _by_steps(*how)
+        _fit_by_steps(*arguments)
 
 
-def _by_steps(
+def _fit_by_steps(
     cfg: DictConfig,
     data: InteractionData,
     model: RecModule,
     checkpoints: Path,
     logger: TensorBoardLogger | None,
-    watchers: Sequence[Callback],
+    extra_callbacks: Sequence[Callback],
 ) -> None:
-    """What each process does; of several, the first alone writes, shows and tells."""
-    first = processes.rank() == 0
-    if processes.count() > 1:  # what the module logs is of all processes already
+    """The training of one process; of several processes, only the first writes files and shows progress."""
+    is_first = processes.rank() == 0
+    if processes.count() > 1:  # the module logs values of all processes already
         warnings.filterwarnings("ignore", ".*sync_dist=True")
-    selecting = [*_selecting(cfg, model, checkpoints), *(watchers if first else ())]
-    _take_steps(cfg, data, model, cfg.trainer.max_epochs, selecting, checkpoints / LAST, logger)
+    callbacks = [*_selection_callbacks(cfg, model, checkpoints), *(extra_callbacks if is_first else ())]
+    _run_trainer(cfg, data, model, cfg.trainer.max_epochs, callbacks, checkpoints / LAST, logger)
     if cfg.trainer.refit:
-        whole = data.whole()
-        again = build.model(cfg, whole)
-        assert isinstance(again, RecModule)
-        again.objectives = model.objectives
-        _take_steps(cfg, whole, again, model.chosen_epoch + 1, [], checkpoints / "refit_last.ckpt", None)
-        if first:
-            save_weights(checkpoints / REFIT, again, whole)
+        refit_data = data.refit_data()
+        refit_model = build.model(cfg, refit_data)
+        assert isinstance(refit_model, RecModule)
+        refit_model.objectives = model.objectives
+        _run_trainer(cfg, refit_data, refit_model, model.best_epoch + 1, [], checkpoints / "refit_last.ckpt", None)
+        if is_first:
+            save_weights(checkpoints / REFIT, refit_model, refit_data)
 
 
-def _selecting(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Callback]:
+def _selection_callbacks(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Callback]:
     objective, mode = f"val/{module.evaluation.objective}", module.evaluation.mode
     stopping = cfg.callbacks.early_stopping
-    keep = best_checkpoint(checkpoints, objective, mode)
+    save_best = best_checkpoint(checkpoints, objective, mode)
     if stopping.patience is None:
-        return [keep]
+        return [save_best]
     stop = StopEarly(objective, stopping.min_delta, stopping.patience, mode=mode, check_on_train_epoch_end=True)
-    return [stop, keep]
+    return [stop, save_best]
 
 
-def _take_steps(
+def _run_trainer(
     cfg: DictConfig,
     data: InteractionData,
     module: RecModule,
@@ -99,8 +104,8 @@ def _take_steps(
     resume_point: Path,
     logger: TensorBoardLogger | None,
 ) -> None:
-    device, first = build.device(cfg).type, processes.rank() == 0
-    if first:
+    device, is_first = build.device(cfg).type, processes.rank() == 0
+    if is_first:
         progress = [EpochProgress(cfg.name, module.evaluation.mode)] if cfg.callbacks.progress else []
         callbacks = [*callbacks, *progress, ResumePoint(resume_point, cfg.callbacks.checkpoint.every_seconds)]
     else:
@@ -109,18 +114,18 @@ def _take_steps(
         max_epochs=n_epochs,
         accelerator=device,
         devices=[processes.rank()] if device == "cuda" else 1,
-        logger=logger if logger and first else False,
+        logger=logger if logger and is_first else False,
         callbacks=callbacks,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=first,
+        enable_checkpointing=is_first,
         default_root_dir=resume_point.parent,
         log_every_n_steps=1,
     )
-    resumed = resume_point if resume_point.is_file() else None
-    if resumed:
-        load_weights(resumed, module, data)  # what is wrong with it is then said in one line
+    checkpoint = resume_point if resume_point.is_file() else None
+    if checkpoint:
+        load_weights(checkpoint, module, data)  # a wrong checkpoint then raises a UserError
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
-    except SystemExit:  # how Lightning ends after Ctrl-C
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # Lightning raises it after Ctrl-C
         raise KeyboardInterrupt from None

@@ -1,4 +1,4 @@
-"""A run's folder: what is written there, and how a model comes back from it."""
+"""A run's folder: its checkpoints, saved and loaded, and the content of its metrics.json."""
 
 import pickle
 from importlib.metadata import version
@@ -29,20 +29,20 @@ from recsweep.runs import build
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
-REFIT = "refit.ckpt"  # weights after training again on train + validation
-KNOWN_TRUTH = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEvaluation, TwoStageEvaluation)
-"""Protocols whose best possible model is known on synthetic data."""
+REFIT = "refit.ckpt"  # weights after a second training, on train + validation
+WITH_ORACLE = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEvaluation, TwoStageEvaluation)
+"""Protocols with an oracle on synthetic data: the best possible model."""
 
 
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
-    """A checkpoint of a model that Lightning does not train: a baseline, or the outcome of a refit."""
+    """Saves a model without its training state: a baseline, or a refitted model."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as partial:
         torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}}, partial)
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
-    """Fills the model from a checkpoint; `UserError` where there is none, or one of other data or another model."""
+    """Loads a checkpoint into the model; `UserError` where it is missing, or of other data or another model."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         trained_on, weights = checkpoint["recsweep"]["trained_on"], checkpoint["state_dict"]
@@ -72,14 +72,14 @@ def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
         )
 
 
-def final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
-    """The model that a run ended with, in eval mode on its device; a refitted one knows validation too."""
+def load_final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
+    """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit."""
     if cfg.trainer.refit:
-        return _loaded(cfg, data.whole(), folder / "checkpoints" / REFIT)
-    return _loaded(cfg, data, folder / "checkpoints" / BEST)
+        return _load_model(cfg, data.refit_data(), folder / "checkpoints" / REFIT)
+    return _load_model(cfg, data, folder / "checkpoints" / BEST)
 
 
-def _loaded(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
+def _load_model(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
     model = build.model(cfg, data)
     load_weights(path, model, data)
     return model.eval().to(build.device(cfg))
@@ -88,42 +88,42 @@ def _loaded(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | B
 def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, float]:
     """`val/…` of the epoch that validation chose and `test/…` of the final model, from their checkpoints."""
     protocol = build.evaluation(cfg).to(build.device(cfg))
-    selected = _loaded(cfg, data, folder / "checkpoints" / BEST)
+    selected = _load_model(cfg, data, folder / "checkpoints" / BEST)
     on_val = evaluate(selected, protocol, data.target("val"))
-    on_test = evaluate(final_model(cfg, data, folder), protocol, data.target("test"))
+    on_test = evaluate(load_final_model(cfg, data, folder), protocol, data.target("test"))
     return {f"val/{name}": value for name, value in on_val.items()} | {
         f"test/{name}": value for name, value in on_test.items()
     }
 
 
-def oracle(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
-    """Test metrics of the truth behind the data; empty where nobody knows it.
+def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
+    """Test metrics of the best possible model, which knows how synthetic data were drawn; empty for other data.
 
-    Of ratings, the truth is their expectation; of rankings, the policy that exposed users to items, for what a user
-    rates is not what he rates best; where only liked rows count (`data.above`), times the chance that he likes it; of
-    both at once, one for each. In two stages the oracle nominates and ranks; its
-    value as a policy is known, not estimated.
+    It predicts a rating by its expectation. It ranks by the probability that the user is exposed to the item, since
+    users do not rate what they like best; where only liked rows count (`data.above`), times the probability of liking
+    it. In two stages it nominates and ranks; its value as a policy is known, not estimated.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
     truth: Scorer | None = target.data.truth
     if isinstance(protocol, RankingEvaluation | SessionEvaluation | JointEvaluation):
         truth = Exposure(truth, cfg.data.get("above")) if isinstance(truth, SyntheticTruth) else None
-    if truth is None or not isinstance(protocol, KNOWN_TRUTH):
+    if truth is None or not isinstance(protocol, WITH_ORACLE):
         return {}
     if isinstance(target.data, BanditLog):
-        target = target._replace(data=target.data.ideal())
-    found = evaluate(truth, protocol, target)
-    known = {name: value for name, value in found.items() if name == "off_policy/true" or "off_policy" not in name}
-    return {f"test/{name}": value for name, value in known.items()}
+        target = target._replace(data=target.data.with_true_ranker())
+    metrics = evaluate(truth, protocol, target)
+    exact = {name: value for name, value in metrics.items() if name == "off_policy/true" or "off_policy" not in name}
+    return {f"test/{name}": value for name, value in exact.items()}
 
 
-def facts(cfg: DictConfig, data: InteractionData, model: nn.Module) -> dict[str, Any]:
-    """What metrics.json says besides metrics: the data's sizes, the model's, the versions."""
+def describe_run(cfg: DictConfig, data: InteractionData, model: RecModule | Baseline) -> dict[str, Any]:
+    """What metrics.json says besides metrics: sizes of the data and the model, its kind, versions of packages."""
     rows, split = data.data, data.split
     packages = ("recsweep", "torch", "lightning", "hydra-core")
-    learned = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
+    parameters = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
     return {
-        "n_parameters": sum(numbers.numel() for numbers in learned),
+        "n_parameters": sum(tensor.numel() for tensor in parameters),
+        "simple_baseline": model.simple_baseline,
         "data": {
             "name": rows.name,
             "n_users": rows.n_users,

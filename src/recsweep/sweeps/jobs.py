@@ -1,4 +1,4 @@
-"""A sweep's folder: what was asked, and what became of its jobs, each in a folder that is named by its number."""
+"""A sweep's folder: the request that started the sweep, and one numbered folder per job."""
 
 import json
 import shutil
@@ -13,85 +13,94 @@ from hydra.plugins.launcher import Launcher
 from recsweep.atomic import write_json
 from recsweep.errors import UserError
 
-ASKED = "sweep.json"
-RECORD = "metrics.json"
+REQUEST_FILE = "sweep.json"
+METRICS_FILE = "metrics.json"
 
 
-class Asked(NamedTuple):
-    """A sweep's words without its folder, and the overrides of each job; no jobs where a search proposes them."""
+class SweepRequest(NamedTuple):
+    """What a sweep was asked to run.
 
-    words: list[str]
+    Args:
+        arguments: the command line after `recsweep train`.
+        jobs: the overrides of each job; empty for a search, which proposes its own.
+    """
+
+    arguments: list[str]
     jobs: list[list[str]]
 
 
-def begin(folder: Path, asked: Asked) -> None:
-    """Writes down what is asked, before the first job; `UserError` where the folder holds jobs already."""
+def write_request(folder: Path, request: SweepRequest) -> None:
+    """Claims the folder for a new sweep and writes the request to it; `UserError` if the folder holds a sweep."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if folders(folder):
             raise FileExistsError
-        with (folder / ASKED).open("x") as file:  # of two who begin at once, one alone succeeds
-            json.dump(asked._asdict(), file, indent=2)
+        with (folder / REQUEST_FILE).open("x") as file:  # if two sweeps start at once, only one succeeds
+            json.dump({"words": request.arguments, "jobs": request.jobs}, file, indent=2)
     except FileExistsError:
         raise UserError(
-            f"{folder}: holds a sweep already; name another hydra.sweep.dir, or go on with it: "
+            f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
             f"recsweep train sweep.resume={folder}"
         ) from None
 
 
-def asked_before(folder: Path) -> Asked:
-    """What `begin` wrote down; `UserError` where it did not."""
+def read_request(folder: Path) -> SweepRequest:
+    """The request that `write_request` saved; `UserError` if the file is missing or broken."""
     try:
-        return Asked(**json.loads((folder / ASKED).read_text()))
+        content = json.loads((folder / REQUEST_FILE).read_text())
+        return SweepRequest(arguments=content["words"], jobs=content["jobs"])
     except OSError:
         raise UserError(
-            f"sweep.resume={folder}: no {ASKED} there; name a folder that `recsweep train -m` made, such as "
+            f"sweep.resume={folder}: has no {REQUEST_FILE}; name a folder that `recsweep train -m` wrote, such as "
             "outputs/multirun/2026-11-22_10-00-00-000000"
         ) from None
-    except (ValueError, TypeError):
-        raise UserError(f"sweep.resume={folder}: {ASKED} is not what a sweep wrote") from None
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
 
 
-def check_unchanged(folder: Path, before: Asked, jobs: Sequence[list[str]]) -> None:
-    """Raises `UserError` where the words mean other jobs by now: the numbers of those that ran would be wrong."""
-    for number, (then, now) in enumerate(zip(before.jobs, jobs, strict=False)):
-        if then != now:
-            raise UserError(f"sweep.resume={folder}: job {number} was {' '.join(then)}, now it is {' '.join(now)}")
-    if len(before.jobs) != len(jobs):
-        raise UserError(f"sweep.resume={folder}: had {len(before.jobs)} jobs, now it has {len(jobs)}")
+def check_unchanged(folder: Path, request: SweepRequest, jobs: Sequence[list[str]]) -> None:
+    """Raises `UserError` if the arguments now expand to other jobs: finished ones would have the wrong numbers."""
+    for number, (before, now) in enumerate(zip(request.jobs, jobs, strict=False)):
+        if before != now:
+            raise UserError(
+                f"sweep.resume={folder}: job {number} was {' '.join(before)} and would now be {' '.join(now)}"
+            )
+    if len(request.jobs) != len(jobs):
+        raise UserError(f"sweep.resume={folder}: had {len(request.jobs)} jobs and would now have {len(jobs)}")
 
 
-def made(launcher: Launcher, sweep: Path, asked: Mapping[int, Sequence[str]]) -> None:
-    """Has the launcher make these jobs, each in the folder of its number.
+def run_jobs(launcher: Launcher, sweep: Path, overrides_by_job: Mapping[int, Sequence[str]]) -> None:
+    """Has the launcher run these jobs, each in the folder of its number.
 
-    Where it gives up because a process was killed, those that were lost with it are made one by one, then come the
-    others. What is lost alone has failed.
-
-    Args:
-        asked: the words of each job.
+    If the launcher gives up because a process died, the jobs that died are run again one by one, then the jobs that
+    had not started. A job that dies alone has failed.
     """
-    began = time.time() - 0.1  # files bear the time of the last tick of the clock
-    while asked:
-        words = [[*job, f"hydra.sweep.subdir={number}"] for number, job in asked.items()]
+    start_time = time.time() - 0.1  # timestamps of files lag behind by up to one tick of the clock
+    while overrides_by_job:
+        overrides = [[*job, f"hydra.sweep.subdir={number}"] for number, job in overrides_by_job.items()]
         try:
-            for result in launcher.launch(words, initial_job_idx=min(asked)):
-                _ = result.return_value  # raises what went wrong before or after the job
+            for result in launcher.launch(overrides, initial_job_idx=min(overrides_by_job)):
+                _ = result.return_value  # raises errors from before or after the job itself
             return
-        except Exception as error:  # the launcher's own, too: what goes wrong in a job is recorded there
-            lost = [number for number in asked if _lost(sweep / str(number), began)]
-            if not lost:
+        except Exception as error:  # from the launcher: errors of a job are in its metrics.json
+            dead = [number for number in overrides_by_job if _is_dead(sweep / str(number), start_time)]
+            if not dead:
                 raise
-            if len(asked) == 1:
-                fail(sweep / str(lost[0]), UserError(f"broke off: {one_line(error)}"))
+            if len(overrides_by_job) == 1:
+                record_failure(sweep / str(dead[0]), UserError(f"its process died: {summarize_error(error)}"))
                 return
-        for number in lost:
-            made(launcher, sweep, {number: asked[number]})
-        asked = {number: job for number, job in asked.items() if not written(sweep / str(number) / RECORD, began)}
+        for number in dead:
+            run_jobs(launcher, sweep, {number: overrides_by_job[number]})
+        overrides_by_job = {
+            number: job
+            for number, job in overrides_by_job.items()
+            if not is_newer(sweep / str(number) / METRICS_FILE, start_time)
+        }
 
 
-def _lost(job: Path, began: float) -> bool:
-    """Whether the job began at that time or later, has not ended, and nobody makes it now."""
-    if outcome(job) is not None or not written(job / ".hydra" / "overrides.yaml", began):
+def _is_dead(job: Path, since: float) -> bool:
+    """Whether the job started at that time or later, has no result, and no process runs it."""
+    if outcome(job) is not None or not is_newer(job / ".hydra" / "overrides.yaml", since):
         return False
     try:
         with lock(job).acquire(blocking=False):
@@ -100,43 +109,43 @@ def _lost(job: Path, began: float) -> bool:
         return False
 
 
-def written(path: Path, since: float) -> bool:
+def is_newer(path: Path, since: float) -> bool:
     """Whether the file was written at that time or later."""
     return path.is_file() and path.stat().st_mtime >= since
 
 
 def lock(job: Path) -> FileLock:
-    """Held by the process that makes the job."""
+    """The lock that a process holds while it runs the job."""
     return FileLock(job / ".hydra" / "job.lock")
 
 
 def folders(sweep: Path) -> list[Path]:
-    """Those of the jobs that have begun."""
+    """The folders of the jobs that have started."""
     return [path for path in sweep.iterdir() if path.name.isdigit()] if sweep.is_dir() else []
 
 
 def outcome(job: Path) -> dict[str, Any] | None:
-    """What the job's metrics.json says; None while it has not ended, or where somebody broke the file."""
+    """The content of the job's metrics.json; None if the job has not ended, or if the file is broken."""
     try:
-        found = json.loads((job / RECORD).read_text())
+        content = json.loads((job / METRICS_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) and "status" in found else None
+    return content if isinstance(content, dict) and "status" in content else None
 
 
-def fail(job: Path, error: Exception) -> None:
-    """Records in one line why the job failed."""
-    reason = str(error) if isinstance(error, UserError) else one_line(error)
-    write_json(job / RECORD, {"status": "failed", "error": reason})
+def record_failure(job: Path, error: Exception) -> None:
+    """Writes to the job's metrics.json, in one line, why it failed."""
+    reason = str(error) if isinstance(error, UserError) else summarize_error(error)
+    write_json(job / METRICS_FILE, {"status": "failed", "error": reason})
 
 
-def one_line(error: Exception) -> str:
-    """An error that we did not foresee: its kind, and the first line of what it says."""
+def summarize_error(error: Exception) -> str:
+    """An unforeseen error in one line: its type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
 
 
 def start_over(job: Path) -> None:
-    """Removes what a failed job left, so that it is tried afresh; what fails may be in a checkpoint."""
+    """Removes the results of a failed job, so that it runs from scratch: its checkpoint may hold the cause."""
     for part in ("checkpoints", "tb", "embeddings"):
         shutil.rmtree(job / part, ignore_errors=True)
-    (job / RECORD).unlink()  # at the end: until here it is a failed job
+    (job / METRICS_FILE).unlink()  # last: until then it counts as a failed job

@@ -1,4 +1,4 @@
-"""What a guided search searches, how, and for what: `hydra.sweeper` and the words of a sweep, checked."""
+"""The plan of a guided search: its space, sampler and objectives, from `hydra.sweeper` and the other overrides."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from recsweep.evaluation import Evaluation
 from recsweep.metrics import ERRORS
 from recsweep.runs import build
 from recsweep.seeding import Seed
-from recsweep.sweeps.samplers import GUIDED, ByNumber, Grid
-from recsweep.sweeps.space import Space, parsed
+from recsweep.sweeps.samplers import GUIDED, ListSampler, PerTrialSampler
+from recsweep.sweeps.space import Space, parse_space
 
 Direction = Literal["minimize", "maximize"]
 
 PROTOCOL = ("data", "split", "evaluation")
-"""Groups that must agree before two trials can be compared."""
+"""Groups that must be the same in all trials of a search, or their metrics cannot be compared."""
 
 
 class Settings(BaseModel):
@@ -42,58 +42,61 @@ class Settings(BaseModel):
 
 
 class Plan(NamedTuple):
-    """A search that was checked.
+    """A valid search.
 
     Args:
-        aims: the metrics that are optimised, with their directions.
-        n_trials: in all, those of other workers included.
+        objectives: the metrics to optimise, each with its direction.
+        n_trials: of the whole study, those of other workers included.
     """
 
     settings: Settings
     space: Space
-    aims: dict[str, Direction]
+    objectives: dict[str, Direction]
     n_trials: int
     sampler: BaseSampler
 
 
-def planned(
+def plan_search(
     sweeper: Mapping[str, Any], overrides: Sequence[Override], compose: Callable[[list[str]], DictConfig]
 ) -> Plan:
-    """The search that `hydra.sweeper` and the other overrides ask for; `UserError` for whatever is wrong with it.
+    """The search that `hydra.sweeper` and the other overrides describe; `UserError` if either is invalid.
 
     Args:
-        compose: from the words of a job to its configuration.
+        compose: from the overrides of a job to its configuration.
     """
-    asked = {key: value for key, value in sweeper.items() if key != "_target_"}
-    bind("hydra.sweeper.", Settings, asked)
-    settings, space = Settings(**asked), parsed(overrides)
-    _check_searched(space)
-    aims = _aims(settings.objectives, build.evaluation(compose(space.job(space.probes()[0]))))
-    if len(aims) > 1 and settings.pruner != "none":
-        raise UserError(f"hydra.sweeper.pruner={settings.pruner}: with several objectives nothing is pruned; take none")
+    values = {key: value for key, value in sweeper.items() if key != "_target_"}
+    bind("hydra.sweeper.", Settings, values)
+    settings, space = Settings(**values), parse_space(overrides)
+    _check_space(space)
+    evaluation = build.evaluation(compose(space.job_overrides(space.probes()[0])))
+    objectives = _objectives(settings.objectives, evaluation)
+    if len(objectives) > 1 and settings.pruner != "none":
+        raise UserError(f"hydra.sweeper.pruner={settings.pruner}: pruning needs a single objective; set pruner=none")
     if settings.sampler != "grid":
-        return Plan(settings, space, aims, settings.n_trials, ByNumber(GUIDED[settings.sampler], settings.seed))
+        sampler = PerTrialSampler(GUIDED[settings.sampler], settings.seed)
+        return Plan(settings, space, objectives, settings.n_trials, sampler)
     points = space.grid()
     if len(points) > settings.n_trials:
         raise UserError(f"the grid has {len(points)} points: give hydra.sweeper.n_trials={len(points)}, or more")
-    return Plan(settings, space, aims, len(points), Grid(points))
+    return Plan(settings, space, objectives, len(points), ListSampler(points))
 
 
-def _check_searched(space: Space) -> None:
-    if not space.searched:
+def _check_space(space: Space) -> None:
+    if not space.distributions:
         raise UserError(
             "nothing to search: give search=NAME, or ranges such as 'optimizer.lr=tag(log,interval(1e-4,1e-1))' "
             "or model.embedding_dim=16,32,64"
         )
-    for key in space.searched:
+    for key in space.distributions:
         if re.split("[./@]", key)[0] in (*PROTOCOL, "search"):
-            raise UserError(f"{key} cannot be searched, for it says what trials are compared by; give it one value")
+            raise UserError(f"{key} cannot be searched: all trials must share it to be comparable; give it one value")
 
 
-def _aims(asked: list[str] | None, evaluation: Evaluation) -> dict[str, Direction]:
-    own = f"val/{evaluation.objective}"
-    known: dict[str, Direction] = {own: "minimize" if evaluation.mode == "min" else "maximize"}
-    return {name: known.get(name) or _direction(name) for name in asked or known}
+def _objectives(names: list[str] | None, evaluation: Evaluation) -> dict[str, Direction]:
+    default: dict[str, Direction] = {
+        f"val/{evaluation.objective}": "minimize" if evaluation.mode == "min" else "maximize"
+    }
+    return {name: default.get(name) or _direction(name) for name in names or default}
 
 
 def _direction(name: str) -> Direction:
@@ -101,6 +104,6 @@ def _direction(name: str) -> Direction:
         return "minimize"
     if not name.startswith("val/"):
         raise UserError(
-            f"hydra.sweeper.objectives: {name}: a search looks at val/… (never at the test), n_parameters or seconds/…"
+            f"hydra.sweeper.objectives: {name}: an objective is val/… (never test/…), n_parameters or seconds/…"
         )
     return "minimize" if name.rpartition("/")[2] in ERRORS else "maximize"

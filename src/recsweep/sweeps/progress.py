@@ -1,4 +1,4 @@
-"""The one line that a sweep shows while it runs, whoever runs its jobs and wherever."""
+"""The progress line of a sweep. It reads the sweep's folder, so it works with every launcher."""
 
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +12,8 @@ from rich.text import Text
 from recsweep.sweeps import jobs
 
 
-class Line:
-    """Counts the jobs by what is in the sweep's folder.
+class ProgressLine:
+    """Counts the jobs in a sweep's folder by their state.
 
     Args:
         sweep: the folder.
@@ -24,44 +24,44 @@ class Line:
         self.sweep = sweep
         self.n_jobs = n_jobs
         self.completed: set[Path] = set()
-        self.began = time.time()
+        self.start_time = time.time()
         self._count()
-        self.before = len(self.completed)
+        self.n_completed_before = len(self.completed)
 
     def __call__(self) -> Text:
         """`sweep: 12 of 200 done, 2 running, 1 failed, 0:03:10 left`."""
-        running, failed = self._count()
-        done = len(self.completed)
-        shown = [f"sweep: {done} of {self.n_jobs} done", f"{running} running", f"{failed} failed"]
-        if done > self.before:
-            seconds = (time.time() - self.began) / (done - self.before) * (self.n_jobs - done - failed)
-            shown.append(f"{timedelta(seconds=round(seconds))} left")
-        return Text(", ".join(shown))
+        n_running, n_failed = self._count()
+        n_done = len(self.completed)
+        parts = [f"sweep: {n_done} of {self.n_jobs} done", f"{n_running} running", f"{n_failed} failed"]
+        if n_done > self.n_completed_before:
+            seconds_per_job = (time.time() - self.start_time) / (n_done - self.n_completed_before)
+            seconds_left = seconds_per_job * (self.n_jobs - n_done - n_failed)
+            parts.append(f"{timedelta(seconds=round(seconds_left))} left")
+        return Text(", ".join(parts))
 
     def _count(self) -> tuple[int, int]:
-        """How many jobs run now, and how many failed."""
-        running = failed = 0
+        """How many jobs are running, and how many have failed; updates `completed`."""
+        n_running = n_failed = 0
         for job in jobs.folders(self.sweep):
             if job in self.completed:
                 continue
-            found = jobs.outcome(job)
-            if found is None:
-                running += jobs.written(job / ".hydra" / "overrides.yaml", self.began)  # else it was interrupted before
-            elif found["status"] == "failed":
-                failed += 1
+            outcome = jobs.outcome(job)
+            if outcome is None:  # an older job without an outcome was interrupted before this sweep
+                n_running += jobs.is_newer(job / ".hydra" / "overrides.yaml", self.start_time)
+            elif outcome["status"] == "failed":
+                n_failed += 1
             else:
                 self.completed.add(job)
-        return running, failed
+        return n_running, n_failed
 
 
-def shown(sweep: Path, n_jobs: int) -> AbstractContextManager[object]:
-    """Shows the line on a terminal; elsewhere nothing."""
+def show_progress(sweep: Path, n_jobs: int) -> AbstractContextManager[object]:
+    """Keeps the line up to date within a `with` block if stderr is a terminal; otherwise shows nothing."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return nullcontext()
-    line = Line(sweep, n_jobs)
     return Live(
-        get_renderable=line,
+        get_renderable=ProgressLine(sweep, n_jobs),
         console=console,
         refresh_per_second=1,
         transient=True,

@@ -1,4 +1,4 @@
-"""Where a trial's values come from."""
+"""Samplers: where a trial's values come from."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,31 +13,34 @@ from optuna.trial import FrozenTrial, TrialState
 from recsweep.sweeps.space import Point
 
 GUIDED: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),  # keeps away from what runs at the same time
+    "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),  # keeps away from trials that are running
     "gp": lambda seed: GPSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
     "nsgaii": lambda seed: NSGAIISampler(seed=seed),
 }
 
 
-class ByNumber(BaseSampler):
-    """A sampler whose draws depend on the seed, the trial's number, the key and the trials before, and on nothing else.
+class PerTrialSampler(BaseSampler):
+    """A sampler whose draws depend only on the seed, the trial's number, the key and the earlier trials.
 
-    So two workers with the same seed draw different points, and a search that goes on draws what it would have drawn
-    without the interruption, be it in the middle of a point; there, a Gaussian process alone draws the rest afresh.
+    So two workers with the same seed draw different points, and a resumed search draws what it would have drawn
+    without the interruption, even in the middle of a point; only a Gaussian process draws the rest of a point afresh.
+
+    Args:
+        make_sampler: from a seed to the sampler that draws.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
-        self.make = make
+    def __init__(self, make_sampler: Callable[[int], BaseSampler], seed: int) -> None:
+        self.make_sampler = make_sampler
         self.seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.sampler = self._made(trial, "")
+        self.sampler = self._sampler(trial, "")
         self.sampler.before_trial(study, trial)
 
-    def _made(self, trial: FrozenTrial, name: str) -> BaseSampler:
-        key = (self.seed, trial.number, crc32(name.encode()))
-        return self.make(int(np.random.SeedSequence(key).generate_state(1)[0]))
+    def _sampler(self, trial: FrozenTrial, param_name: str) -> BaseSampler:
+        key = (self.seed, trial.number, crc32(param_name.encode()))
+        return self.make_sampler(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.sampler.infer_relative_search_space(study, trial)
@@ -50,14 +53,14 @@ class ByNumber(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._made(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
+        return self._sampler(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         self.sampler.after_trial(study, trial, state, values)
 
 
-class Grid(BaseSampler):
-    """Trial n takes point n. Optuna's own grid draws its points, so that two workers may draw the same."""
+class ListSampler(BaseSampler):
+    """Trial n takes point n of a list. Optuna's own grid sampler picks at random, so two workers may pick the same."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         self.points = points

@@ -1,4 +1,4 @@
-"""Guided search: Optuna proposes the jobs, Hydra's launcher runs them, their metrics.json says what they came to."""
+"""Guided search: Optuna proposes trials, Hydra's launcher runs them as jobs, the study learns from their metrics."""
 
 import time
 from collections.abc import Mapping
@@ -19,131 +19,134 @@ from rich.console import Console
 
 from recsweep.errors import UserError
 from recsweep.runs.callbacks import Pruning
-from recsweep.sweeps import jobs, study
-from recsweep.sweeps.crew import Crew, trial_of
-from recsweep.sweeps.plan import Plan, planned
-from recsweep.sweeps.share import cores, workers
+from recsweep.sweeps import jobs
+from recsweep.sweeps.plan import Plan, plan_search
+from recsweep.sweeps.share import cores, n_workers
+from recsweep.sweeps.study import hide_password, load_study, local_storage, open_study
+from recsweep.sweeps.worker import Worker, load_trial
 
-DEATHS = 3
-"""Workers that a trial may take with it."""
+MAX_DEATHS = 3
+"""Workers that may die while running a trial before the trial fails."""
 
 
-def run(words: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
-    """Makes what is missing of the search that `hydra.sweeper` and the words ask for."""
+def run_search(overrides: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
+    """Runs the trials that are missing from the search that `hydra.sweeper` and the overrides describe."""
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra.sweeper, resolve=True))
-    overrides = OverridesParser.create(loader).parse_overrides(words)
-    plan = planned(settings, overrides, partial(loader.load_sweep_config, cfg))
+    parsed = OverridesParser.create(loader).parse_overrides(overrides)
+    plan = plan_search(settings, parsed, partial(loader.load_sweep_config, cfg))
     folder = Path(cfg.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    address = plan.settings.storage or study.beside(folder)
-    opened = study.opened(plan, address)
+    url = plan.settings.storage or local_storage(folder)
+    study = open_study(plan, url)
     OmegaConf.save(cfg, folder / "multirun.yaml")
     try:
-        Search(plan, opened, folder, launcher, _at_once(plan, cfg)).run()
+        Search(plan, study, folder, launcher, _batch_size(plan, cfg)).run()
     except StorageInternalError as error:
-        raise UserError(f"hydra.sweeper.storage={study.shown(address)}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {str(error).splitlines()[0]}") from None
 
 
-def pruning(hydra: HydraConf) -> Pruning:
-    """What reports the epochs of a running job to its trial.
+def pruning_callback(hydra: HydraConf) -> Pruning:
+    """The callback that reports a job's epochs to its trial.
 
     Args:
-        hydra: the job's node `hydra`, which every launcher hands on.
+        hydra: the job's node `hydra`, which every launcher passes on.
     """
-    asked = hydra.sweeper
-    address = asked.storage or study.beside(Path(hydra.sweep.dir))
-    return Pruning(trial_of(study.begun(asked.study, address, asked.pruner), asked.trial))
+    settings = hydra.sweeper
+    url = settings.storage or local_storage(Path(hydra.sweep.dir))
+    return Pruning(load_trial(load_study(settings.study, url, settings.pruner), settings.trial))
 
 
-def _at_once(plan: Plan, cfg: DictConfig) -> int:
-    """Trials that the launcher is given at a time: as many as joblib has workers, where the user does not say."""
-    return plan.settings.max_batch_size or workers(cfg.hydra.launcher.get("n_jobs", 1), cores())
+def _batch_size(plan: Plan, cfg: DictConfig) -> int:
+    """Trials per call of the launcher: the number of joblib's workers unless the user sets it."""
+    return plan.settings.max_batch_size or n_workers(cfg.hydra.launcher.get("n_jobs", 1), cores())
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search at work.
+    """This process's part in a guided search.
 
     Args:
-        folder: of the sweep; trial n has its folder n there.
-        at_once: trials that the launcher is given at a time.
+        folder: of the sweep; trial n has the subfolder n.
+        batch_size: trials per call of the launcher.
     """
 
     plan: Plan
     study: Study
     folder: Path
     launcher: Launcher
-    at_once: int
+    batch_size: int
 
     def run(self) -> None:
-        """Makes the trials that are missing, and waits for those that other workers make."""
+        """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
-        with Crew(self.study, pause) as crew:
-            if undecided := crew.undecided():
-                _say(f"search: waiting for signs of life of trials {', '.join(map(str, sorted(undecided)))}")
-            while undecided & crew.undecided():  # what was interrupted comes first, as it did before
+        with Worker(self.study, pause) as worker:
+            if silent := worker.silent_trials():
+                _print(f"search: waiting for heartbeats of trials {', '.join(map(str, sorted(silent)))}")
+            while silent & worker.silent_trials():  # interrupted trials go first, as they did before
                 time.sleep(pause / 2)
             while True:
-                if batch := self._batch(crew):
-                    self._make(crew, batch)
-                elif any(trial.number < self.plan.n_trials for trial in crew.others()):
+                if batch := self._next_batch(worker):
+                    self._run_batch(worker, batch)
+                elif any(trial.number < self.plan.n_trials for trial in worker.trials_elsewhere()):
                     time.sleep(pause)
                 else:
                     return
 
-    def _batch(self, crew: Crew) -> list[Trial]:
-        orphans = [trial for trial in crew.orphans() if trial.number < self.plan.n_trials]
+    def _next_batch(self, worker: Worker) -> list[Trial]:
+        orphans = [trial for trial in worker.orphans() if trial.number < self.plan.n_trials]
         batch = []
-        for trial in crew.take_over(orphans[: self.at_once]):
-            if trial.user_attrs["deaths"] < DEATHS:
+        for trial in worker.take_over(orphans[: self.batch_size]):
+            if trial.user_attrs["deaths"] < MAX_DEATHS:
                 batch.append(trial)
             else:
                 folder = self._folder(trial)
                 folder.mkdir(parents=True, exist_ok=True)
-                jobs.fail(folder, UserError(f"{DEATHS} workers died over it"))
-                self._tell(crew, trial)
-        while len(batch) < self.at_once and len(self.study.get_trials(deepcopy=False)) < self.plan.n_trials:
-            trial = crew.begin()
+                jobs.record_failure(folder, UserError(f"{MAX_DEATHS} workers died while running it"))
+                self._finish(worker, trial)
+        while len(batch) < self.batch_size and len(self.study.get_trials(deepcopy=False)) < self.plan.n_trials:
+            trial = worker.start_trial()
             if trial.number >= self.plan.n_trials:  # another worker was faster
-                crew.leave(trial)
+                worker.release(trial)
                 break
             batch.append(trial)
         return batch
 
-    def _make(self, crew: Crew, batch: list[Trial]) -> None:
-        asked = {
-            trial.number: [*self.plan.space.job(self.plan.space.point(trial)), f"hydra.sweeper.trial={trial.number}"]
+    def _run_batch(self, worker: Worker, batch: list[Trial]) -> None:
+        space = self.plan.space
+        overrides_by_job = {
+            trial.number: [*space.job_overrides(space.suggest(trial)), f"hydra.sweeper.trial={trial.number}"]
             for trial in batch
         }
-        jobs.made(self.launcher, self.folder, asked)
+        jobs.run_jobs(self.launcher, self.folder, overrides_by_job)
         for trial in batch:
-            self._tell(crew, trial)
+            self._finish(worker, trial)
 
     def _folder(self, trial: Trial) -> Path:
         return self.folder / str(trial.number)
 
-    def _tell(self, crew: Crew, trial: Trial) -> None:
-        found = jobs.outcome(self._folder(trial)) or {"status": "failed", "error": "ended without metrics.json"}
+    def _finish(self, worker: Worker, trial: Trial) -> None:
+        """Tells the study what the trial's metrics.json says."""
+        outcome = jobs.outcome(self._folder(trial)) or {"status": "failed", "error": "ended without metrics.json"}
         trial.set_user_attr("folder", str(self._folder(trial).resolve()))
-        if found["status"] == "completed":
-            crew.end(trial, [_value(found, name) for name in self.plan.aims])
+        if outcome["status"] == "completed":
+            worker.finish(trial, [_value(outcome, name) for name in self.plan.objectives])
         else:
-            trial.set_user_attr("error", found["error"])
-            crew.end(trial, None, TrialState.PRUNED if found["status"] == "pruned" else TrialState.FAIL)
+            trial.set_user_attr("error", outcome["error"])
+            worker.finish(trial, None, TrialState.PRUNED if outcome["status"] == "pruned" else TrialState.FAIL)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
 
 
-def _value(found: Mapping[str, Any], name: str) -> float:
-    """A metric of what metrics.json says."""
-    known = {
-        **found["metrics"],
-        "n_parameters": found["n_parameters"],
-        **{f"seconds/{part}": seconds for part, seconds in found["seconds"].items()},
+def _value(outcome: Mapping[str, Any], objective: str) -> float:
+    """The value of an objective in the content of metrics.json."""
+    values = {
+        **outcome["metrics"],
+        "n_parameters": outcome["n_parameters"],
+        **{f"seconds/{part}": seconds for part, seconds in outcome["seconds"].items()},
     }
-    if name not in known:
-        there = ", ".join(key for key in known if not key.startswith("test/"))
-        raise UserError(f"hydra.sweeper.objectives: {name}: no such metric; there are {there}")
-    return known[name]
+    if objective not in values:
+        choices = ", ".join(name for name in values if not name.startswith("test/"))
+        raise UserError(f"hydra.sweeper.objectives: {objective}: no such metric; there are {choices}")
+    return values[objective]

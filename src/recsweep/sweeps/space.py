@@ -1,4 +1,4 @@
-"""What a guided search searches: Hydra's sweep syntax, as Optuna understands it."""
+"""The space of a guided search: Hydra's sweep syntax as Optuna's distributions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,57 +17,57 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Space:
-    """The words of a search.
+    """The overrides of a search.
 
     Args:
-        fixed: what every job is given, such as `model=bpr_mf`.
-        searched: each searched key and where its values come from. Listed values are kept as the text behind `=`.
+        fixed: the overrides that all jobs share, such as `model=bpr_mf`.
+        distributions: of each searched key. Listed values are the text after `=`.
     """
 
     fixed: tuple[str, ...]
-    searched: dict[str, Distribution]
+    distributions: dict[str, Distribution]
 
-    def job(self, point: Point) -> list[str]:
-        """The words of the job at a point."""
+    def job_overrides(self, point: Point) -> list[str]:
+        """The overrides of the job at a point."""
         return [*self.fixed, *(f"{key}={value}" for key, value in point.items())]
 
-    def point(self, trial: Trial) -> dict[str, Any]:
-        """The trial's value of each searched key; those that it does not have yet are drawn."""
-        return {key: _suggested(trial, key, values) for key, values in self.searched.items()}
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """The trial's value of each searched key, drawn if the trial has none yet."""
+        return {key: _suggest(trial, key, values) for key, values in self.distributions.items()}
 
     def probes(self) -> list[dict[str, Any]]:
-        """Points that between them have each key's lowest value, its highest, and every listed one."""
-        values = [_ends(distribution) for distribution in self.searched.values()]
-        longest = max(map(len, values), default=1)
-        columns = [[*listed, *[listed[-1]] * (longest - len(listed))] for listed in values]
-        return [dict(zip(self.searched, row, strict=True)) for row in zip(*columns, strict=True)] or [{}]
+        """A few points that together cover each key's lowest, highest and listed values."""
+        columns = [_probe_values(distribution) for distribution in self.distributions.values()]
+        longest = max(map(len, columns), default=1)
+        columns = [[*values, *[values[-1]] * (longest - len(values))] for values in columns]
+        return [dict(zip(self.distributions, row, strict=True)) for row in zip(*columns, strict=True)] or [{}]
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every combination, the last key's values changing fastest; `UserError` where a key has no listed values."""
-        values = [_listed(key, distribution) for key, distribution in self.searched.items()]
-        return [dict(zip(self.searched, row, strict=True)) for row in product(*values)]
+        """Every combination, the last key's values changing fastest; `UserError` if a key has an interval."""
+        columns = [_grid_values(key, distribution) for key, distribution in self.distributions.items()]
+        return [dict(zip(self.distributions, row, strict=True)) for row in product(*columns)]
 
 
-def parsed(overrides: Sequence[Override]) -> Space:
-    """The space that Hydra's overrides describe; of a key that stands there twice, the last counts."""
+def parse_space(overrides: Sequence[Override]) -> Space:
+    """The space that Hydra's overrides describe; if a key occurs twice, the last one counts."""
     fixed: dict[str, str] = {}
-    searched: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     for override in overrides:
         key = override.get_key_element()
         fixed.pop(key, None)
-        searched.pop(key, None)
+        distributions.pop(key, None)
         if override.is_sweep_override():
-            searched[key] = _distribution(key, override)
+            distributions[key] = _distribution(key, override)
         else:
             fixed[key] = key if override.is_delete() else f"{key}={override.get_value_element_as_str()}"
-    return Space(tuple(fixed.values()), searched)
+    return Space(tuple(fixed.values()), distributions)
 
 
 def _distribution(key: str, override: Override) -> Distribution:
     sweep = override.value()
     tags: set[str] = getattr(sweep, "tags", set())
     if tags and (tags != {"log"} or not isinstance(sweep, IntervalSweep)):
-        raise UserError(f"{key}: of tags, a search knows tag(log,interval(low,high)) alone")
+        raise UserError(f"{key}: the only tag of a search is log, of an interval: tag(log,interval(low,high))")
     try:
         if isinstance(sweep, IntervalSweep):
             return _interval(sweep, log=bool(tags))
@@ -79,7 +79,7 @@ def _distribution(key: str, override: Override) -> Distribution:
 
 
 def _interval(sweep: IntervalSweep, log: bool) -> Distribution:
-    """Numbers between two, both included; whole ones where the ends are: `int(interval(8,64))`."""
+    """Numbers from low to high, both included; integers if both ends are: `int(interval(8,64))`."""
     low, high = sweep.start, sweep.end
     assert low is not None and high is not None
     if isinstance(low, int) and isinstance(high, int):
@@ -88,16 +88,16 @@ def _interval(sweep: IntervalSweep, log: bool) -> Distribution:
 
 
 def _range(sweep: RangeSweep) -> Distribution:
-    """The numbers that Hydra lists: its end is not one of them."""
+    """The numbers that Hydra lists, the end excluded."""
     values = sorted(sweep.range())
     if not values:
-        raise ValueError("no number lies in this range")
+        raise ValueError("the range is empty")
     if isinstance(values[0], int):
         return IntDistribution(values[0], values[-1], step=abs(int(sweep.step)))
     return FloatDistribution(values[0], values[-1], step=abs(sweep.step))
 
 
-def _suggested(trial: Trial, key: str, values: Distribution) -> Any:
+def _suggest(trial: Trial, key: str, values: Distribution) -> Any:
     if isinstance(values, CategoricalDistribution):
         return trial.suggest_categorical(key, values.choices)
     if isinstance(values, IntDistribution):
@@ -105,16 +105,16 @@ def _suggested(trial: Trial, key: str, values: Distribution) -> Any:
     return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
 
 
-def _ends(values: Distribution) -> list[Any]:
+def _probe_values(values: Distribution) -> list[Any]:
     if isinstance(values, CategoricalDistribution):
         return list(values.choices)
     return list(dict.fromkeys([values.low, values.high]))
 
 
-def _listed(key: str, values: Distribution) -> list[Any]:
+def _grid_values(key: str, values: Distribution) -> list[Any]:
     if isinstance(values, CategoricalDistribution):
         return list(values.choices)
     if values.log or values.step is None:
-        raise UserError(f"{key}: a grid takes listed values: choice(…) or range(…), not an interval")
+        raise UserError(f"{key}: a grid needs listed values: choice(…) or range(…), not an interval")
     count = round((values.high - values.low) / values.step) + 1
-    return [values.low + place * values.step for place in range(count)]
+    return [values.low + index * values.step for index in range(count)]

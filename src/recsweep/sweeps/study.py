@@ -1,4 +1,4 @@
-"""The study behind a guided search: its storage, and what makes it the same study as before."""
+"""The study behind a guided search: its storage, and the check that it belongs to the same search."""
 
 import time
 import warnings
@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLA
 from recsweep.errors import UserError
 from recsweep.sweeps.plan import Plan
 
-optuna.logging.disable_default_handler()  # what it says goes to the logs, and what matters to metrics.json
+optuna.logging.disable_default_handler()  # its messages go to the logs; results are in metrics.json
 optuna.logging.enable_propagation()
 
 PRUNERS: dict[str, type[BasePruner]] = {
@@ -24,74 +24,74 @@ PRUNERS: dict[str, type[BasePruner]] = {
     "halving": SuccessiveHalvingPruner,
     "hyperband": HyperbandPruner,
 }
-LOCAL = ("paths.", "trainer.accelerator=", "trainer.threads=")
-"""What workers that share a study may differ in."""
+MACHINE_KEYS = ("paths.", "trainer.accelerator=", "trainer.threads=")
+"""Overrides in which the workers of one study may differ."""
 
 
-def beside(folder: Path) -> str:
-    """The address of the database in a sweep's own folder."""
+def local_storage(folder: Path) -> str:
+    """The URL of the SQLite database in a sweep's own folder."""
     return f"sqlite:///{folder.resolve() / 'study.db'}"
 
 
-def shown(address: str) -> str:
-    """The URL without its password."""
-    return make_url(address).render_as_string(hide_password=True)
+def hide_password(url: str) -> str:
+    """The URL with *** for its password."""
+    return make_url(url).render_as_string(hide_password=True)
 
 
-def opened(plan: Plan, address: str) -> Study:
-    """The study in the storage, made where there is none; `UserError` where it was begun for another search."""
+def open_study(plan: Plan, url: str) -> Study:
+    """Loads or creates the plan's study; `UserError` if the study belongs to another search."""
     study = optuna.create_study(
-        storage=storage(address),
+        storage=open_storage(url),
         sampler=plan.sampler,
         pruner=PRUNERS[plan.settings.pruner](),
         study_name=plan.settings.study,
-        directions=list(plan.aims.values()),
+        directions=list(plan.objectives.values()),
         load_if_exists=True,
     )
-    _check_same(study, plan)
+    _check_same_search(study, plan)
     return study
 
 
-def begun(name: str, address: str, pruner: str) -> Study:
-    """The study that a running job belongs to."""
-    return optuna.load_study(study_name=name, storage=storage(address), pruner=PRUNERS[pruner]())
+def load_study(name: str, url: str, pruner: str) -> Study:
+    """An existing study, such as the one that a running job belongs to."""
+    return optuna.load_study(study_name=name, storage=open_storage(url), pruner=PRUNERS[pruner]())
 
 
-def _check_same(study: Study, plan: Plan) -> None:
-    lines = [f"{direction} {name}" for name, direction in plan.aims.items()]
-    lines += [f"{key}={values}" for key, values in plan.space.searched.items()]
-    lines += sorted(word for word in plan.space.fixed if not word.startswith(LOCAL))
-    begun = study.user_attrs.get("search")
-    if begun is None:
-        study.set_user_attr("search", lines)
+def _check_same_search(study: Study, plan: Plan) -> None:
+    search = [f"{direction} {name}" for name, direction in plan.objectives.items()]
+    search += [f"{key}={values}" for key, values in plan.space.distributions.items()]
+    search += sorted(override for override in plan.space.fixed if not override.startswith(MACHINE_KEYS))
+    stored = study.user_attrs.get("search")
+    if stored is None:
+        study.set_user_attr("search", search)
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-            study.set_metric_names(list(plan.aims))  # what the dashboard calls them
-    elif begun != lines:
-        then, now = ("; ".join(a for a in one if a not in other) for one, other in ((begun, lines), (lines, begun)))
+            study.set_metric_names(list(plan.objectives))  # for the dashboard
+    elif stored != search:
+        only_stored = "; ".join(line for line in stored if line not in search)
+        only_new = "; ".join(line for line in search if line not in stored)
         raise UserError(
             f"hydra.sweeper.study={study.study_name}: is another search in this storage: it has "
-            f"{then or 'nothing'} where {now or 'nothing'} is asked now; name another study"
+            f"{only_stored or 'nothing'} where this one has {only_new or 'nothing'}; name another study"
         )
 
 
-def storage(address: str, attempts: int = 10) -> RDBStorage:
-    """The database behind an SQLAlchemy URL; `UserError` where it cannot be reached."""
-    patient = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
+def open_storage(url: str, attempts: int = 10) -> RDBStorage:
+    """The database at an SQLAlchemy URL, created if need be; `UserError` if it cannot be reached."""
+    engine_kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     try:
-        return RDBStorage(address, engine_kwargs=patient)
+        return RDBStorage(url, engine_kwargs=engine_kwargs)
     except ArgumentError:
         raise UserError(
-            f"hydra.sweeper.storage={address}: no SQLAlchemy URL, such as postgresql+psycopg://user@host/database"
+            f"hydra.sweeper.storage={url}: not an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
         ) from None
-    except (ImportError, SQLAlchemyError, RuntimeError) as error:  # RuntimeError: tables of another Optuna
-        if attempts > 1 and _made_at_once(error):
+    except (ImportError, SQLAlchemyError, RuntimeError) as error:  # RuntimeError: tables of another Optuna version
+        if attempts > 1 and _is_creation_race(error):
             time.sleep(0.2)
-            return storage(address, attempts - 1)
-        reason = str(error).splitlines()[0]
-        raise UserError(f"hydra.sweeper.storage={shown(address)}: {reason}") from None
+            return open_storage(url, attempts - 1)
+        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {str(error).splitlines()[0]}") from None
 
 
-def _made_at_once(error: Exception) -> bool:
-    """Whether another worker makes the tables at this moment: soon they are there."""
-    # PostgreSQL, which may say it in any language, has classes of its own for it; SQLite and MySQL have not.
+def _is_creation_race(error: Exception) -> bool:
+    """Whether another worker is creating the tables at this moment, so that a retry will find them."""
+    # PostgreSQL, whose messages may be in any language, has its own error classes for this; SQLite and MySQL do not.
     return isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)

@@ -1,4 +1,4 @@
-"""Exact search: every item is scored, and the best unseen ones are taken."""
+"""Exact search: scores all items and takes the best unseen ones."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,11 @@ from recsweep.sampling import UserItems
 def top_k(
     score_all: Callable[[Tensor], Tensor], user: Tensor, seen: UserItems, n_items: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Items [B, k] that users [B] have not seen, best first, and their scores [B, k].
+    """The k best items [B, k] that users [B] have not seen, best first, and their scores [B, k].
 
     Args:
         score_all: users [b] -> scores [b, n_items], on the device of `user`.
-        seen: of every user, the items that are left out; on the CPU.
+        seen: the items of each user to leave out; on the CPU.
 
     Raises:
         UserError: a user has fewer than k unseen items.
@@ -29,9 +29,9 @@ def top_k(
     items, scores = [], []
     for chunk in user.split(max(1, MAX_SCORES // n_items)):
         score = score_all(chunk).float()
-        row, item = seen.of(chunk.cpu())
-        left_out = row.to(score.device), item.to(score.device)
-        best = score.index_put(left_out, score.new_tensor(-torch.inf)).topk(k)
+        user_index, item = seen.pairs_of(chunk.cpu())
+        masked = user_index.to(score.device), item.to(score.device)
+        best = score.index_put(masked, score.new_tensor(-torch.inf)).topk(k)
         items.append(best.indices)
         scores.append(best.values)
     return torch.cat(items), torch.cat(scores)

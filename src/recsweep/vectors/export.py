@@ -1,4 +1,4 @@
-"""The vectors of a trained model as plain files, with the ids they belong to, and in TensorBoard's projector."""
+"""The vectors of a trained model: as plain files with raw ids, and in TensorBoard's projector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from recsweep.atomic import write_atomically
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
 
-USERS_AT_ONCE = 1024  # 52 MB where each has a history of 50 vectors of 256 numbers
-MAX_SHOWN = 10_000  # points that the projector still turns smoothly
+USERS_AT_ONCE = 1024  # 52 MB if each has a history of 50 vectors of 256 numbers
+MAX_POINTS = 10_000  # the projector still rotates as many smoothly
 
 DAMAGED = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, OverflowError)
-"""What NumPy raises on a damaged file; all but the first come from its header."""
+"""What NumPy raises for a damaged file; all but `ValueError` come from the header."""
 
-AGAIN = "export them again by training with callbacks.embeddings=true"
+REMEDY = "export them again by training with callbacks.embeddings=true"
 
 
 @runtime_checkable
@@ -32,12 +32,12 @@ class Embedded(Protocol):
         """Vectors [B, d] of users [B]."""
 
     def item_vectors(self) -> Tensor:
-        """Vectors [n_items, d] of the catalogue."""
+        """Vectors [n_items, d] of all items."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors and what they are of.
+    """Vectors of users and items with their raw ids.
 
     Args:
         user: [n_users, d] float32.
@@ -51,121 +51,125 @@ class Embeddings:
     item_ids: IdMap
 
     def score_all(self, user: Tensor) -> Tensor:
-        """Dot products [B, n_items] of users [B] with the catalogue."""
+        """Dot products [B, n_items] of users [B] with all items."""
         return self.user[user] @ self.item.T
 
 
 @torch.inference_mode()
 def export_vectors(model: Embedded, train: Interactions, folder: Path) -> None:
-    """Writes `user_embeddings.npy` [n_users, d] and `item_embeddings.npy` [n_items, d], float32, a row's raw id in
-    `user_ids.npy` and `item_ids.npy`, and the check sums of the rows that the model was trained on in `trained_on.npy`;
-    `item_titles.npy` too where the data has titles.
+    """Writes the vectors of a model, and the ids and rows that they belong to.
 
-    A model with dropout must be in eval mode already.
+    Files: `user_embeddings.npy` [n_users, d] and `item_embeddings.npy` [n_items, d], float32; the raw id of each row in
+    `user_ids.npy` and `item_ids.npy`; checksums of the training rows in `trained_on.npy`; `item_titles.npy` if the data
+    has titles.
+
+    A model with dropout must be in eval mode.
     """
     folder.mkdir(parents=True, exist_ok=True)
     item = model.item_vectors()
-    users = torch.arange(train.n_users, device=item.device).split(USERS_AT_ONCE)
-    user = torch.cat([model.user_vectors(some).float().cpu() for some in users])
-    _write(folder / "user_embeddings.npy", user.numpy())
-    _write(folder / "item_embeddings.npy", item.float().cpu().numpy())
-    _write(folder / "user_ids.npy", _plain(train.user_ids.raw))
-    _write(folder / "item_ids.npy", _plain(train.item_ids.raw))
-    _write(folder / "trained_on.npy", train.checksum.numpy())
+    chunks = torch.arange(train.n_users, device=item.device).split(USERS_AT_ONCE)
+    user = torch.cat([model.user_vectors(chunk).float().cpu() for chunk in chunks])
+    _save_array(folder / "user_embeddings.npy", user.numpy())
+    _save_array(folder / "item_embeddings.npy", item.float().cpu().numpy())
+    _save_array(folder / "user_ids.npy", _to_plain_array(train.user_ids.raw))
+    _save_array(folder / "item_ids.npy", _to_plain_array(train.item_ids.raw))
+    _save_array(folder / "trained_on.npy", train.checksum.numpy())
     if train.item_titles is not None:
-        _write(folder / "item_titles.npy", _plain(train.item_titles))
+        _save_array(folder / "item_titles.npy", _to_plain_array(train.item_titles))
 
 
 def load_vectors(folder: Path) -> Embeddings:
-    """What `export_vectors` wrote; `UserError` for a file that is missing, damaged, or does not match its ids."""
-    user, item = _vectors(folder / "user_embeddings.npy"), _vectors(folder / "item_embeddings.npy")
+    """What `export_vectors` wrote; `UserError` if a file is missing, damaged, or does not match its ids."""
+    user, item = _load_matrix(folder / "user_embeddings.npy"), _load_matrix(folder / "item_embeddings.npy")
     if user.shape[1] != item.shape[1]:
         raise UserError(
-            f"{folder}: vectors of users hold {user.shape[1]} numbers, but those of items {item.shape[1]}: {AGAIN}"
+            f"{folder}: vectors of users hold {user.shape[1]} numbers, but those of items {item.shape[1]}: {REMEDY}"
         )
-    user_ids = _labels(folder, "user_ids.npy", "user_embeddings.npy", len(user))
-    item_ids = _labels(folder, "item_ids.npy", "item_embeddings.npy", len(item))
+    user_ids = _load_ids(folder, "user_ids.npy", "user_embeddings.npy", len(user))
+    item_ids = _load_ids(folder, "item_ids.npy", "item_embeddings.npy", len(item))
     vectors = torch.from_numpy(user), torch.from_numpy(item)
     return Embeddings(*vectors, IdMap(user_ids, "user"), IdMap(item_ids, "item"))
 
 
 def load_vectors_for(data: Interactions, folder: Path) -> Embeddings:
-    """`load_vectors`, and `UserError` where the vectors are of other users or items than those of `data`."""
-    found = load_vectors(folder)
-    for ids, present in ((found.user_ids, data.user_ids), (found.item_ids, data.item_ids)):
-        if not np.array_equal(ids.raw, _plain(present.raw)):
+    """`load_vectors`; also `UserError` if the vectors are of other users or items than those of `data`."""
+    vectors = load_vectors(folder)
+    for ids, expected in ((vectors.user_ids, data.user_ids), (vectors.item_ids, data.item_ids)):
+        if not np.array_equal(ids.raw, _to_plain_array(expected.raw)):
             raise UserError(f"{folder}: embeddings of other {ids.kind}s than {data.name} has now; train again")
-    return found
+    return vectors
 
 
-def load_vectors_trained_on(train: Interactions, folder: Path) -> Embeddings:
-    """`load_vectors_for`, and `UserError` where the vectors come from other rows: they could know what is held out."""
-    found = load_vectors_for(train, folder)
-    rows = _read(folder / "trained_on.npy")
-    if rows.dtype != np.int64 or rows.shape != (2,):
-        raise _unexpected(folder / "trained_on.npy", rows, "int64 of shape (2,)")
-    if rows.tolist() != train.checksum.tolist():
+def load_vectors_for_rows(train: Interactions, folder: Path) -> Embeddings:
+    """`load_vectors_for`; also `UserError` if the model was trained on other rows, which may be held out here."""
+    vectors = load_vectors_for(train, folder)
+    path = folder / "trained_on.npy"
+    checksum = _load_array(path)
+    if checksum.dtype != np.int64 or checksum.shape != (2,):
+        raise _array_error(path, checksum, "int64 of shape (2,)")
+    if checksum.tolist() != train.checksum.tolist():
         raise UserError(
             f"{folder}: embeddings of a model trained on other rows, which may be held out here: give both runs the "
             "same data and split, and trainer.refit=false"
         )
-    return found
+    return vectors
 
 
 @torch.inference_mode()
 def show_in_projector(writer: SummaryWriter, model: Embedded, data: Interactions) -> None:
-    """Shows the items with most rows, at most `MAX_SHOWN`, with titles, or else ids, in TensorBoard's projector."""
+    """Adds the items with most rows, at most `MAX_POINTS`, to TensorBoard's projector, labelled by title or id."""
     count = torch.bincount(data.item, minlength=data.n_items)
-    shown = count.topk(min(MAX_SHOWN, data.n_items)).indices
-    names = data.item_ids.decode(shown).tolist()
+    items = count.topk(min(MAX_POINTS, data.n_items)).indices
+    names = data.item_ids.decode(items).tolist()
     if data.item_titles is not None:
-        # A line each, for the projector drops empty ones, and shifts those behind.
-        titles = [" ".join(data.item_titles[item].split()) for item in shown.tolist()]
+        # One non-empty line each: the projector drops empty lines and would shift the labels after them.
+        titles = [" ".join(data.item_titles[item].split()) for item in items.tolist()]
         names = [title or str(name) for title, name in zip(titles, names, strict=True)]
-    item = model.item_vectors()
-    writer.add_embedding(item[shown.to(item.device)].float(), names, tag="items")
+    vectors = model.item_vectors()
+    writer.add_embedding(vectors[items.to(vectors.device)].float(), names, tag="items")
 
 
-def _plain(values: np.ndarray | Sequence[str]) -> np.ndarray:
-    """int64 or fixed-width text, which needs no pickle."""
+def _to_plain_array(values: np.ndarray | Sequence[str]) -> np.ndarray:
+    """An array of int64 or fixed-width text, which NumPy saves without pickle."""
     array = np.asarray(values)
     return array if array.dtype.kind == "i" else array.astype(str)
 
 
-def _write(path: Path, values: np.ndarray) -> None:
+def _save_array(path: Path, values: np.ndarray) -> None:
     with write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, values, allow_pickle=False)
 
 
-def _read(path: Path) -> np.ndarray:
+def _load_array(path: Path) -> np.ndarray:
     try:
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: {AGAIN}") from None
+        raise UserError(f"{path}: no such file: {REMEDY}") from None
     except DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: not a .npy file of plain values ({reason}): {AGAIN}") from None
+        raise UserError(f"{path}: not a .npy file of plain values ({reason}): {REMEDY}") from None
 
 
-def _vectors(path: Path) -> np.ndarray:
-    found = _read(path)
-    if found.dtype != np.float32 or found.ndim != 2 or not found.size:
-        raise _unexpected(path, found, "float32 of shape (rows, numbers)")
-    wrong = ~np.isfinite(found).all(1)
-    if wrong.any():
-        raise UserError(f"{path}, row {int(wrong.argmax())}: NaN or infinite; did training diverge?")
-    return found
+def _load_matrix(path: Path) -> np.ndarray:
+    matrix = _load_array(path)
+    if matrix.dtype != np.float32 or matrix.ndim != 2 or not matrix.size:
+        raise _array_error(path, matrix, "float32 of shape (rows, numbers)")
+    is_broken = ~np.isfinite(matrix).all(1)
+    if is_broken.any():
+        raise UserError(f"{path}, row {int(is_broken.argmax())}: NaN or infinite; did training diverge?")
+    return matrix
 
 
-def _labels(folder: Path, name: str, vectors: str, n_rows: int) -> np.ndarray:
-    found = _read(folder / name)
-    if found.dtype.kind not in "iU" or found.ndim != 1:
-        raise _unexpected(folder / name, found, "whole numbers or text of shape (rows,)")
-    if len(found) != n_rows:
-        raise UserError(f"{folder / vectors} holds {n_rows} rows, but {name} {len(found)}: {AGAIN}")
-    return found
+def _load_ids(folder: Path, name: str, vectors: str, n_rows: int) -> np.ndarray:
+    """The raw ids in file `name`, which must match the `n_rows` rows of file `vectors`."""
+    ids = _load_array(folder / name)
+    if ids.dtype.kind not in "iU" or ids.ndim != 1:
+        raise _array_error(folder / name, ids, "whole numbers or text of shape (rows,)")
+    if len(ids) != n_rows:
+        raise UserError(f"{folder / vectors} holds {n_rows} rows, but {name} {len(ids)}: {REMEDY}")
+    return ids
 
 
-def _unexpected(path: Path, found: np.ndarray, allowed: str) -> UserError:
-    return UserError(f"{path}: {found.dtype} of shape {found.shape}, allowed: {allowed}: {AGAIN}")
+def _array_error(path: Path, array: np.ndarray, allowed: str) -> UserError:
+    return UserError(f"{path}: {array.dtype} of shape {array.shape}, allowed: {allowed}: {REMEDY}")

@@ -1,7 +1,13 @@
-"""From ratings to a bandit log whose every reward is known: simulator, labels, logging policy, log, ranker.
+"""A bandit log with known rewards, derived from ratings by the stages of Ma et al. (WWW 2020, section 5.1).
 
-The stages of Ma et al. (WWW 2020, doi 10.1145/3366423.3380130), section 5.1, on any interactions. Each stage is cached
-under what it follows from, so the jobs of a sweep share them.
+The paper is doi 10.1145/3366423.3380130. Each arrow is a stage whose result is cached:
+
+    ratings -> simulator -> labels -> logging_policy -> log -> ranker
+                              ^
+    synthetic truth ----------+   (data.labels=truth: without a simulator)
+
+The name of a cached stage holds a hash of the ratings, this code, and the settings of that stage and all before it.
+Jobs of a sweep share the stages up to the first whose settings differ.
 """
 
 from dataclasses import dataclass, replace
@@ -30,9 +36,9 @@ from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import Recipe
 from recsweep.seeding import Seed, generator
 
-MAX_PAIRS = 2**27  # users x items, all of which are labelled: some 30 bytes each, 4 GiB in all
-SHARES = [3.0, 1.0, 1.0]  # train : validation : test of the ratings
-CODE = (binary, batches, layers, nets, seeding, splits, stages, truth)  # what the stages are made by, beside this file
+MAX_PAIRS = 2**27  # users x items; all are labelled, which takes about 30 bytes each, 4 GiB in total
+SHARES = [3.0, 1.0, 1.0]  # of the ratings: train, validation, test
+CODE = (binary, batches, layers, nets, seeding, splits, stages, truth)  # code of the stages, with this file
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 STRICT = ConfigDict(extra="forbid", strict=True)
@@ -40,7 +46,7 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 @with_config(STRICT)
 class SimulatorPlan(TypedDict):
-    """Widths of the hidden layers, epochs, and which 3/5 of the ratings it learns from: the first ones, or any."""
+    """Widths of the hidden layers, epochs, and the 3/5 of the ratings to train on: the first rows or random ones."""
 
     hidden: Annotated[list[Count], Field(min_length=1)]
     epochs: Count
@@ -49,7 +55,7 @@ class SimulatorPlan(TypedDict):
 
 @with_config(STRICT)
 class PolicyPlan(TypedDict):
-    """Random pairs that the logging policy learns from, and epochs."""
+    """Number of random pairs to train on, and epochs."""
 
     n_pairs: Count
     epochs: Count
@@ -64,24 +70,24 @@ class RankerPlan(TypedDict):
 
 @dataclass(frozen=True)
 class Bandit:
-    """A bandit log derived from a data set, and the rows of the stages before it.
+    """A bandit log derived from a data set, or the rows of an earlier stage.
 
     Args:
         base: the data set with ratings.
-        rows: what a run's model learns from: `ratings` (labelled 1 above `positive_above`), `pairs` (the logging
-            policy's), `log` (bandit feedback; after the rows to learn from come as many that only judge).
-        labels: who says what is rewarded: the `simulator`, trained on the ratings, or the `truth` of a generated base.
+        rows: what the model of a run is trained on: `ratings` (labelled 1 above `positive_above`), `pairs` (the
+            logging policy's), or `log` (bandit feedback: rows to train on, then as many held-out rows).
+        labels: the source of rewards: the `simulator`, trained on the ratings, or the `truth` of a synthetic base.
         positive_above: ratings above count as positive.
-        threshold: probability of a positive from which on a pair earns a reward.
-        protocol: `reference` draws a user's items without replacement and records the propensity of a single draw, as
-            the paper's code does; `exact` draws with replacement, where that propensity is right. The rows that only
-            judge are always drawn with replacement.
+        threshold: lowest probability of a positive at which a pair earns a reward.
+        protocol: `reference` draws a user's items without replacement but records the propensity of a single draw, like
+            the paper's code; `exact` draws with replacement, which makes that propensity exact. Held-out rows are
+            always drawn with replacement.
         items_per_user: logged items of each user.
-        val_users: the first so many users validate, the others test.
-        embedding_dim, feature_dim: of ids and of each feature, in every stage.
+        val_users: number of users to validate on, the first ones; the others are for testing.
+        embedding_dim, feature_dim: sizes of the embeddings of ids and of each feature, in every stage.
         batch_size, lr, weight_decay: of every stage; all are trained by BCE and Adagrad.
         seed: of every stage.
-        cache: folder of finished stages.
+        cache: folder of the cached stages.
     """
 
     base: Source
@@ -107,11 +113,11 @@ class Bandit:
     ships: ClassVar[tuple[str, ...]] = ("given",)
 
     def ready(self) -> bool:
-        """Whether the base is on disk; what follows from it is made when asked for."""
+        """Whether the base is on disk; the stages are built when the data is read."""
         return self.base.ready()
 
     def parts(self, name: str, data: Interactions) -> Split:
-        """`given`: of pairs, so many to learn, as many to validate, the rest to test; of the log, by users."""
+        """`given`: `n_pairs` pairs to train on, as many to validate, the rest to test; held-out log rows by user."""
         if name != "given" or self.rows == "ratings":
             raise UserError(f"data.rows={self.rows} ships no split {name!r}: use split=rows or split=random")
         rows = torch.arange(len(data))
@@ -119,26 +125,28 @@ class Bandit:
             n = self.logging_policy["n_pairs"]
             return Split(rows[:n], rows[n : 2 * n], rows[2 * n :])
         train, held_out = rows.chunk(2)
-        validates = data.user[held_out] < self.val_users
-        return Split(train, held_out[validates], held_out[~validates])
+        is_val = data.user[held_out] < self.val_users
+        return Split(train, held_out[is_val], held_out[~is_val])
 
     def read(self) -> Interactions:
-        """The rows that the run's model learns from and is judged on; stages that they need are built or reused."""
+        """The rows to train and evaluate on; the stages that they need are built or reused."""
         base = self.base.read()
         ratings = replace(base, rating=(base.rating > self.positive_above).float(), rating_scale=(0.0, 1.0), truth=None)
         if self.rows == "ratings":
             return ratings
         self._check_sizes(base)
-        chain = Cache(Path(self.cache), _origin(ratings), _say)
-        labels = self._truth(chain, base) if self.labels == "truth" else self._simulated(chain, ratings)
+        chain = Cache(Path(self.cache), _fingerprint_origin(ratings), _say)
+        labels = (
+            self._label_by_truth(chain, base) if self.labels == "truth" else self._label_by_simulator(chain, ratings)
+        )
         pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
-        found = pairs if self.rows == "pairs" else self._log(chain, ratings, pairs, labels)
+        data = pairs if self.rows == "pairs" else self._build_log(chain, ratings, pairs, labels)
         if chain.reused:
             _say(f"{base.name}: {', '.join(chain.reused)} reused from {self.cache}")
-        return found
+        return data
 
     def _check_sizes(self, base: Interactions) -> None:
-        """`UserError` where the base is too large or too small for the settings, before anything is trained."""
+        """`UserError` if the base is too large or too small for the settings, before anything is trained."""
         n_pairs, total = self.logging_policy["n_pairs"], base.n_users * base.n_items
         if total > MAX_PAIRS:
             raise UserError(
@@ -161,63 +169,63 @@ class Bandit:
         if self.val_users >= base.n_users:
             raise UserError(f"data.val_users={self.val_users} leaves none of {base.n_users} users to test")
 
-    def _truth(self, chain: Cache, base: Interactions) -> Artefact:
+    def _label_by_truth(self, chain: Cache, base: Interactions) -> Artefact:
         """Labels by the model that generated the data."""
-        known = base.truth
-        if not isinstance(known, SyntheticTruth):
-            raise UserError(f"data.labels=truth: nobody knows the truth of {base.name}; take data.labels=simulator")
+        truth = base.truth
+        if not isinstance(truth, SyntheticTruth):
+            raise UserError(f"data.labels=truth: {base.name} has no known truth; use data.labels=simulator")
 
-        def labels() -> Artefact:
-            chance = known.chance_above(torch.arange(base.n_users), self.positive_above)
+        def build() -> Artefact:
+            chance = truth.chance_above(torch.arange(base.n_users), self.positive_above)
             return {"reward": chance >= self.threshold, "relevant": chance >= self.threshold}
 
-        return chain.stage("labels", {"above": self.positive_above, "threshold": self.threshold}, labels)
+        return chain.stage("labels", {"above": self.positive_above, "threshold": self.threshold}, build)
 
-    def _simulated(self, chain: Cache, ratings: Interactions) -> Artefact:
+    def _label_by_simulator(self, chain: Cache, ratings: Interactions) -> Artefact:
         """Labels by a simulator that is trained on the ratings."""
         plan = self.simulator
-        share = Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep")
-        split = share(ratings, self.base)
+        splitter = Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep")
+        split = splitter(ratings, self.base)
         train, val = ratings.take(split.train), ratings.take(split.val)
         net = SimulatorNet(train, *self._size, plan["hidden"], 0.0, generator(self.seed))
 
-        def weights() -> Artefact:
-            stages.train("simulator", net, stages.timed(train), self._recipe(plan["epochs"]))
+        def build() -> Artefact:
+            stages.train("simulator", net, stages.time_columns(train), self._recipe(plan["epochs"]))
             with torch.inference_mode():
-                auc = binary_auroc(net(*stages.timed(val)[:3]).sigmoid(), val.rating.long())
-            _say(f"simulator: AUC {auc:.4f} on {len(val):,} ratings that it was not trained on")
+                auc = binary_auroc(net(*stages.time_columns(val)[:3]).sigmoid(), val.rating.long())
+            _say(f"simulator: AUC {auc:.4f} on {len(val):,} held-out ratings")
             return net.state_dict()
 
-        net.load_state_dict(chain.stage("simulator", {**plan, **self._training}, weights))
+        net.load_state_dict(chain.stage("simulator", {**plan, **self._training}, build))
         return chain.stage(
             "labels",
             {"threshold": self.threshold, "seed": self.seed},
             lambda: stages.label_pairs(net, ratings, self.threshold, self.seed),
         )
 
-    def _log(self, chain: Cache, ratings: Interactions, pairs: Interactions, labels: Artefact) -> BanditLog:
-        """The log with its ranker, from the labelled pairs on."""
+    def _build_log(self, chain: Cache, ratings: Interactions, pairs: Interactions, labels: Artefact) -> BanditLog:
+        """The stages after the labels: logging policy, log and ranker."""
         plan = self.logging_policy
-        learned = pairs.take(torch.arange(plan["n_pairs"]))
-        policy = NominatorNet(learned, *self._size, 0.0, generator(self.seed))
+        train = pairs.take(torch.arange(plan["n_pairs"]))
+        policy = NominatorNet(train, *self._size, 0.0, generator(self.seed))
 
-        def weights() -> Artefact:
-            stages.train("logging policy", policy, stages.labelled(learned), self._recipe(plan["epochs"]))
+        def build() -> Artefact:
+            stages.train("logging policy", policy, stages.label_columns(train), self._recipe(plan["epochs"]))
             return policy.state_dict()
 
-        policy.load_state_dict(chain.stage("logging_policy", {**plan, **self._training}, weights))
-        drawn = chain.stage(
+        policy.load_state_dict(chain.stage("logging_policy", {**plan, **self._training}, build))
+        rows = chain.stage(
             "log",
             {"protocol": self.protocol, "items_per_user": self.items_per_user, "seed": self.seed},
-            lambda: self._draw(policy, ratings),
+            lambda: self._draw_rows(policy, ratings),
         )
-        user, item = drawn["user"], drawn["item"]
+        user, item = rows["user"], rows["item"]
         log = BanditLog(
             name=f"{ratings.name}_log",
             user=user,
             item=item,
             rating=labels["reward"][user, item].float(),
-            timestamp=drawn["seconds"],
+            timestamp=rows["seconds"],
             user_ids=ratings.user_ids,
             item_ids=ratings.item_ids,
             rating_scale=(0.0, 1.0),
@@ -225,36 +233,36 @@ class Bandit:
             item_features=ratings.item_features,
             item_titles=ratings.item_titles,
             truth=Relevance(labels["relevant"], labels["reward"]),
-            propensity=drawn["propensity"],
+            propensity=rows["propensity"],
             recurring=True,
             reward=labels["reward"],
             relevant=labels["relevant"],
         )
-        return replace(log, ranker=self._ranker(chain, ratings, log.take(torch.arange(len(log) // 2))))
+        return replace(log, ranker=self._train_ranker(chain, ratings, log.take(torch.arange(len(log) // 2))))
 
-    def _draw(self, policy: NominatorNet, data: Interactions) -> Artefact:
-        """Rows to learn from, then as many to judge by."""
+    def _draw_rows(self, policy: NominatorNet, data: Interactions) -> Artefact:
+        """Rows to train on, then as many held-out rows."""
         replacement = self.protocol == "exact"
         train = stages.draw_log(policy, data, self.items_per_user, replacement, generator("log", self.seed))
         held_out = stages.draw_log(policy, data, self.items_per_user, True, generator("held-out log", self.seed))
-        drawn = {name: torch.cat([train[name], held_out[name]]) for name in train}
-        return drawn | {"seconds": stages.draw_times(data, self.seed)[drawn["user"], drawn["item"]]}
+        rows = {name: torch.cat([train[name], held_out[name]]) for name in train}
+        return rows | {"seconds": stages.draw_times(data, self.seed)[rows["user"], rows["item"]]}
 
-    def _ranker(self, chain: Cache, ratings: Interactions, log: BanditLog) -> DotScorer:
-        """The second stage, trained on the log's training rows."""
+    def _train_ranker(self, chain: Cache, ratings: Interactions, log: BanditLog) -> DotScorer:
+        """The second stage of recommendation, trained on the log's training rows."""
         if not log.rating.any():
             raise UserError(
-                f"the log of {ratings.name} holds no positive: lower data.threshold={self.threshold}, or raise "
+                f"the log of {ratings.name} has no reward: lower data.threshold={self.threshold}, or raise "
                 f"data.items_per_user={self.items_per_user}"
             )
         net = RankerNet(log, *self._size, 0.0, generator(self.seed))
 
-        def vectors() -> Artefact:
-            stages.train("ranker", net, stages.timed(log), self._recipe(self.ranker["epochs"]))
+        def build() -> Artefact:
+            stages.train("ranker", net, stages.time_columns(log), self._recipe(self.ranker["epochs"]))
             return stages.ranker_vectors(net, ratings)
 
-        made = chain.stage("ranker", {**self.ranker, **self._training}, vectors)
-        return DotScorer(made["users"], made["items"])
+        vectors = chain.stage("ranker", {**self.ranker, **self._training}, build)
+        return DotScorer(vectors["users"], vectors["items"])
 
     def _recipe(self, epochs: int) -> Recipe:
         return Recipe(epochs, self.batch_size, self.lr, self.weight_decay, self.seed)
@@ -270,8 +278,8 @@ class Bandit:
         return {name: getattr(self, name) for name in names}
 
 
-def _origin(ratings: Interactions) -> bytes:
-    """What the first stage follows from: rows, features, and the code of the stages."""
+def _fingerprint_origin(ratings: Interactions) -> bytes:
+    """A hash of what the first stage depends on: rows, features, and the code of the stages."""
     tables = [table for table in (ratings.user_features, ratings.item_features) if table]
     columns = [column for table in tables for column in table.columns.values()]
     files = [__file__, *(module.__file__ for module in CODE if module.__file__)]

@@ -1,4 +1,4 @@
-"""The four parts of two-stage recommendation as trainable models; the data is `data=bandit`.
+"""The four models of two-stage recommendation, each trained alone on the rows of `data=bandit`.
 
 Regularisers: dropout on the descriptions of users and items, and weight decay.
 """
@@ -21,17 +21,24 @@ from recsweep.losses import binary, off_policy
 from recsweep.models.base import RecModule, Training
 from recsweep.models.layers import Dimension
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
-from recsweep.models.two_stage.stages import PAIRS_AT_ONCE, Labelled, Timed, labelled, mean_times, timed
+from recsweep.models.two_stage.stages import (
+    PAIRS_AT_ONCE,
+    LabelColumns,
+    TimeColumns,
+    label_columns,
+    mean_times,
+    time_columns,
+)
 from recsweep.seeding import generator
 
 
 class TimedModule(RecModule):
     """A model whose net takes (user, item, seconds) to logits of a label.
 
-    Without a time, scores are those at the mean time of the user's training rows.
+    `score` and `score_all` take the mean time of the user's training rows.
     """
 
-    losses: ClassVar = binary
+    losses: ClassVar = binary.BinaryLoss
     sparse = False
     mean_time: Tensor
     net: nn.Module
@@ -40,15 +47,15 @@ class TimedModule(RecModule):
         super().__init__(data, training)
         self.register_buffer("mean_time", mean_times(data)[0].round().long(), persistent=False)
 
-    def columns(self, data: Interactions) -> Timed:
-        return timed(data)
+    def columns(self, data: Interactions) -> TimeColumns:
+        return time_columns(data)
 
-    def training_loss(self, batch: Timed) -> Tensor:
+    def training_loss(self, batch: TimeColumns) -> Tensor:
         logits = self.net(batch.user, batch.item, batch.seconds, self.generator)
         return self.training_setup.loss(logits, batch.label)
 
     def score_at(self, user: Tensor, item: Tensor, timestamp: Tensor) -> Tensor:
-        """Logits [B] of pairs at the given seconds [B]."""
+        """Logits [B] of pairs at `timestamp` [B], in seconds."""
         return self.net(user, item, timestamp)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
@@ -56,10 +63,10 @@ class TimedModule(RecModule):
 
 
 class Simulator(TimedModule):
-    """Predicts whether a user would rate an item above the line, at a given time.
+    """Predicts whether a user would rate an item above `data.positive_above` at a time.
 
     Args:
-        embedding_dim, feature_dim: of ids and of each feature.
+        embedding_dim, feature_dim: sizes of the embeddings of ids and of each feature.
         hidden: widths of the hidden layers.
     """
 
@@ -81,18 +88,18 @@ class Simulator(TimedModule):
         self.net = SimulatorNet(data, embedding_dim, feature_dim, hidden, dropout, generator(training.seed))
 
     def score_all(self, user: Tensor) -> Tensor:
-        parts = user.split(PAIRS_AT_ONCE // len(self.net.items.codes) + 1)
-        return torch.cat([self.net.of_every_item(part, self.mean_time[part, None]) for part in parts])
+        chunks = user.split(PAIRS_AT_ONCE // len(self.net.items.codes) + 1)
+        return torch.cat([self.net.item_logits(chunk, self.mean_time[chunk, None]) for chunk in chunks])
 
 
 class LoggingPolicy(RecModule):
-    """A nominator that learns the labels of random pairs; its softmax is the policy that writes the log.
+    """A nominator that learns the labels of random pairs; the log is drawn from its softmax.
 
     Args:
-        embedding_dim, feature_dim: of ids and of each feature.
+        embedding_dim, feature_dim: sizes of the embeddings of ids and of each feature.
     """
 
-    losses: ClassVar = binary
+    losses: ClassVar = binary.BinaryLoss
     evaluations: ClassVar = (BinaryEvaluation,)
     rows: ClassVar = "pairs"
     sparse = False
@@ -104,26 +111,26 @@ class LoggingPolicy(RecModule):
         dropout = training.regularization.dropout
         self.net = NominatorNet(data, embedding_dim, feature_dim, dropout, generator(training.seed))
 
-    def columns(self, data: Interactions) -> Labelled:
-        return labelled(data)
+    def columns(self, data: Interactions) -> LabelColumns:
+        return label_columns(data)
 
-    def training_loss(self, batch: Labelled) -> Tensor:
+    def training_loss(self, batch: LabelColumns) -> Tensor:
         return self.training_setup.loss(self.net(batch.user, batch.item, self.generator), batch.label)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.net(user, item)
 
     def score_all(self, user: Tensor) -> Tensor:
-        return self.net.of_every_item(user)
+        return self.net.item_logits(user)
 
 
 class Ranker(TimedModule):
-    """Predicts the reward of a logged item, at a given time.
+    """Predicts the reward of a logged item at a time.
 
-    The stage of `data=bandit` takes for the mean time that of all the user's ratings.
+    Scores take the mean time of the user's log rows; the ranker stage of `data=bandit` takes that of all their ratings.
 
     Args:
-        embedding_dim, feature_dim: of ids and of each feature.
+        embedding_dim, feature_dim: sizes of the embeddings of ids and of each feature.
     """
 
     evaluations: ClassVar = (TwoStageEvaluation, BinaryEvaluation)
@@ -138,11 +145,11 @@ class Ranker(TimedModule):
         self.net = RankerNet(data, embedding_dim, feature_dim, dropout, generator(training.seed))
 
     def score_all(self, user: Tensor) -> Tensor:
-        return self.net.query(user, self.mean_time[user]) @ self.net.items.all().T
+        return self.net.query(user, self.mean_time[user]) @ self.net.items.all_vectors().T
 
 
 def _check_settings(settings: dict[str, Any], n_items: int) -> None:
-    """`UserError` for numbers of a loss that do not go together, or not with the catalogue."""
+    """`UserError` if settings of a loss contradict each other or exceed the catalogue."""
     for name in settings.keys() & {"k", "slate_size"}:
         if settings[name] > n_items:
             raise UserError(f"loss.{name}={settings[name]} exceeds the {n_items} items")
@@ -150,7 +157,7 @@ def _check_settings(settings: dict[str, Any], n_items: int) -> None:
         raise UserError(f"loss.min_weight={settings['min_weight']} exceeds loss.max_weight={settings['max_weight']}")
 
 
-class Logged(NamedTuple):
+class LogColumns(NamedTuple):
     """Rows of a bandit log: user [B] and item [B] int64, propensity [B] and reward [B] float32."""
 
     user: Tensor
@@ -162,17 +169,17 @@ class Logged(NamedTuple):
 class Nominator(RecModule):
     """The first stage: a softmax policy over the catalogue, learned from a bandit log.
 
-    Every loss of `losses.off_policy` is handed what its arguments name. One that takes no `reward` learns from the
-    rewarded rows alone.
+    A loss of `losses.off_policy` gets the tensors that its parameters name. Without a `reward` parameter it only sees
+    rows with a reward.
 
-    TensorBoard shows the importance weights of the training rows, log10 of policy / logging policy (`log10_weight`),
-    and the policy's largest probability for each of their users (`confidence`).
+    TensorBoard tags: `log10_weight`, log10 of the training rows' importance weights (policy / logging policy), and
+    `confidence`, the policy's largest probability for the user of each training row.
 
     Args:
-        embedding_dim, feature_dim: of ids and of each feature.
+        embedding_dim, feature_dim: sizes of the embeddings of ids and of each feature.
     """
 
-    losses: ClassVar = off_policy
+    losses: ClassVar = off_policy.OffPolicyLoss
     evaluations: ClassVar = (TwoStageEvaluation, OffPolicyEvaluation)
     rows: ClassVar = "log"
     sparse = False
@@ -189,47 +196,48 @@ class Nominator(RecModule):
         self.loss = loss.func if isinstance(loss, partial) else loss
         _check_settings(settings, log.n_items)
         hints = get_type_hints(self.loss)
-        self.counts = {name: value for name, value in settings.items() if hints[name] is int}
-        self.numbers = [name for name in settings if name not in self.counts]
-        for name in self.numbers:  # buffers, so that many configurations can train in one batched step
+        self.integer_settings = {name: value for name, value in settings.items() if hints[name] is int}
+        self.float_settings = [name for name in settings if name not in self.integer_settings]
+        for name in self.float_settings:  # buffers, so that many configurations can train in one batched step
             self.register_buffer(f"loss_{name}", torch.tensor(float(settings[name])), persistent=False)
-        self.wanted = set(signature(self.loss).parameters)
-        if "ranker_logits" in self.wanted:
+        self.loss_parameters = set(signature(self.loss).parameters)
+        if "ranker_logits" in self.loss_parameters:
             if log.ranker is None:
-                raise UserError(f"this loss asks for a ranker, which {log.name} has not: use data=bandit")
+                raise UserError(f"this loss needs a ranker, and {log.name} has none: use data=bandit")
             self.ranker = deepcopy(log.ranker)
-        if "predicted_reward" in self.wanted:
+        if "predicted_reward" in self.loss_parameters:
             self.reward_model = RewardModel(log)
 
-    def columns(self, data: Interactions) -> Logged:
+    def columns(self, data: Interactions) -> LogColumns:
         log = bandit_log(data)
-        if "reward" not in self.wanted:
+        if "reward" not in self.loss_parameters:
             log = log.take(log.rating.nonzero()[:, 0])
         if not log.rating.any():
-            raise UserError(f"the training rows of {log.name} hold no reward to learn from: hold out less, or log more")
-        return Logged(log.user, log.item, log.propensity, log.rating)
+            raise UserError(f"the training rows of {log.name} have no reward to learn from: hold out less, or log more")
+        return LogColumns(log.user, log.item, log.propensity, log.rating)
 
-    def training_loss(self, batch: Logged) -> Tensor:
-        logits = self.net.of_every_item(batch.user, self.generator)
-        given = {
+    def training_loss(self, batch: LogColumns) -> Tensor:
+        logits = self.net.item_logits(batch.user, self.generator)
+        tensors = {
             "logits": logits,
             "action": batch.item,
             "propensity": batch.propensity,
             "reward": batch.reward,
             "generator": self.generator,
         }
-        if "ranker_logits" in self.wanted:
-            given["ranker_logits"] = self.ranker.score_all(batch.user)
-        if "predicted_reward" in self.wanted:
-            given["predicted_reward"] = self.reward_model(batch.user)
-        numbers = {name: getattr(self, f"loss_{name}") for name in self.numbers}
-        return self.loss(**{name: given[name] for name in given.keys() & self.wanted}, **numbers, **self.counts)
+        if "ranker_logits" in self.loss_parameters:
+            tensors["ranker_logits"] = self.ranker.score_all(batch.user)
+        if "predicted_reward" in self.loss_parameters:
+            tensors["predicted_reward"] = self.reward_model(batch.user)
+        floats = {name: getattr(self, f"loss_{name}") for name in self.float_settings}
+        arguments = {name: tensors[name] for name in tensors.keys() & self.loss_parameters}
+        return self.loss(**arguments, **floats, **self.integer_settings)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         return self.net(user, item)
 
     def score_all(self, user: Tensor) -> Tensor:
-        return self.net.of_every_item(user)
+        return self.net.item_logits(user)
 
     def log_policy(self, user: Tensor) -> Tensor:
         """Log-probabilities [B, n_items] of users [B]."""
@@ -241,10 +249,10 @@ class Nominator(RecModule):
         rows = zip(
             *(column.to(self.device).split(1024) for column in (log.user, log.item, log.propensity)), strict=True
         )
-        found = []
+        parts = []
         for user, item, propensity in rows:
             policy = self.log_policy(user)
             weight = policy.gather(1, item[:, None])[:, 0] - propensity.log()
-            found.append(torch.stack([weight / math.log(10), policy.amax(1).exp()]))
-        weight, confidence = torch.cat(found, 1)
+            parts.append(torch.stack([weight / math.log(10), policy.amax(1).exp()]))
+        weight, confidence = torch.cat(parts, 1)
         return {"log10_weight": weight, "confidence": confidence}

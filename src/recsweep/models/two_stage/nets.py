@@ -1,6 +1,6 @@
 """The networks of two-stage recommendation (Ma et al., WWW 2020, doi 10.1145/3366423.3380130).
 
-Users and items are described by an id and by whatever features the data has; times are seconds.
+Users and items are described by their id and all features that the data has; times are in seconds.
 """
 
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, Interactions
 from recsweep.models.layers import Dropout, embedding, linear
 
-EMBEDDING_STD = 1.0  # of first values, as in the paper's code
+EMBEDDING_STD = 1.0  # of initial values, as in the paper's code
 
 
 class Description(nn.Module):
-    """A vector for every user or item: its own, one a category, and a linear map of each block of numbers.
+    """A vector for every user or item, which joins an id embedding, category embeddings and maps of numeric blocks.
 
-    A category's vector has `feature_dim` entries. So has the image of each multi-hot column, whose values are made
-    shares that sum to one, and that of all plain numbers together, which are standardised.
+    Each category column adds the embedding of its category. A linear layer maps each multi-hot column, scaled to sum to
+    one, and another maps all plain numbers together, standardised. All of these have `feature_dim` entries.
 
     Args:
-        n: users or items.
-        features: theirs; None where the data has none.
-        embedding_dim: of the own vector; 0 for entities that do not come back.
+        n: number of users or items.
+        features: their features, or None.
+        embedding_dim: of the id embedding; 0 for entities that occur only once.
         dropout: on the whole vector.
     """
 
@@ -47,36 +47,36 @@ class Description(nn.Module):
         columns = features.columns if features else {}
         categories = {name: column for name, column in columns.items() if not column.is_floating_point()}
         sizes = [len(cast(Features, features).labels[name]) for name in categories]
-        first = torch.tensor([0, *sizes]).cumsum(0)
-        codes = [column + start for column, start in zip(categories.values(), first[:-1], strict=True)]
-        blocks = _blocks(columns)
+        start = torch.tensor([0, *sizes]).cumsum(0)
+        codes = [column + first for column, first in zip(categories.values(), start[:-1], strict=True)]
+        blocks = _numeric_blocks(columns)
         self.own = embedding(n, embedding_dim, EMBEDDING_STD, generator)
-        self.categories = embedding(int(first[-1]), feature_dim, EMBEDDING_STD, generator)
+        self.categories = embedding(int(start[-1]), feature_dim, EMBEDDING_STD, generator)
         self.maps = nn.ModuleList(linear(block.shape[1], feature_dim, generator) for block in blocks)
         self.widths = [block.shape[1] for block in blocks]
-        nothing = torch.empty(n, 0)
-        self.register_buffer("codes", torch.stack(codes, 1) if codes else nothing.long(), persistent=False)
-        self.register_buffer("numbers", torch.cat([nothing, *blocks], 1), persistent=False)
+        empty = torch.empty(n, 0)
+        self.register_buffer("codes", torch.stack(codes, 1) if codes else empty.long(), persistent=False)
+        self.register_buffer("numbers", torch.cat([empty, *blocks], 1), persistent=False)
         self.dropout = Dropout(dropout)
         self.dim = embedding_dim + feature_dim * (len(codes) + len(blocks))
 
     def forward(self, entity: Tensor, generator: Generator | None = None) -> Tensor:
-        """[B, dim] of entities [B]; the generator is for dropout while training."""
-        return self._joined(self.own(entity), self.codes[entity], self.numbers[entity], generator)
+        """Vectors [B, dim] of entities [B]; a generator turns dropout on while training."""
+        return self._join(self.own(entity), self.codes[entity], self.numbers[entity], generator)
 
-    def all(self, generator: Generator | None = None) -> Tensor:
-        """[n, dim] of every entity."""
-        return self._joined(self.own.weight, self.codes, self.numbers, generator)
+    def all_vectors(self, generator: Generator | None = None) -> Tensor:
+        """Vectors [n, dim] of all entities."""
+        return self._join(self.own.weight, self.codes, self.numbers, generator)
 
-    def _joined(self, own: Tensor, codes: Tensor, numbers: Tensor, generator: Generator | None) -> Tensor:
+    def _join(self, own: Tensor, codes: Tensor, numbers: Tensor, generator: Generator | None) -> Tensor:
         blocks = numbers.split(self.widths, 1)
-        mapped = [layer(block) for layer, block in zip(self.maps, blocks, strict=True)]
-        joined = torch.cat([own, self.categories(codes).flatten(1), *mapped], 1)
-        return joined if generator is None else self.dropout(joined, generator)
+        images = [layer(block) for layer, block in zip(self.maps, blocks, strict=True)]
+        vectors = torch.cat([own, self.categories(codes).flatten(1), *images], 1)
+        return vectors if generator is None else self.dropout(vectors, generator)
 
 
-def _blocks(columns: Mapping[str, Tensor]) -> list[Tensor]:
-    """What is mapped linearly: the shares [n, d] of each multi-hot column, and all plain numbers, standardised."""
+def _numeric_blocks(columns: Mapping[str, Tensor]) -> list[Tensor]:
+    """Inputs [n, d] of the linear maps: multi-hot columns, scaled to sum to one, and all numbers, standardised."""
     blocks = [column / column.sum(1, keepdim=True).clamp(min=1e-9) for column in columns.values() if column.dim() == 2]
     numbers = [column for column in columns.values() if column.is_floating_point() and column.dim() == 1]
     if numbers:
@@ -86,7 +86,7 @@ def _blocks(columns: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 class Clock(nn.Module):
-    """Seconds as a number: 0 for the first row of the training data, 1 for the last; 0 where there are no times."""
+    """Scales seconds: 0 for the first training row, 1 for the last; 0 if the data has no times."""
 
     first: Tensor
     span: Tensor
@@ -103,20 +103,20 @@ class Clock(nn.Module):
 
 
 class TwoSided(nn.Module):
-    """What all nets share: the descriptions of users and of items."""
+    """Base of all nets: the descriptions of users and of items."""
 
     def __init__(
         self, data: Interactions, embedding_dim: int, feature_dim: int, dropout: float, generator: Generator
     ) -> None:
         super().__init__()
         recurring = not isinstance(data, BanditLog) or data.recurring
-        own = embedding_dim if recurring else 0
-        self.users = Description(data.n_users, data.user_features, own, feature_dim, dropout, generator)
+        user_dim = embedding_dim if recurring else 0
+        self.users = Description(data.n_users, data.user_features, user_dim, feature_dim, dropout, generator)
         self.items = Description(data.n_items, data.item_features, embedding_dim, feature_dim, dropout, generator)
 
 
 class SimulatorNet(TwoSided):
-    """Would the user like the item then? Logits of a perceptron on user ⊕ item ⊕ scaled time."""
+    """Logits of a positive rating at a time: a perceptron on user ⊕ item ⊕ scaled time."""
 
     def __init__(
         self,
@@ -136,18 +136,18 @@ class SimulatorNet(TwoSided):
     def forward(self, user: Tensor, item: Tensor, seconds: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits [B] of pairs (user [B], item [B]) at times [B]."""
         time = self.clock(seconds)[:, None]
-        joined = torch.cat([self.users(user, generator), self.items(item, generator), time], 1)
-        return self._head(self.layers[0](joined))
+        vectors = torch.cat([self.users(user, generator), self.items(item, generator), time], 1)
+        return self._head(self.layers[0](vectors))
 
-    def of_every_item(self, user: Tensor, seconds: Tensor) -> Tensor:
-        """Logits [B, n_items] of users [B] with every item, at times [B, n_items] or [B, 1].
+    def item_logits(self, user: Tensor, seconds: Tensor) -> Tensor:
+        """Logits [B, n_items] of users [B] for all items, at times [B, n_items] or [B, 1].
 
-        The first layer is linear: it meets users and items one by one, and only its sum meets their pairs.
+        The first layer is linear, so it is applied to users and items separately; only the sums are formed per pair.
         """
-        first = cast(nn.Linear, self.layers[0])
-        of_user, of_item, of_time = first.weight.split((self.users.dim, self.items.dim, 1), 1)
-        users = self.users(user) @ of_user.T + first.bias
-        items = self.items.all() @ of_item.T
+        layer = cast(nn.Linear, self.layers[0])
+        of_user, of_item, of_time = layer.weight.split((self.users.dim, self.items.dim, 1), 1)
+        users = self.users(user) @ of_user.T + layer.bias
+        items = self.items.all_vectors() @ of_item.T
         return self._head(users[:, None] + items + self.clock(seconds)[..., None] * of_time[:, 0])
 
     def _head(self, hidden: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class SimulatorNet(TwoSided):
 
 
 class NominatorNet(TwoSided):
-    """Logits ⟨W relu(user) + b, item⟩ of every item: a softmax policy over the catalogue."""
+    """Logits ⟨W relu(user) + b, item⟩ of all items: a softmax policy over the catalogue."""
 
     def __init__(
         self, data: Interactions, embedding_dim: int, feature_dim: int, dropout: float, generator: Generator
@@ -169,9 +169,9 @@ class NominatorNet(TwoSided):
         """Logits [B] of pairs."""
         return (self._query(user, generator) * self.items(item, generator)).sum(-1)
 
-    def of_every_item(self, user: Tensor, generator: Generator | None = None) -> Tensor:
+    def item_logits(self, user: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits [B, n_items] of users [B]."""
-        return self._query(user, generator) @ self.items.all(generator).T
+        return self._query(user, generator) @ self.items.all_vectors(generator).T
 
     def _query(self, user: Tensor, generator: Generator | None) -> Tensor:
         return self.linear(relu(self.users(user, generator)))
@@ -192,5 +192,5 @@ class RankerNet(TwoSided):
         return (self.query(user, seconds, generator) * self.items(item, generator)).sum(-1)
 
     def query(self, user: Tensor, seconds: Tensor, generator: Generator | None = None) -> Tensor:
-        """Vectors [B, d] of users [B] at times [B], to be multiplied with the items'."""
+        """Vectors [B, d] of users [B] at times [B]; their dot products with item vectors are logits."""
         return self.linear(torch.cat([self.users(user, generator), self.clock(seconds)[:, None]], 1))

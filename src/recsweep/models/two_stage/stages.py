@@ -1,4 +1,4 @@
-"""The stages of a bandit log, one function each: rows and nets in, tensors out."""
+"""The stages that build a bandit log, one function each: rows and nets in, tensors out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,14 +17,14 @@ from recsweep.losses.binary import bce
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.seeding import generator
 
-PAIRS_AT_ONCE = 2**14  # so that the hidden layer of a perceptron stays in the cache: 3 x faster than 2**17
-STEPS_AT_ONCE = 64  # batches gathered together
+PAIRS_AT_ONCE = 2**14  # keeps the hidden layer of a perceptron in the CPU cache: 3 x faster than 2**17
+STEPS_AT_ONCE = 64  # batches fetched by one gather
 
 
 Step = TypeVar("Step")
 
 
-class Labelled(NamedTuple):
+class LabelColumns(NamedTuple):
     """Pairs with a label: user [B] and item [B] int64, label [B] float32 in {0, 1}."""
 
     user: Tensor
@@ -32,8 +32,8 @@ class Labelled(NamedTuple):
     label: Tensor
 
 
-class Timed(NamedTuple):
-    """Pairs at a time, with a label: user, item, seconds [B] int64, label [B] float32 in {0, 1}."""
+class TimeColumns(NamedTuple):
+    """Pairs with a time and a label: user, item, seconds [B] int64, label [B] float32 in {0, 1}."""
 
     user: Tensor
     item: Tensor
@@ -42,7 +42,7 @@ class Timed(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How a stage is trained: BCE by Adagrad."""
+    """Hyperparameters of a stage, which is trained by BCE and Adagrad."""
 
     epochs: int
     batch_size: int
@@ -51,18 +51,18 @@ class Recipe(NamedTuple):
     seed: int
 
 
-def labelled(data: Interactions) -> Labelled:
-    """Rows whose rating is a label, without their times."""
-    return Labelled(data.user, data.item, data.rating)
+def label_columns(data: Interactions) -> LabelColumns:
+    """The rows without their times; ratings are labels."""
+    return LabelColumns(data.user, data.item, data.rating)
 
 
-def timed(data: Interactions) -> Timed:
-    """Rows whose rating is a label; times are 0 where the data has none."""
-    return Timed(data.user, data.item, data.seconds, data.rating)
+def time_columns(data: Interactions) -> TimeColumns:
+    """The rows with their times, 0 if the data has none; ratings are labels."""
+    return TimeColumns(data.user, data.item, data.seconds, data.rating)
 
 
 def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
-    """Trains a net by BCE; the last of the columns is the label, the others are what the net takes."""
+    """Trains a net by BCE; the last column is the label, the others are the net's arguments."""
     optimizer = torch.optim.Adagrad(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed)
     groups = [(epoch, index) for epoch in range(recipe.epochs) for index in range(len(batches))]
@@ -78,13 +78,16 @@ def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
 
 
 def progress(steps: Sequence[Step], name: str) -> Iterable[Step]:
-    """The steps, with a bar while they last where somebody watches."""
+    """The steps, with a progress bar on a terminal."""
     console = Console(stderr=True)
     return track(steps, name, console=console, transient=True, disable=not console.is_terminal)
 
 
 def mean_times(data: Interactions) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [n_users] of each user's seconds, float64; of all rows for a user without any."""
+    """Mean and standard deviation [n_users] of each user's seconds, float64.
+
+    A user without rows gets the mean of all rows and deviation 0.
+    """
     time = data.seconds.double()
     count = torch.bincount(data.user, minlength=data.n_users)
     mean = torch.bincount(data.user, time, data.n_users) / count
@@ -94,35 +97,35 @@ def mean_times(data: Interactions) -> tuple[Tensor, Tensor]:
 
 
 def draw_times(data: Interactions, seed: int) -> Tensor:
-    """A time for every pair [n_users, n_items], int64 seconds, from a normal of the user's own mean and deviation."""
+    """A time for every pair [n_users, n_items], int64 seconds, normal with the user's own mean and deviation."""
     mean, deviation = mean_times(data)
-    drawn = torch.randn(data.n_users, data.n_items, generator=generator("times", seed))
-    return (mean[:, None] + deviation[:, None] * drawn).round().long()
+    noise = torch.randn(data.n_users, data.n_items, generator=generator("times", seed))
+    return (mean[:, None] + deviation[:, None] * noise).round().long()
 
 
-def blocks_of_users(data: Interactions, name: str) -> Iterator[Tensor]:
-    """Users [·], so few at a time that their pairs with all items fit in the cache."""
+def user_blocks(data: Interactions, name: str) -> Iterator[Tensor]:
+    """All users in blocks [·], so small that their pairs with all items fit in the CPU cache."""
     yield from progress(torch.arange(data.n_users).split(max(1, PAIRS_AT_ONCE // data.n_items)), name)
 
 
 @torch.inference_mode()
 def label_pairs(net: SimulatorNet, data: Interactions, threshold: float, seed: int) -> dict[str, Tensor]:
-    """`reward` and `relevant` [n_users, n_items] bool: simulated probability of a positive ≥ `threshold`.
+    """`reward` and `relevant` [n_users, n_items] bool: the simulator's probability of a positive is ≥ `threshold`.
 
-    A reward falls at the pair's own time, relevance is judged at the user's mean time.
+    `reward` takes a random time for each pair, `relevant` the user's mean time.
     """
     times, mean = draw_times(data, seed), mean_times(data)[0].round().long()
-    cut = torch.tensor(threshold).logit()
+    min_logit = torch.tensor(threshold).logit()
     rows = [
-        (net.of_every_item(users, times[users]) >= cut, net.of_every_item(users, mean[users, None]) >= cut)
-        for users in blocks_of_users(data, "labels")
+        (net.item_logits(users, times[users]) >= min_logit, net.item_logits(users, mean[users, None]) >= min_logit)
+        for users in user_blocks(data, "labels")
     ]
     reward, relevant = (torch.cat(column) for column in zip(*rows, strict=True))
     return {"reward": reward, "relevant": relevant}
 
 
 def sample_pairs(reward: Tensor, data: Interactions, n_pairs: int, seed: int) -> Interactions:
-    """Distinct random pairs and their labels: `n_pairs` to learn from, as many to validate, at most 10 x to test."""
+    """Distinct random pairs with labels: `n_pairs` to train on, as many to validate, up to 10 x as many to test."""
     total = reward.numel()
     n_test = min(10 * n_pairs, total - 2 * n_pairs)
     state = generator("pairs", seed).initial_seed()
@@ -144,15 +147,15 @@ def draw_log(
 ) -> dict[str, Tensor]:
     """`user`, `item`, `propensity` [n_users · items_per_user], ordered by user.
 
-    Items come from the softmax of the policy's logits. The propensity is that of one draw, which is exact with
-    replacement only.
+    Items are drawn from the softmax of the policy's logits. The propensity is that of a single draw, which is only
+    exact with replacement.
     """
     item, propensity = [], []
-    for users in blocks_of_users(data, "log"):
-        probability = net.of_every_item(users).softmax(1)
-        drawn = torch.multinomial(probability, items_per_user, replacement, generator=draws)
-        item.append(drawn.flatten())
-        propensity.append(probability.gather(1, drawn).flatten())
+    for users in user_blocks(data, "log"):
+        probability = net.item_logits(users).softmax(1)
+        action = torch.multinomial(probability, items_per_user, replacement, generator=draws)
+        item.append(action.flatten())
+        propensity.append(probability.gather(1, action).flatten())
         if not propensity[-1].all():
             raise UserError(
                 f"the logging policy gives some users fewer than {items_per_user} items a probability above 0: "
@@ -164,6 +167,6 @@ def draw_log(
 
 @torch.inference_mode()
 def ranker_vectors(net: RankerNet, data: Interactions) -> dict[str, Tensor]:
-    """`users` [n_users, d] at their mean times and `items` [n_items, d], whose products are the ranker's logits."""
+    """`users` [n_users, d] at their mean times and `items` [n_items, d]; their dot products are the ranker's logits."""
     mean = mean_times(data)[0].round().long()
-    return {"users": net.query(torch.arange(data.n_users), mean), "items": net.items.all()}
+    return {"users": net.query(torch.arange(data.n_users), mean), "items": net.items.all_vectors()}

@@ -1,0 +1,44 @@
+"""`recsweep report DIR`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from run_folders import write_run
+
+from recsweep.commands import report
+from recsweep.errors import UserError
+
+
+def test_the_report_is_printed_and_written_into_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And counts the jobs of the sweep that have not started."""
+    write_run(tmp_path / "0", "model=means", "seed=0")
+    (tmp_path / "sweep.json").write_text(json.dumps({"words": [], "jobs": [["seed=0"], ["seed=1"], ["seed=2"]]}))
+    report.run([str(tmp_path)])
+    text = capsys.readouterr().out
+    assert "means" in text and "The best again: recsweep train model=means seed=0" in text
+    assert f"2 jobs of this sweep have not started: recsweep train sweep.resume={tmp_path}" in text
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"sweep.json"}
+    assert names == {"report.html", "runs.csv", "runs.parquet", "comparison.csv"}
+    page = (tmp_path / "report.html").read_text()
+    assert "means" in page and "recsweep train model=means seed=0" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["."], "no runs here"),
+        ([], "wants one folder of runs, got 0"),
+        ([".", ".."], "wants one folder of runs, got 2"),
+        ([".", "colour=red"], "colour=red: the only option is baseline=NAME"),
+        ([".", "baseline="], "baseline=: the only option is baseline=NAME"),
+    ],
+)
+def test_a_wrong_argument_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        report.run(words)

@@ -1,0 +1,32 @@
+"""Every file of `conf/` composes, is checked against the code, and builds."""
+
+import pytest
+from choices import GROUPS, companions, compose_and_build, names
+
+AT_LEAST = {
+    "callbacks": 1,
+    "data": 12,
+    "evaluation": 8,
+    "experiment": 45,
+    "logger": 2,
+    "loss": 18,
+    "model": 16,
+    "optimizer": 4,
+    "regularization": 2,
+    "scheduler": 5,
+    "search": 12,
+    "split": 12,
+    "trainer": 1,
+}
+"""So many files must be found in a group, or the test looks in the wrong place. New ones need no line here."""
+
+
+def test_the_files_are_found() -> None:
+    assert set(GROUPS) >= set(AT_LEAST)
+    assert [group for group in AT_LEAST if len(names(group)) < AT_LEAST[group]] == []
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in names(group)])
+def test_a_file_composes_and_builds(choice: str) -> None:
+    group, name = choice.split("=")
+    compose_and_build([choice, *companions(group, name)])

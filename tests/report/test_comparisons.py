@@ -1,0 +1,65 @@
+"""Runs that are compared with one another: their order, baseline, repetitions and oracle."""
+
+from pathlib import Path
+
+import pytest
+from run_folders import compare_runs, write_run, write_sweep
+
+from recsweep.errors import UserError
+from recsweep.report.collect import collect
+from recsweep.report.comparisons import comparisons, train_command
+from recsweep.report.export import comparison_table
+
+
+def test_configurations_are_ordered_by_validation(tmp_path: Path) -> None:
+    comparison, _ = compare_runs(write_sweep(tmp_path))
+    assert comparison.labels == ["svdpp", "biased_mf", "means"]
+    assert comparison.baseline == "means"
+    assert comparison.val["means"].mean == pytest.approx((0.90 + 0.91 + 0.92) / 3)
+    assert comparison.test["svdpp"].mean == pytest.approx((0.71 + 0.74 + 0.77) / 3)
+    assert comparison.tests["svdpp"].difference == pytest.approx((0.71 + 0.74 + 0.77 - 0.91 - 0.92 - 0.93) / 3)
+    assert comparison.tests["svdpp"].n == 3
+
+
+def test_if_more_is_better_the_most_on_validation_comes_first(tmp_path: Path) -> None:
+    for number, value in enumerate((0.2, 0.4, 0.3)):
+        objective = {"name": "val/mrr", "value": value, "mode": "max"}
+        metrics = {"val/mrr": value, "test/mrr": 0.5 - value}
+        run = tmp_path / str(number)
+        write_run(run, f"regularization.dropout=0.{number}", objective=objective, metrics=metrics)
+    comparison, _ = compare_runs(tmp_path)
+    labels = ["means dropout=0.1", "means dropout=0.2", "means dropout=0"]
+    assert comparison.labels == labels
+    assert comparison_table([comparison])["configuration"].tolist() == labels * 2
+
+
+def test_the_baseline_can_be_named(tmp_path: Path) -> None:
+    comparison, _ = compare_runs(write_sweep(tmp_path), "svdpp")
+    assert comparison.baseline == "svdpp"
+    assert set(comparison.tests) == {"means", "biased_mf"}
+    with pytest.raises(UserError, match=r"baseline=nope: no completed run .* available: means, biased_mf, svdpp"):
+        comparisons(collect(tmp_path), "nope")
+
+
+def test_runs_on_other_data_or_with_another_protocol_are_compared_separately(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "data=synthetic")
+    write_run(tmp_path / "1", "data=ml_100k")
+    write_run(tmp_path / "2", "evaluation=full_ranking")
+    write_run(tmp_path / "3", "data.n_users=600")
+    assert len(comparisons(collect(tmp_path), None)) == 4
+
+
+def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
+    for number, fold in enumerate(("u1", "u2", "u3")):
+        write_run(tmp_path / f"a{number}", f"split={fold}", value=0.9 + 0.01 * number)
+        write_run(tmp_path / f"b{number}", f"split={fold}", "model=svdpp", model="svdpp", value=0.8 + 0.02 * number)
+    comparison, _ = compare_runs(tmp_path)
+    assert (comparison.repeat, comparison.test["svdpp"].n, comparison.tests["svdpp"].n) == ("fold", 3, 3)
+    assert comparison.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
+
+
+def test_the_best_is_trained_again_with_the_seeds_that_all_its_runs_share(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / str(seed), "model=means", f"seed={seed}", "data.seed=5")
+    comparison, runs = compare_runs(tmp_path)
+    assert train_command(comparison, runs.runs) == "recsweep train model=means data.seed=5"

@@ -1,0 +1,64 @@
+"""The report as one HTML page."""
+
+import re
+from pathlib import Path
+
+import pytest
+from run_folders import compare_runs, write_run, write_sweep
+from torch.utils.tensorboard import SummaryWriter
+
+from recsweep.report import html
+from recsweep.report.collect import collect
+
+pytestmark = pytest.mark.xdist_group("report_page")
+
+
+def render_page(folder: Path) -> str:
+    comparison, runs = compare_runs(folder)
+    html.write(folder / "report.html", runs, [comparison])
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a sweep with an oracle, a hostile label, a learning curve, a failed run and a pruned run."""
+    folder = write_sweep(tmp_path_factory.mktemp("sweep"), oracle={"test/mse": 0.5})
+    write_run(folder / "9", "seed=0", "model=svdpp", "loss='<script>alert(1)</script>'", model="svdpp", value=0.1)
+    write_run(folder / "10", "seed=7", status="failed", error="it went wrong", objective=None)
+    write_run(folder / "11", "seed=8", model="svdpp", status="pruned", error="epoch 2: too far off")
+    with SummaryWriter(str(folder / "8" / "tb")) as writer:
+        for epoch in (1, 2, 3):
+            writer.add_scalar("val/mse", 1 / epoch, epoch)
+    return render_page(folder)
+
+
+def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+
+
+def test_labels_are_escaped(page: str) -> None:
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_the_page_shows_oracle_plots_and_command(page: str) -> None:
+    assert "oracle" in page and ">0.500<" in page and "<svg" in page
+    assert "Learning curves" in page
+    assert "recsweep train" in page
+
+
+def test_failed_and_pruned_runs_are_listed(page: str) -> None:
+    assert "it went wrong" in page and "epoch 2: too far off" in page
+
+
+def test_only_incomplete_runs_make_a_page_too(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", status="failed", error="it went wrong", objective=None)
+    assert "it went wrong" in html.render(collect(tmp_path), [], tmp_path)
+
+
+def test_a_large_sweep_is_a_small_page(tmp_path: Path) -> None:
+    for number in range(40):
+        overrides = (f"regularization.dropout={number / 100}", f"loss={'mse' if number % 3 else 'bpr'}")
+        write_run(tmp_path / f"{number}", "model=svdpp", *overrides, model="svdpp", value=0.8 + number / 1e3)
+    text = render_page(tmp_path)
+    assert "16 more configurations" in text
+    assert len(text) < 120_000

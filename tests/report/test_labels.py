@@ -1,0 +1,13 @@
+"""Configurations in words."""
+
+from pathlib import Path
+
+from run_folders import write_run
+
+from recsweep.report.collect import collect
+
+
+def test_swept_values_make_the_labels(tmp_path: Path) -> None:
+    for number, dropout in enumerate((0.1, 0.5)):
+        write_run(tmp_path / str(number), f"regularization.dropout={dropout}", "model=biased_mf")
+    assert set(collect(tmp_path).table["label"]) == {"biased_mf dropout=0.1", "biased_mf dropout=0.5"}
