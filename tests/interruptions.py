@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from shell import fit_model, equal_weights, weights
+from shell import equal_weights, fit_model, weights
 
 from recsweep.runs import build
 from recsweep.runs.folder import judge

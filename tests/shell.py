@@ -71,7 +71,7 @@ def recsweep(folder: Path, *arguments: str) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
-def loaded_libraries(arguments: list[str]) -> tuple[str, list[str]]:
+def slow_imports(arguments: list[str]) -> tuple[str, list[str]]:
     """What `recsweep ARGUMENTS` prints in a new interpreter, and which of the slow libraries it imports."""
     slow = ("torch", "lightning", "pandas", "optuna", "matplotlib")
     code = f"import sys; sys.argv = ['recsweep', *{arguments}]\nfrom recsweep.cli import main\nmain()\n"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shell import Outcome, loaded_libraries, recsweep
+from shell import Outcome, recsweep, slow_imports
 
 from recsweep.cli import VERBS
 from recsweep.paths import conf_dir
@@ -30,7 +30,7 @@ def test_help_shows_verbs_groups_and_three_examples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    _, libraries = loaded_libraries(arguments)
+    _, libraries = slow_imports(arguments)
     assert libraries == []
 
 

@@ -1,4 +1,4 @@
-"""What the child processes of the tests do. Each child imports this file, so it imports little."""
+"""What the child processes of the tests do. Each child imports this file, so it imports little at the top."""
 
 import json
 import os
@@ -11,10 +11,7 @@ import torch
 from torch import distributed
 
 from recsweep import processes
-from recsweep.config import compose_config
 from recsweep.errors import UserError
-from recsweep.evaluation import evaluate
-from recsweep.runs import build
 
 COUNTS = ("n_lists", "count")
 ROWS = ("labels", "rows")
@@ -59,6 +56,10 @@ def exchange(folder: Path) -> None:
 
 def judge(folder: Path, cases: dict[str, list[str]]) -> None:
     """The metrics of untrained models, and how many lists or rows this process has judged."""
+    from recsweep.config import compose_config
+    from recsweep.evaluation import evaluate
+    from recsweep.runs import build
+
     results = {}
     for name, overrides in cases.items():
         cfg = compose_config([*overrides, f"paths.cache_dir={folder}"])

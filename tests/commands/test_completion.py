@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from shell import loaded_libraries, recsweep
+from shell import recsweep, slow_imports
 
 from recsweep.cli import VERBS
 
@@ -25,7 +25,7 @@ def test_completions_of_a_line(line: str, expected: set[str], tmp_path: Path, mo
 
 def test_a_completion_loads_nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_LINE", "recsweep train loss=mix")
-    assert loaded_libraries(["--shell-completion", "query=bash"]) == ("loss=mixed", [])
+    assert slow_imports(["--shell-completion", "query=bash"]) == ("loss=mixed", [])
 
 
 def test_install_prints_what_the_shell_should_call(tmp_path: Path) -> None:

@@ -155,6 +155,15 @@ def test_data_sets_ship_their_splits() -> None:
     assert not shipped_splits("table") and not shipped_splits("synthetic")
 
 
+def test_data_must_be_a_source() -> None:
+    cfg = configuration("split=random").copy()
+    cfg.data = {"_target_": "recsweep.losses.ranking.Full"}
+    with pytest.raises(
+        UserError, match=r"^data\._target_=recsweep\.losses\.ranking\.Full: give a Source, as data/schema"
+    ):
+        check_config(cfg)
+
+
 def misnamed(guess: Tensor, rating: Tensor) -> Tensor:
     return (guess - rating).mean()
 

@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import shutil
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -123,12 +123,20 @@ real = pytest.mark.real
 needs_data = pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder")
 N_USERS = {"ml-100k": 200, "ml-1m": 600, "ncf-ml-1m": 600}
 """Users that the tests read of each data set."""
+FIRST_NUMBER = re.compile(r"\(?(\d+)")
+"""The user of a line: 1::1193::5, 196\\t242\\t3, 1|24|M, (0,25)\\t1064."""
 FULL_USERS = {"ml_100k": 943, "ml_1m": 6040, "ncf_ml_1m": 6040}
 
 
-def user_of(line: str) -> int:
-    """The first number of a line: "1::1193::5", "196\\t242\\t3", "1|24|M", "(0,25)\\t1064"."""
-    return int("".join(takewhile(str.isdecimal, line.lstrip("("))))
+def read_items(folder: Path) -> dict[str, str]:
+    """Items of NCF's training and test rows, each with rating and timestamp of a row."""
+    items = {}
+    for part in ("train", "test"):
+        with (folder / f"ml-1m.{part}.rating").open() as lines:
+            for line in lines:
+                _, item, rest = line.split("\t", 2)
+                items[item] = rest
+    return items
 
 
 def write_first_users(source: Path, target: Path, n_users: int) -> None:
@@ -140,19 +148,15 @@ def write_first_users(source: Path, target: Path, n_users: int) -> None:
     for path in source.iterdir():
         if path.name in ("u.item", "u.genre", "movies.dat"):
             shutil.copy(path, target)
-        elif path.name.startswith(("u.data", "u.user", "users", "ratings", "ml-1m.")) or path.suffix in (
-            ".base",
-            ".test",
-        ):
+        elif path.name in ("u.data", "u.user") or path.suffix in (".base", ".test", ".dat", ".rating", ".negative"):
             with path.open(encoding="latin-1") as lines:
-                kept = [line for line in lines if user_of(line) < n_users]
-            (target / path.name).write_text("".join(kept), encoding="latin-1")
-    if (train := source / "ml-1m.train.rating").is_file():
-        items = {line.split("\t")[1] for line in (target / train.name).read_text().splitlines()}
-        rest = {item: tail for _, item, tail in (line.split("\t", 2) for line in train.read_text().splitlines())}
-        rows = [f"{number % n_users}\t{item}\t{rest[item]}\n" for number, item in enumerate(rest.keys() - items)]
-        with (target / train.name).open("a") as file:
-            file.writelines(sorted(rows))
+                first = [line for line in lines if int(FIRST_NUMBER.match(line)[1]) < n_users]
+            (target / path.name).write_text("".join(first), encoding="latin-1")
+    if (train := target / "ml-1m.train.rating").is_file():
+        items = read_items(target)
+        missing = [item for item in read_items(source).items() if item[0] not in items]
+        with train.open("a") as file:
+            file.writelines(f"{number % n_users}\t{item}\t{rest}" for number, (item, rest) in enumerate(missing))
 
 
 @pytest.fixture(scope="module")

@@ -193,9 +193,6 @@ BAD = {
     "train data._target_=datetime.date": (
         "data._target_=datetime.date: its arguments cannot be read; give another class or function"
     ),
-    "train data={_target_:recsweep.errors.UserError}": (
-        "data._target_=recsweep.errors.UserError: give a Source, as data/schema.py describes it"
-    ),
     "train loss._target_=torch.nn.functional.mse_loss": (
         "model BiasedMF needs a RatingLoss, which torch.nn.functional.mse_loss is not: loss=mse"
     ),

@@ -1,4 +1,4 @@
-"""Two tasks in one evaluation: each as its own protocol judges it, and `joint` as their weighted sum."""
+"""Two tasks in one evaluation: the metrics of each one's own evaluation, and their weighted sum `joint`."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ MRR_MSE = {"mrr_all": 1.0, "mse": -1.0}
 
 
 class Tables(NamedTuple):
-    """Looks scores and ratings [n_users, n_items] up."""
+    """A model that looks its scores and ratings [n_users, n_items] up."""
 
     scores: Tensor
     ratings: Tensor
@@ -30,12 +30,14 @@ class Tables(NamedTuple):
         return self.ratings[user, item]
 
 
-def made(joint: dict[str, float] = MRR_MSE, objective: str = "joint", batch_size: int = 4) -> JointEvaluation:
+def joint_evaluation(
+    joint: dict[str, float] = MRR_MSE, objective: str = "joint", batch_size: int = 4
+) -> JointEvaluation:
     return JointEvaluation(KS, joint, objective, batch_size)
 
 
 def random_case(n_users: int = 12, n_items: int = 20, seed: int = 0) -> tuple[Tables, Target]:
-    """Some items of each user are seen and some held out; some ratings lie beyond the scale."""
+    """Each user has seen and held-out items; some predicted ratings lie beyond the scale."""
     draws = torch.Generator().manual_seed(seed)
     part = torch.rand(n_users, n_items, generator=draws)
     seen, held_out = (part < 1 / 5).nonzero().tolist(), (part > 4 / 5).nonzero().tolist()
@@ -47,30 +49,30 @@ def random_case(n_users: int = 12, n_items: int = 20, seed: int = 0) -> tuple[Ta
     return Tables(scores, 3 + 2 * ratings), target
 
 
-def test_each_task_is_judged_as_by_its_own_evaluation() -> None:
+def test_each_task_has_the_metrics_of_its_own_evaluation() -> None:
     model, target = random_case()
-    ranked = evaluate(model, RankingEvaluation(None, "exact", KS, "mrr_all", seed=0, batch_size=5), target)
-    rated = evaluate(Tables(model.ratings, model.ratings), RatingEvaluation("mse", batch_size=7), target)
-    found = evaluate(model, made(), target)
-    assert found == pytest.approx({"joint": ranked["mrr_all"] - rated["mse"], **ranked, **rated}, abs=1e-12)
+    ranking = evaluate(model, RankingEvaluation(None, "exact", KS, "mrr_all", seed=0, batch_size=5), target)
+    rating = evaluate(Tables(model.ratings, model.ratings), RatingEvaluation("mse", batch_size=7), target)
+    metrics = evaluate(model, joint_evaluation(), target)
+    assert metrics == pytest.approx({"joint": ranking["mrr_all"] - rating["mse"], **ranking, **rating}, abs=1e-12)
 
 
 def test_a_joint_evaluation_by_hand() -> None:
-    """The held-out item, rated 4, is second of two by its score; predicted are 3 stars: 1/2 - 1/4 · 1."""
+    """The held-out item has rating 4, predicted as 3, and the lower score of two: 1/2 - 1/4 · 1."""
     target = Target(interactions([(0, 0, 5), (0, 2, 4)], 1, 3), torch.tensor([0]), torch.tensor([1]))
     model = Tables(torch.tensor([[9.0, 2.0, 1.0]]), torch.tensor([[0.0, 0.0, 3.0]]))
-    found = evaluate(model, JointEvaluation([1], {"mrr_all": 1.0, "mse": -0.25}, "joint", 1), target)
-    assert (found["mrr_all"], found["mse"], found["joint"]) == (1 / 2, 1, 1 / 4)
+    metrics = evaluate(model, JointEvaluation([1], {"mrr_all": 1.0, "mse": -0.25}, "joint", 1), target)
+    assert (metrics["mrr_all"], metrics["mse"], metrics["joint"]) == (1 / 2, 1, 1 / 4)
 
 
 def test_ratings_are_not_scores() -> None:
     model, target = random_case()
-    found = evaluate(model, made(), target)
-    rescored = evaluate(model._replace(scores=-model.scores), made(), target)
-    rerated = evaluate(model._replace(ratings=6 - model.ratings), made(), target)
+    metrics = evaluate(model, joint_evaluation(), target)
+    new_scores = evaluate(model._replace(scores=-model.scores), joint_evaluation(), target)
+    new_ratings = evaluate(model._replace(ratings=6 - model.ratings), joint_evaluation(), target)
     errors = {"mse", "rmse", "mae"}
-    assert {name for name in found if rescored[name] == found[name]} == errors
-    assert {name for name in found if rerated[name] != found[name]} == errors | {"joint"}
+    assert {name for name in metrics if new_scores[name] == metrics[name]} == errors
+    assert {name for name in metrics if new_ratings[name] != metrics[name]} == errors | {"joint"}
 
 
 @pytest.mark.parametrize(
@@ -78,43 +80,47 @@ def test_ratings_are_not_scores() -> None:
 )
 def test_joint_is_the_weighted_sum(joint: dict[str, float]) -> None:
     model, target = random_case()
-    found = evaluate(model, made(joint), target)
-    assert found["joint"] == pytest.approx(sum(weight * found[name] for name, weight in joint.items()), abs=1e-12)
+    metrics = evaluate(model, joint_evaluation(joint), target)
+    assert metrics["joint"] == pytest.approx(sum(weight * metrics[name] for name, weight in joint.items()), abs=1e-12)
 
 
 @pytest.mark.parametrize("objective", ["joint", "mrr_all", "ndcg@3", "coverage@1"])
-def test_what_selects_may_be_any_metric_that_should_be_high(objective: str) -> None:
-    evaluation = made(objective=objective)
+def test_the_objective_may_be_any_metric_of_which_higher_is_better(objective: str) -> None:
+    evaluation = joint_evaluation(objective=objective)
     assert (evaluation.objective, evaluation.mode) == (objective, "max")
     model, target = random_case()
     assert objective in evaluate(model, evaluation, target)
 
 
-RANKED = [f"{name}@{k}" for k in KS for name in ("hit_rate", "ndcg", "recall", "precision", "map")]
-RANKED += ["mrr", "mrr_all", "coverage@1", "coverage@3"]
+RANKING_METRICS = [f"{name}@{k}" for k in KS for name in ("hit_rate", "ndcg", "recall", "precision", "map")]
+RANKING_METRICS += ["mrr", "mrr_all", "coverage@1", "coverage@3"]
 
 
 def test_unknown_metrics_are_one_line() -> None:
-    summed, selecting = ", ".join([*RANKED, "mse", "rmse", "mae"]), ", ".join(["joint", *RANKED])
+    for_sum, for_objective = ", ".join([*RANKING_METRICS, "mse", "rmse", "mae"]), ", ".join(["joint", *RANKING_METRICS])
     with pytest.raises(UserError) as error:
-        made({"mrr": 1.0, "ndcg@7": 1.0})
-    assert str(error.value) == f"evaluation.joint: ndcg@7 is not among {summed}"
+        joint_evaluation({"mrr": 1.0, "ndcg@7": 1.0})
+    assert str(error.value) == f"evaluation.joint: ndcg@7 is not among {for_sum}"
     with pytest.raises(UserError) as error:
-        made(objective="mse")  # of which lower is better
-    assert str(error.value) == f"evaluation.objective: mse is not among {selecting}"
+        joint_evaluation(objective="mse")  # of which lower is better
+    assert str(error.value) == f"evaluation.objective: mse is not among {for_objective}"
 
 
-def test_a_repeated_evaluation_starts_afresh() -> None:
-    """Also on other data, and where batches were made before."""
-    (model, target), (other, elsewhere), evaluation = random_case(), random_case(n_items=15, seed=1), made()
+def test_a_repeated_evaluation_starts_from_zero() -> None:
+    """Also on other data, and from batches made before."""
+    (model, target), (model_2, target_2), evaluation = (
+        random_case(),
+        random_case(n_items=15, seed=1),
+        joint_evaluation(),
+    )
     batches = list(evaluation.batches(target, torch.device("cpu")))
-    found = evaluate(model, evaluation, target)
-    assert evaluate(other, evaluation, elsewhere) == evaluate(other, made(), elsewhere) != found
-    assert evaluate(model, evaluation, target) == found
+    metrics = evaluate(model, evaluation, target)
+    assert evaluate(model_2, evaluation, target_2) == evaluate(model_2, joint_evaluation(), target_2) != metrics
+    assert evaluate(model, evaluation, target) == metrics
     evaluation.reset()
     for batch in batches:
         evaluation.update(model, *batch)
-    assert {name: value.item() for name, value in evaluation.compute().items()} == found
+    assert {name: value.item() for name, value in evaluation.compute().items()} == metrics
 
 
 @pytest.mark.parametrize("field", ["scores", "ratings"])
@@ -122,4 +128,4 @@ def test_nan_of_either_task_is_an_error(field: str) -> None:
     model, target = random_case()
     broken = model._replace(**{field: torch.full_like(model.scores, torch.nan)})
     with pytest.raises(UserError, match="the model returned NaN scores: training diverged"):
-        evaluate(broken, made(), target)
+        evaluate(broken, joint_evaluation(), target)

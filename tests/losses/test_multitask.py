@@ -100,7 +100,7 @@ def test_arguments_are_not_changed() -> None:
 # ---- balances of L_F = 3 x_0 + 4 x_1 and L_R = x_0; the gradients in x have the norms 5 and 1
 
 
-def shared_vector(*x: float) -> Tensor:
+def vector(*x: float) -> Tensor:
     return torch.tensor(x, requires_grad=True)
 
 
@@ -108,12 +108,12 @@ def losses_of(x: Tensor) -> Tensor:
     return torch.stack([3 * x[0] + 4 * x[1], x[0]])
 
 
-X = shared_vector(1.0, 2.0)  # L = (11, 1)
+X = vector(1.0, 2.0)  # L = (11, 1)
 BPR = Sampled(function="bpr", n_negatives=1)
 
 
 def test_fixed_is_a_weighted_sum() -> None:
-    x, balance = shared_vector(1.0, 2.0), Fixed(3 / 4, 1 / 4, BPR)
+    x, balance = vector(1.0, 2.0), Fixed(3 / 4, 1 / 4, BPR)
     total, weights = balance(losses_of(x), x)
     assert total.item() == 3 / 4 * 11 + 1 / 4 * 1
     assert weights.tolist() == [3 / 4, 1 / 4]
@@ -151,14 +151,14 @@ def test_uncertainty_lowers_the_weight_of_the_larger_loss() -> None:
 
 
 def test_gradients_of_uncertainty_reach_the_shared_vectors() -> None:
-    x = shared_vector(1.0, 2.0)
+    x = vector(1.0, 2.0)
     Uncertainty(BPR)(losses_of(x), x)[0].backward()
     assert x.grad.tolist() == [3 + 1 / 2, 4]
 
 
 def test_a_step_of_gradnorm_by_hand() -> None:
     """Weights (1, 1) with targets (3, 3) become (1, 1) - (5, -1)/100 = (95, 101)/100, scaled to a sum of 2."""
-    x, balance = shared_vector(1.0, 2.0), GradNorm(alpha=1.5, lr=0.01, ranking=BPR)
+    x, balance = vector(1.0, 2.0), GradNorm(alpha=1.5, lr=0.01, ranking=BPR)
     total, weights = balance(losses_of(x), x)
     assert weights.tolist() == [1, 1] and total.item() == 11 + 1
     assert_equal(balance.weight, 2 * 95 / 196, 2 * 101 / 196)
@@ -175,7 +175,7 @@ def test_gradnorm_compares_with_the_first_losses() -> None:
     back, to (95/98 + 5/100, 101/98 - 1/100) = (9990, 10002)/9800. Without L(0) they would move on.
     """
     balance = GradNorm(alpha=1.0, lr=0.01, ranking=BPR)
-    for x in (shared_vector(1.0, 2.0), shared_vector(0.1, 2.675)):
+    for x in (vector(1.0, 2.0), vector(0.1, 2.675)):
         balance(losses_of(x), x)
         assert balance.first.tolist() == [11, 1]
     assert_equal(balance.weight, 2 * 9990 / 19992, 2 * 10002 / 19992)
@@ -191,9 +191,9 @@ def test_gradnorm_compares_with_the_first_losses() -> None:
 def test_gradnorm_converges_to_its_targets(alpha: float, x: tuple[float, float], expected: tuple[float, float]) -> None:
     balance = GradNorm(alpha, lr=0.001, ranking=BPR)
     balance(losses_of(X), X)
-    vector = shared_vector(*x)
+    shared = vector(*x)
     for _ in range(400):
-        _, weights = balance(losses_of(vector), vector)
+        _, weights = balance(losses_of(shared), shared)
         assert weights.sum().item() == pytest.approx(2, rel=1e-6)
     assert weights.tolist() == pytest.approx(expected, abs=0.01)
 
@@ -207,7 +207,7 @@ def test_gradnorm_switches_no_task_off() -> None:
 
 def test_gradnorm_resumes_from_a_checkpoint() -> None:
     uninterrupted, interrupted, resumed = (GradNorm(alpha=1.5, lr=0.01, ranking=BPR) for _ in range(3))
-    later = shared_vector(0.25, 1.0)
+    later = vector(0.25, 1.0)
     uninterrupted(losses_of(X), X)
     interrupted(losses_of(X), X)
     assert list(interrupted.state_dict()) == ["weight", "first"]

@@ -41,7 +41,7 @@ def gradient(loss: Tensor, logits: Tensor) -> Tensor:
     return torch.autograd.grad(loss, logits)[0]
 
 
-def weighted_gradient(logits: Tensor, weights: Sequence[Fraction]) -> Tensor:
+def policy_gradient(logits: Tensor, weights: Sequence[Fraction]) -> Tensor:
     """-w (δ - π) / B: the gradient of the mean of -w log π(a) for constant weights w [B]."""
     delta = torch.nn.functional.one_hot(ACTION, 3).double()
     weight = torch.tensor([float(w) for w in weights], dtype=torch.float64)[:, None]
@@ -65,7 +65,7 @@ def test_ips_1_by_hand(max_weight: float, min_weight: float, weights: list[Fract
     loss = ips_1(logits, ACTION, PROPENSITY, max_weight=max_weight, min_weight=min_weight)
     expected = -sum(float(w) * log(p) for w, p in zip(weights, PROBS, strict=True)) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-12)
-    torch.testing.assert_close(gradient(loss, logits), weighted_gradient(logits, weights), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient(loss, logits), policy_gradient(logits, weights), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -76,7 +76,7 @@ def test_top_k_by_hand(k: int) -> None:
     loss = top_k(logits, ACTION, PROPENSITY, k=k, max_weight=1.5, min_weight=0.01)
     expected = -sum(float(w) * log(p) for w, p in zip(weights, PROBS, strict=True)) / 3
     assert loss.item() == pytest.approx(expected, rel=1e-12)
-    torch.testing.assert_close(gradient(loss, logits), weighted_gradient(logits, weights), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient(loss, logits), policy_gradient(logits, weights), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What every model keeps to, on a block data set whose right answer is known. A further model is one more row."""
+"""The contract that every model keeps, on block data with a known right answer. A new model is one more row."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import torch
-from shell import fit_model, read_metrics, recsweep, equal_weights, train_run, weights
+from shell import equal_weights, fit_model, read_metrics, recsweep, table_cells, train_run, weights
 
 from recsweep.config import compose_config, conf_dir
 from recsweep.data.datamodules import InteractionData
@@ -19,10 +19,10 @@ from recsweep.vectors.exact import top_k
 
 
 class Row(NamedTuple):
-    """How the contract runs a model: overrides, whether it predicts the blocks' ratings, and on what data."""
+    """How the contract runs a model: its overrides, whether it predicts the blocks' ratings, and its data."""
 
-    words: list[str]
-    sees_blocks: bool
+    overrides: list[str]
+    predicts_blocks: bool
     data: tuple[str, ...] = ("data=table", "data.path={blocks}.csv")
 
 
@@ -50,46 +50,46 @@ SESSIONS = ["model.min_positives=5", "model.n_envs=8", "model.buffer_size=500", 
 SLATE = [*SHORT, "evaluation.slate_size=20"]
 
 MODELS = {
-    "biased_mf": Row(STEPS, sees_blocks=True),
-    "svdpp": Row(STEPS, sees_blocks=True),
-    "mlp": Row(STEPS, sees_blocks=True),
-    "means": Row([], sees_blocks=False),
-    "popularity": Row([], sees_blocks=False),
-    "item_knn": Row([], sees_blocks=False),
-    "ease": Row([], sees_blocks=False),
-    "ials": Row(["model.embedding_dim=4"], sees_blocks=False),
-    "bpr_mf": Row([*SHORT, "loss.n_negatives=2"], sees_blocks=False),
-    "multitask": Row([*SHORT, "model.embedding_dim=4", "model.hidden=[8]"], sees_blocks=False),
-    "two_tower": Row([*SHORT, *TOWERS, "loss=mixed", "model.history=mean"], sees_blocks=False),
-    "simulator": Row([*SHORT, "split=random"], sees_blocks=False, data=BANDIT),
-    "logging_policy": Row(SHORT, sees_blocks=False, data=BANDIT),
-    "ranker": Row(SLATE, sees_blocks=False, data=BANDIT),
-    "nominator": Row(SLATE, sees_blocks=False, data=BANDIT),
-    "drr": Row([*SHORT, *SESSIONS], sees_blocks=False, data=LIKED),
-    "logged_policy": Row([], sees_blocks=False, data=LOG),
+    "biased_mf": Row(STEPS, predicts_blocks=True),
+    "svdpp": Row(STEPS, predicts_blocks=True),
+    "mlp": Row(STEPS, predicts_blocks=True),
+    "means": Row([], predicts_blocks=False),
+    "popularity": Row([], predicts_blocks=False),
+    "item_knn": Row([], predicts_blocks=False),
+    "ease": Row([], predicts_blocks=False),
+    "ials": Row(["model.embedding_dim=4"], predicts_blocks=False),
+    "bpr_mf": Row([*SHORT, "loss.n_negatives=2"], predicts_blocks=False),
+    "multitask": Row([*SHORT, "model.embedding_dim=4", "model.hidden=[8]"], predicts_blocks=False),
+    "two_tower": Row([*SHORT, *TOWERS, "loss=mixed", "model.history=mean"], predicts_blocks=False),
+    "simulator": Row([*SHORT, "split=random"], predicts_blocks=False, data=BANDIT),
+    "logging_policy": Row(SHORT, predicts_blocks=False, data=BANDIT),
+    "ranker": Row(SLATE, predicts_blocks=False, data=BANDIT),
+    "nominator": Row(SLATE, predicts_blocks=False, data=BANDIT),
+    "drr": Row([*SHORT, *SESSIONS], predicts_blocks=False, data=LIKED),
+    "logged_policy": Row([], predicts_blocks=False, data=LOG),
 }
 
 N = 40
 
 
-class Trained(NamedTuple):
-    """A model in memory, as it was when its training ended."""
+class TrainedModel(NamedTuple):
+    """A model in memory at the end of its training."""
 
     name: str
-    words: list[str]
+    overrides: list[str]
     data: InteractionData
     model: Scorer
     checkpoints: Path
 
 
-def by_model(names: list[str]) -> list[object]:
-    """One worker takes all tests of a model, which so is trained once."""
+def group_by_model(names: list[str]) -> list[object]:
+    """Parameters that send all tests of a model to one worker, so that it is trained once."""
     return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
 @pytest.fixture(scope="module")
-def chosen(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The words of every model. `blocks` is also a log of a uniform policy, whose contexts know their block."""
+def overrides_by_model(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The overrides of every model. `blocks` is written as a bandit log too: a uniform policy, contexts with a block."""
     table = pd.read_csv(blocks)
     log = pd.DataFrame(
         {"item": table.item, "block": table.user < N // 2, "propensity": 1 / N, "reward": table.rating == 5}
@@ -98,19 +98,24 @@ def chosen(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     cache = tmp_path_factory.mktemp("cache")
     common = ["trainer.batch_size=64", "logger=none", f"paths.cache_dir={cache}"]
     return {
-        name: [f"model={name}", *(word.format(blocks=blocks.with_suffix("")) for word in row.data), *common, *row.words]
+        name: [
+            f"model={name}",
+            *(text.format(blocks=blocks.with_suffix("")) for text in row.data),
+            *common,
+            *row.overrides,
+        ]
         for name, row in MODELS.items()
     }
 
 
-@pytest.fixture(scope="module", params=by_model(list(MODELS)))
-def ready(
-    request: pytest.FixtureRequest, chosen: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Trained:
+@pytest.fixture(scope="module", params=group_by_model(list(MODELS)))
+def trained(
+    request: pytest.FixtureRequest, overrides_by_model: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> TrainedModel:
     name = request.param
-    mine = chosen[name]
-    cfg, checkpoints = compose_config([*mine, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
-    return Trained(name, mine, build.data(cfg), fit_model(cfg, checkpoints), checkpoints)
+    overrides = overrides_by_model[name]
+    cfg, checkpoints = compose_config([*overrides, "callbacks.progress=false"]), tmp_path_factory.mktemp(name)
+    return TrainedModel(name, overrides, build.data(cfg), fit_model(cfg, checkpoints), checkpoints)
 
 
 def test_every_model_has_a_row() -> None:
@@ -118,59 +123,66 @@ def test_every_model_has_a_row() -> None:
 
 
 @torch.inference_mode()
-def test_scores_are_rows_of_pairs(ready: Trained) -> None:
+def test_scores_are_rows_of_pairs(trained: TrainedModel) -> None:
     users = torch.arange(N)
-    everything = ready.model.score_all(users)
-    assert everything.shape == (N, N)
-    assert everything.dtype == torch.float32
-    pairs = ready.model.score(users.repeat_interleave(N), users.repeat(N))
+    all_scores = trained.model.score_all(users)
+    assert all_scores.shape == (N, N)
+    assert all_scores.dtype == torch.float32
+    pairs = trained.model.score(users.repeat_interleave(N), users.repeat(N))
     assert pairs.shape == (N * N,)
-    torch.testing.assert_close(pairs.view(N, N), everything, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pairs.view(N, N), all_scores, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_a_batch_of_one_keeps_its_dimension(ready: Trained) -> None:
-    one = torch.tensor([3])
-    assert ready.model.score(one, one).shape == (1,)
-    assert ready.model.score_all(one).shape == (1, N)
-    torch.testing.assert_close(ready.model.score_all(one)[:, 3], ready.model.score(one, one))
+def test_a_batch_of_one_keeps_its_dimension(trained: TrainedModel) -> None:
+    index = torch.tensor([3])
+    assert trained.model.score(index, index).shape == (1,)
+    assert trained.model.score_all(index).shape == (1, N)
+    torch.testing.assert_close(trained.model.score_all(index)[:, 3], trained.model.score(index, index))
 
 
 @torch.inference_mode()
-def test_it_learns_the_blocks(ready: Trained) -> None:
-    """Errors of the withheld pairs far below 4, the variance of the ratings, and the right one of them on top."""
-    if not MODELS[ready.name].sees_blocks:
-        pytest.skip(f"{ready.name} predicts no ratings; tests of its own show what it learns")
+def test_it_learns_the_blocks(trained: TrainedModel) -> None:
+    """Errors on withheld pairs are far below 4, the variance of ratings, and the right withheld item is on top."""
+    if not MODELS[trained.name].predicts_blocks:
+        pytest.skip(f"{trained.name} predicts no ratings; its own tests show what it learns")
     user = torch.arange(N)
-    alike, unlike = user, (user + N // 2) % N
-    assert (ready.model.score(user, alike) - 5).square().mean() < 0.1
-    assert (ready.model.score(user, unlike) - 1).square().mean() < 0.1
-    rows = ready.data.data
+    own_block, other_block = user, (user + N // 2) % N
+    assert (trained.model.score(user, own_block) - 5).square().mean() < 0.1
+    assert (trained.model.score(user, other_block) - 1).square().mean() < 0.1
+    rows = trained.data.data
     seen = group_items(rows.user, rows.item, N, N)
-    assert top_k(ready.model.score_all, user, seen, N, k=1)[0][:, 0].tolist() == alike.tolist()
+    assert top_k(trained.model.score_all, user, seen, N, k=1)[0][:, 0].tolist() == own_block.tolist()
 
 
 @torch.inference_mode()
-def test_a_checkpoint_gives_the_same_scores(ready: Trained) -> None:
-    cfg = compose_config(ready.words)
-    fresh = build.model(cfg, ready.data).eval()
-    last = ready.checkpoints / (LAST if isinstance(fresh, RecModule) else BEST)
+def test_a_checkpoint_gives_the_same_scores(trained: TrainedModel) -> None:
+    cfg = compose_config(trained.overrides)
+    fresh = build.model(cfg, trained.data).eval()
+    last = trained.checkpoints / (LAST if isinstance(fresh, RecModule) else BEST)
     users = torch.arange(N)
-    assert not torch.equal(fresh.score_all(users), ready.model.score_all(users))
-    load_weights(last, fresh, ready.data)
-    assert torch.equal(fresh.score_all(users), ready.model.score_all(users))
+    assert not torch.equal(fresh.score_all(users), trained.model.score_all(users))
+    load_weights(last, fresh, trained.data)
+    assert torch.equal(fresh.score_all(users), trained.model.score_all(users))
 
 
-@pytest.mark.parametrize("name", by_model(list(MODELS)))
-def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(name: str, chosen: dict[str, list[str]], tmp_path: Path) -> None:
-    mine = [*chosen[name], "trainer.max_epochs=3"]
-    first, again, other = (train_run(tmp_path, *mine, f"seed={seed}") for seed in (0, 0, 1))
-    best = [weights(run / "checkpoints" / BEST) for run in (first, again, other)]
-    assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
-    assert equal_weights(best[0], best[1])
-    is_random = (first / "checkpoints" / LAST).is_file() or "seed" in compose_config(mine).model
-    assert equal_weights(best[0], best[2]) is not is_random
-    shown = recsweep(tmp_path, "evaluate", f"run={first}")
-    assert shown.status == 0
-    cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
-    assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
+@pytest.mark.parametrize("name", group_by_model(list(MODELS)))
+def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(
+    name: str, overrides_by_model: dict[str, list[str]], tmp_path: Path
+) -> None:
+    overrides = [*overrides_by_model[name], "trainer.max_epochs=2", "callbacks.progress=false"]
+    run = train_run(tmp_path, *overrides)
+    checkpoints = [run / "checkpoints"]
+    cfg = compose_config(overrides)
+    for seed in (0, 1):
+        cfg.seed = seed
+        fit_model(cfg, tmp_path / f"seed_{seed}")
+        checkpoints.append(tmp_path / f"seed_{seed}")
+    first, repeated, other = (weights(folder / BEST) for folder in checkpoints)
+    assert equal_weights(first, repeated)
+    is_random = (run / "checkpoints" / LAST).is_file() or "seed" in cfg.model
+    assert equal_weights(first, other) is not is_random
+    outcome = recsweep(tmp_path, "evaluate", f"run={run}")
+    assert outcome.status == 0
+    metrics = {cells[0]: float(cells[1]) for cells in table_cells(outcome.out)}
+    assert metrics == read_metrics(run)["metrics"]

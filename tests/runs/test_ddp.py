@@ -103,14 +103,16 @@ def test_a_baseline_needs_one_process(tmp_path: Path) -> None:
 
 REFUSED = {
     "model=drr data=synthetic evaluation=full_ranking": (
-        "trainer.processes=2: model DRR goes on from what the batch before left, so one process sees all of them"
+        "trainer.processes=2: model DRR continues from the state that the last batch left, so one process must see "
+        "all batches"
     ),
     "model=multitask loss=gradnorm": (
-        "trainer.processes=2: gradnorm goes on from what the batch before left, so one process sees all of them"
+        "trainer.processes=2: GradNorm continues from the state that the last batch left, so one process must see "
+        "all batches"
     ),
     "trainer.processes=3": (
-        "trainer.accumulate=2: the processes share out the batches of a step, so there must be trainer.processes=3 at "
-        "least; a smaller trainer.batch_size keeps the step as it was"
+        "trainer.accumulate=2: the processes divide the batches of a step, so there must be at least "
+        "trainer.processes=3; a smaller trainer.batch_size keeps the step as it was"
     ),
     "trainer.processes=0": "trainer.processes=0: it should be greater than or equal to 1",
     "optimizer=sgd optimizer.lr=1e20": (

@@ -143,13 +143,13 @@ KILLED = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_run(tmp_path_factory.mktemp("undisturbed"), *KILLED)
 
 
 @pytest.mark.xdist_group("killed")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-def test_a_killed_process_is_resumed(how: signal.Signals, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_resumed(how: signal.Signals, whole_run: Path, tmp_path: Path) -> None:
     killed = tmp_path / "run"
     process = start_program(tmp_path, "train", *KILLED, "hydra.run.dir=run")
     wait_for((killed / "checkpoints" / LAST).is_file, process)
@@ -162,61 +162,61 @@ def test_a_killed_process_is_resumed(how: signal.Signals, undisturbed: Path, tmp
         assert (tmp_path / "output").read_text() == f"recsweep: interrupted; {advice}\n"
     outcome = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert outcome.status == 0, outcome.err
-    assert read_metrics(killed)["metrics"] == read_metrics(undisturbed)["metrics"]
+    assert read_metrics(killed)["metrics"] == read_metrics(whole_run)["metrics"]
     for name in (BEST, LAST):
-        assert equal_weights(weights(killed / "checkpoints" / name), weights(undisturbed / "checkpoints" / name))
+        assert equal_weights(weights(killed / "checkpoints" / name), weights(whole_run / "checkpoints" / name))
     assert not list(killed.rglob("*.part"))
 
 
 @pytest.fixture(scope="module")
-def completed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A completed run of two epochs."""
     return train_run(tmp_path_factory.mktemp("completed"), *TINY, "seed=3")
 
 
 @pytest.fixture
-def unfinished(completed: Path, tmp_path: Path) -> Path:
+def run_to_resume(run: Path, tmp_path: Path) -> Path:
     """The same, as if it had been interrupted after its last epoch."""
-    run = shutil.copytree(completed, tmp_path / "unfinished")
+    run = shutil.copytree(run, tmp_path / "unfinished")
     (run / "metrics.json").unlink()
     return run
 
 
 @pytest.mark.xdist_group("completed")
-def test_a_resumed_run_keeps_its_overrides(unfinished: Path) -> None:
+def test_a_resumed_run_keeps_its_overrides(run_to_resume: Path) -> None:
     """They come from its record, and stay there once."""
-    outcome = recsweep(unfinished.parent, "train", f"run={unfinished}", "resume=true")
+    outcome = recsweep(run_to_resume.parent, "train", f"run={run_to_resume}", "resume=true")
     assert outcome.status == 0, outcome.err
-    assert (unfinished / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
+    assert (run_to_resume / ".hydra" / "overrides.yaml").read_text().count("- seed=3") == 1
 
 
 @pytest.mark.xdist_group("completed")
-def test_a_resumed_run_cannot_be_changed(unfinished: Path) -> None:
+def test_a_resumed_run_cannot_be_changed(run_to_resume: Path) -> None:
     """Its optimizer would come back from the checkpoint with the old learning rate, whatever the record says."""
-    before = (unfinished / ".hydra" / "config.yaml").read_text()
-    outcome = recsweep(unfinished.parent, "train", f"run={unfinished}", "resume=true", "optimizer.lr=0.5")
+    before = (run_to_resume / ".hydra" / "config.yaml").read_text()
+    outcome = recsweep(run_to_resume.parent, "train", f"run={run_to_resume}", "resume=true", "optimizer.lr=0.5")
     message = "optimizer.lr=0.5: a resumed run keeps its settings; start another one to change something"
     assert outcome == (2, "", f"recsweep: {message}\n")
-    assert (unfinished / ".hydra" / "config.yaml").read_text() == before
+    assert (run_to_resume / ".hydra" / "config.yaml").read_text() == before
 
 
 @pytest.mark.xdist_group("completed")
-def test_a_completed_run_is_not_resumed(completed: Path) -> None:
-    before = modification_times(completed)
-    outcome = recsweep(completed.parent, "train", f"run={completed}", "resume=true")
-    expected = f"recsweep: run={completed}: already completed; `recsweep evaluate run={completed}` shows its metrics\n"
+def test_a_completed_run_is_not_resumed(run: Path) -> None:
+    before = modification_times(run)
+    outcome = recsweep(run.parent, "train", f"run={run}", "resume=true")
+    expected = f"recsweep: run={run}: already completed; `recsweep evaluate run={run}` shows its metrics\n"
     assert outcome == (2, "", expected)
-    assert modification_times(completed) == before
+    assert modification_times(run) == before
 
 
 @pytest.mark.xdist_group("completed")
-def test_a_folder_with_a_run_takes_no_other_run(completed: Path, tmp_path: Path) -> None:
+def test_a_folder_with_a_run_takes_no_other_run(run: Path, tmp_path: Path) -> None:
     """Else the new run would resume from the checkpoint of the other."""
-    before = modification_times(completed)
-    outcome = recsweep(tmp_path, "train", *TINY, "seed=1", f"hydra.run.dir={completed}")
-    advice = f"name another hydra.run.dir, or go on with it: recsweep train run={completed} resume=true"
-    assert outcome == (2, "", f"recsweep: {completed}: holds a run already; {advice}\n")
-    assert modification_times(completed) == before
+    before = modification_times(run)
+    outcome = recsweep(tmp_path, "train", *TINY, "seed=1", f"hydra.run.dir={run}")
+    advice = f"name another hydra.run.dir, or go on with it: recsweep train run={run} resume=true"
+    assert outcome == (2, "", f"recsweep: {run}: holds a run already; {advice}\n")
+    assert modification_times(run) == before
     assert list(tmp_path.iterdir()) == []
 
 

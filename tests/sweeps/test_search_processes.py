@@ -6,7 +6,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import optuna
@@ -18,24 +17,23 @@ pytestmark = pytest.mark.xdist_group("forkserver")  # tests of one process fork 
 
 
 def test_a_search_that_was_killed_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    overrides = (*BPR, "optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=3")
+    overrides = (*BPR, "optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra.sweeper.n_trials=2")
     assert search(tmp_path, *overrides, into="undisturbed").status == 0
     arguments = ["-m", "hydra/sweeper=optuna", *overrides, "hydra.sweep.dir=killed"]
-    for job in "12":  # killed during job 1, resumed, and killed during job 2
+    for job in "01":  # killed during job 0, resumed, and killed during job 1
         process = start_program(tmp_path, "train", *arguments)
         wait_for((tmp_path / "killed" / job / ".hydra" / "overrides.yaml").is_file, process)
         process.kill()
         process.join()
         arguments = ["sweep.resume=killed"]
     assert recsweep(tmp_path, "train", *arguments).status == 0
-    trials = read_study(tmp_path / "killed" / "study.db").trials
-    # each trial learns from those before it
-    assert all(before.datetime_complete < after.datetime_start for before, after in pairwise(trials))
+    first, second = read_study(tmp_path / "killed" / "study.db").trials
+    assert first.datetime_complete < second.datetime_start  # and learns from the first
     assert points(tmp_path / "killed" / "study.db") == points(tmp_path / "undisturbed" / "study.db")
-    for job in "012":
+    for job in "01":
         killed, undisturbed = (read_metrics(tmp_path / sweep / job) for sweep in ("killed", "undisturbed"))
         assert killed["metrics"] == undisturbed["metrics"]
-    assert not (tmp_path / "killed" / "3").exists()
+    assert not (tmp_path / "killed" / "2").exists()
 
 
 @pytest.fixture

@@ -131,10 +131,8 @@ def check_node(key: str, node: dict[str, Any]) -> None:
     try:
         schema = _schema(target, "_partial_" in node, nested) if key not in BY_TORCH else _torch_schema(target)
     except (TypeError, ValueError, NameError):
-        path = node["_target_"]
-        raise UserError(
-            f"{key}._target_={path}: its arguments cannot be read; give another class or function"
-        ) from None
+        advice = "its arguments cannot be read; give another class or function"
+        raise UserError(f"{key}._target_={node['_target_']}: {advice}") from None
     bind(f"{key}.", schema, arguments)
 
 
@@ -164,7 +162,7 @@ def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {}
     for argument in arguments:
-        if argument.kind is argument.KEYWORD_ONLY or not partial:
+        if argument.kind is argument.KEYWORD_ONLY or (argument.kind is argument.POSITIONAL_OR_KEYWORD and not partial):
             default = ... if argument.default is argument.empty else argument.default
             hint = Any if argument.name in nested else hints.get(argument.name, Any)
             fields[argument.name] = (dict if is_protocol(hint) else hint, default)

@@ -1,4 +1,4 @@
-"""DRR that starts from the vectors of another run: its initial vectors, mistakes, resuming, and judging without them."""
+"""DRR that starts from the vectors of another run: initial vectors, mistakes, resuming, and judging without them."""
 
 import shutil
 from pathlib import Path

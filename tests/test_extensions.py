@@ -1,0 +1,129 @@
+"""A model, a loss and a data set from a folder outside the package: files of their own, and nothing else changes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from choices import compose_and_build
+from shell import read_metrics, recsweep
+
+from recsweep.config.combinations import fits
+from recsweep.losses.ranking import RankingLoss
+from recsweep.losses.rating import RatingLoss
+from recsweep.models.base import RecModule
+from recsweep.runs import build
+
+EXTENSION = Path(__file__).parent / "extension"
+CONF = EXTENSION / "conf"
+N = 24
+
+COMPANIONS = {"loss=toy_huber": ["model=biased_mf"], "loss=toy_hinge": ["model=bpr_mf"]}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXTENSION)
+
+
+@pytest.fixture
+def atomic(tmp_path: Path) -> Path:
+    """Blocks as a RecBole file: users rate items of their own half 5, the others 1; nobody rates the own number."""
+    rows = [
+        f"u{user}\ti{item}\t{5 if (user < N // 2) == (item < N // 2) else 1}"
+        for user in range(N)
+        for item in range(N)
+        if user != item
+    ]
+    path = tmp_path / "blocks.inter"
+    path.write_text("\n".join(["user_id:token\titem_id:token\trating:float", *rows]) + "\n")
+    return path
+
+
+FILES = [
+    f"{path.parent.name}={path.stem}" for group in ("data", "loss", "model") for path in (CONF / group).glob("*.yaml")
+]
+
+
+@pytest.mark.parametrize("choice", sorted(FILES))
+def test_its_files_compose_and_build(choice: str) -> None:
+    compose_and_build([choice, *COMPANIONS.get(choice, [])], CONF)
+
+
+def test_its_losses_fit_the_kind_they_are_of() -> None:
+    import toy_losses
+
+    assert fits(toy_losses.huber, RatingLoss) and not fits(toy_losses.huber, RankingLoss)
+    assert fits(toy_losses.Hinge, RankingLoss) and not fits(toy_losses.Hinge, RatingLoss)
+    assert not fits(toy_losses.hinge, RankingLoss)  # a function says nothing of competitors
+
+
+def test_hinge_by_hand() -> None:
+    """Gaps 2 - 1 and 2 - 3 below a margin of 3/2: (1/2 + 5/2) / 2."""
+    import toy_losses
+
+    assert toy_losses.hinge(torch.tensor([2.0]), torch.tensor([[1.0, 3.0]]), 1.5).item() == 3 / 2
+
+
+def train(folder: Path, *overrides: str) -> Path:
+    run = folder / f"run_{len(list(folder.glob('run_*')))}"
+    outcome = recsweep(folder, "train", "--config-dir", str(CONF), *overrides, f"hydra.run.dir={run}", "logger=none")
+    assert outcome.status == 0, outcome.err
+    return run
+
+
+MODELS = {
+    "toy_item_mean": ["model=toy_item_mean", "model.shrinkage=1"],
+    "toy_biases": ["model=toy_biases", "optimizer.lr=0.1"],
+    "bpr_mf": ["model=bpr_mf", "loss=toy_hinge", "loss.margin=0.5", "model.embedding_dim=4", "evaluation=full_ranking"],
+}
+SHORT = ["trainer.max_epochs=3", "trainer.batch_size=16"]
+"""What the three make possible together: the reader's data, the models, and a built-in model with the new loss."""
+
+
+@pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
+def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: Path) -> None:
+    """It repeats bit for bit, and its verbs give the same numbers without being told of the folder."""
+    words = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
+    first, again = train(tmp_path, *words), train(tmp_path, *words)
+    assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
+    shown = recsweep(tmp_path, "evaluate", f"run={first}")
+    assert shown.status == 0, shown.err
+    cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
+    recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1")
+    assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
+
+
+def test_the_models_score_rows_and_catalogues_alike(atomic: Path) -> None:
+    for overrides in (MODELS["toy_item_mean"], MODELS["toy_biases"]):
+        cfg = compose_and_build(["data=toy_atomic", f"data.path={atomic}", *overrides], CONF)
+        data = build.data(cfg)
+        model = build.model(cfg, data)
+        if not isinstance(model, RecModule):
+            model.fit(data.train)
+        users = torch.arange(N)
+        pairs = model.score(users.repeat_interleave(N), users.repeat(N))
+        torch.testing.assert_close(pairs.view(N, N), model.score_all(users))
+
+
+def test_a_report_takes_the_baseline_that_says_so(atomic: Path, tmp_path: Path) -> None:
+    """`simple_baseline` is said by the model and recorded; no list names the models."""
+    data = ["data=toy_atomic", f"data.path={atomic}", *SHORT, "logger=none", "hydra.sweep.dir=sweep"]
+    sweep = recsweep(
+        tmp_path, "train", "-m", "--config-dir", str(CONF), *data, "model=toy_biases,toy_item_mean,biased_mf"
+    )
+    assert sweep.status == 0, sweep.err
+    simple = [json.loads((tmp_path / "sweep" / job / "metrics.json").read_text())["simple_baseline"] for job in "012"]
+    assert simple == [False, True, False]
+    assert "minus that of toy_item_mean" in sweep.out
+
+
+def test_without_its_folder_on_the_path_a_model_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.delitem(sys.modules, "toy_models", raising=False)
+    found = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
+    assert found.status == 2
+    assert found.err == "recsweep: model._target_=toy_models.ItemMean: nothing of that name can be imported\n"
+    assert list(tmp_path.iterdir()) == []
