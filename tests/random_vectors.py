@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recsweep.data.schema import IdMap, Interactions
+from recsweep.sampling import UserItems, group_items
 
 
 class Vectors(NamedTuple):
@@ -38,3 +39,16 @@ def catalogue(titles: tuple[str, ...] | None, rows: list[tuple[int, int]], n_use
     users = IdMap(np.array([f"u{n}" for n in range(n_users)], dtype=object), "user")
     items = IdMap(np.arange(n_items) + 20, "item")
     return Interactions("toy", user, item, torch.ones(len(rows)), None, users, items, (0.0, 1.0), item_titles=titles)
+
+
+N_USERS, N_ITEMS, DIM, K = 150, 300, 8, 10
+MODEL = vectors(N_USERS, N_ITEMS, DIM)
+EVERYONE = torch.arange(N_USERS)
+SCORES = MODEL.score_all(EVERYONE)
+
+
+def seen_best_items() -> UserItems:
+    """User u has seen the u items of MODEL that score highest, so search must skip them."""
+    best = SCORES.argsort(1, descending=True)
+    user, column = (torch.arange(N_ITEMS) < EVERYONE[:, None]).nonzero().T
+    return group_items(user, best[user, column], N_USERS, N_ITEMS)

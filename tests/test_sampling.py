@@ -1,4 +1,4 @@
-"""Sampled negatives are distinct, allowed, uniform; sampled slates independent draws; both are reproducible."""
+"""Negatives are distinct, unseen and uniform; slates are independent draws; both are reproducible."""
 
 from collections import Counter
 from itertools import combinations, combinations_with_replacement
@@ -14,7 +14,7 @@ from recsweep.errors import UserError
 from recsweep.sampling import group_items, sample_negatives, sample_slates, unseen_items
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def make_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -27,19 +27,19 @@ def cases(draw):
     return n_items, excluded, user, n
 
 
-def grouped(excluded, n_items):
+def group(excluded, n_items):
     pairs = [(user, item) for user, items in enumerate(excluded) for item in items]
     user, item = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
     return group_items(user, item, len(excluded), n_items)
 
 
 @given(cases(), st.integers(0, 2**31))
-def test_negatives_are_distinct_and_allowed(case, seed):
+def test_negatives_are_distinct_and_unseen(case, seed):
     n_items, excluded, user, n = case
     rows = torch.tensor(user, dtype=torch.int64)
-    drawn = sample_negatives(rows, n, unseen_items(grouped(excluded, n_items), n_items), seeded(seed))
-    assert drawn.shape == (len(user), n)
-    for row, items in zip(user, drawn.tolist(), strict=True):
+    negatives = sample_negatives(rows, n, unseen_items(group(excluded, n_items), n_items), make_generator(seed))
+    assert negatives.shape == (len(user), n)
+    for row, items in zip(user, negatives.tolist(), strict=True):
         assert len(set(items)) == n
         assert set(items) <= set(range(n_items)) - excluded[row]
 
@@ -47,45 +47,45 @@ def test_negatives_are_distinct_and_allowed(case, seed):
 @given(cases())
 def test_items_are_grouped_by_user(case):
     n_items, excluded, _, _ = case
-    groups = grouped(excluded, n_items)
+    groups = group(excluded, n_items)
     user, item = groups.pairs_between(0, len(excluded))
     pairs = [(user, item) for user, items in enumerate(excluded) for item in sorted(items)]
     assert list(zip(user.tolist(), item.tolist(), strict=True)) == pairs
 
 
-def test_between_counts_users_from_the_first():
+def test_pairs_between_count_users_from_the_first():
     user, item = group_items(torch.tensor([2, 0, 2, 1, 2]), torch.tensor([4, 1, 3, 0, 4]), 3, 5).pairs_between(1, 3)
     assert user.tolist() == [0, 1, 1]
     assert item.tolist() == [0, 3, 4]
 
 
-def test_every_set_of_allowed_items_is_equally_likely():
-    # Items 0, 2, 3, 5, 6 are allowed: 10 pairs, 20,000 draws.
-    draws = 20_000
-    user = torch.zeros(draws, dtype=torch.int64)
-    drawn = sample_negatives(user, 2, unseen_items(grouped([{1, 4}], 7), 7), seeded()).sort(dim=1).values
-    counts = [(drawn == torch.tensor(pair)).all(1).sum().item() for pair in combinations([0, 2, 3, 5, 6], 2)]
-    assert sum(counts) == draws
+def test_all_sets_of_unseen_items_are_equally_likely():
+    # Items 0, 2, 3, 5, 6 are unseen: 10 pairs, 20,000 draws.
+    n_draws = 20_000
+    user = torch.zeros(n_draws, dtype=torch.int64)
+    pairs = sample_negatives(user, 2, unseen_items(group([{1, 4}], 7), 7), make_generator()).sort(dim=1).values
+    counts = [(pairs == torch.tensor(pair)).all(1).sum().item() for pair in combinations([0, 2, 3, 5, 6], 2)]
+    assert sum(counts) == n_draws
     assert chisquare(counts).pvalue > 0.001
 
 
 def test_same_seed_same_negatives():
-    user, allowed = torch.arange(50), unseen_items(grouped([{1}] * 50, 100), 100)
-    first, again, other = (sample_negatives(user, 5, allowed, seeded(seed)) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    user, unseen = torch.arange(50), unseen_items(group([{1}] * 50, 100), 100)
+    first, same_seed, new_seed = (sample_negatives(user, 5, unseen, make_generator(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, same_seed)
+    assert not torch.equal(first, new_seed)
 
 
-def test_the_global_seed_is_left_alone():
+def test_the_global_seed_is_not_touched():
     before = torch.get_rng_state()
-    sample_negatives(torch.arange(3), 2, unseen_items(grouped([set()] * 3, 9), 9), seeded())
+    sample_negatives(torch.arange(3), 2, unseen_items(group([set()] * 3, 9), 9), make_generator())
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_catalogue_that_is_too_small_is_an_error():
     message = "cannot sample 4 distinct negatives: a user has only 3 of the catalogue's 5 items left"
     with pytest.raises(UserError, match=message):
-        sample_negatives(torch.tensor([0, 1]), 4, unseen_items(grouped([{0}, {2, 3}], 5), 5), seeded())
+        sample_negatives(torch.tensor([0, 1]), 4, unseen_items(group([{0}, {2, 3}], 5), 5), make_generator())
 
 
 @st.composite
@@ -102,16 +102,16 @@ def distributions(draw):
 @example(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 200, 50, 0)
 @example(torch.tensor([[0.0] * 500 + [0.5, 0.0, 0.5] + [0.0] * 500]), 200, 50, 0)
 def test_slates_ascend_and_hold_only_items_that_can_be_drawn(probs, n_slates, slate_size, seed):
-    slates = sample_slates(probs, n_slates, slate_size, seeded(seed))
+    slates = sample_slates(probs, n_slates, slate_size, make_generator(seed))
     assert slates.shape == (len(probs), n_slates, slate_size)
     assert slates.min() >= 0 and slates.max() < probs.shape[1]
     assert (slates.diff(dim=2) >= 0).all()
     assert (probs.gather(1, slates.flatten(1).long()) > 0).all()
 
 
-def skewed(n_items):
-    """A log-normal catalogue with an item of 30 %, a long run of tiny probabilities and one of zeros."""
-    mass = torch.randn(n_items, generator=seeded(), dtype=torch.float64).mul(2).exp()
+def skew_distribution(n_items):
+    """Log-normal probabilities with an item of 30 %, a range of tiny probabilities and a range of zeros."""
+    mass = torch.randn(n_items, generator=make_generator(), dtype=torch.float64).mul(2).exp()
     mass[100:600] *= 1e-4
     mass[700:900] = 0
     mass[50] = mass.sum() * 3 / 7
@@ -120,14 +120,16 @@ def skewed(n_items):
 
 @pytest.mark.parametrize(
     "probs",
-    [torch.full((999,), 1 / 999, dtype=torch.float64), skewed(3883), skewed(1024)],
+    [torch.full((999,), 1 / 999, dtype=torch.float64), skew_distribution(3883), skew_distribution(1024)],
     ids=["even", "large", "small"],
 )
-def test_items_are_drawn_as_often_as_their_probability_says(probs):
-    # 300,000 draws; neighbours are pooled until at least 20 draws are expected in a pool, the rest joins the last pool.
-    drawn = torch.bincount(sample_slates(probs.expand(10, -1), 1000, 30, seeded()).flatten(), minlength=len(probs))
+def test_items_are_drawn_with_their_probabilities(probs):
+    # 300,000 draws; neighbouring items are pooled to at least 20 expected draws, the rest joins the last pool.
+    counts = torch.bincount(
+        sample_slates(probs.expand(10, -1), 1000, 30, make_generator()).flatten(), minlength=len(probs)
+    )
     observed, expected = [0.0], [0.0]
-    for count, mass in zip(drawn.tolist(), probs.tolist(), strict=True):
+    for count, mass in zip(counts.tolist(), probs.tolist(), strict=True):
         if expected[-1] >= 20 and sum(expected) < 300_000 - 20:
             observed.append(0.0)
             expected.append(0.0)
@@ -137,38 +139,38 @@ def test_items_are_drawn_as_often_as_their_probability_says(probs):
     assert chisquare(observed, expected).pvalue > 0.001
 
 
-def test_rare_items_are_not_forgotten():
+def test_rare_items_are_drawn():
     # Ten million draws of an item with probability 1e-5: 100 ± 10.
     probs = torch.tensor([[1 - 1e-5, 1e-5]]).expand(10, -1)
-    drawn = sample_slates(probs, 1000, 1000, seeded()).sum().item()
-    assert abs(drawn - 100) < 40
+    count = sample_slates(probs, 1000, 1000, make_generator()).sum().item()
+    assert abs(count - 100) < 40
 
 
 def test_draws_within_a_slate_are_independent():
     # Every multiset m of 3 items has probability 3! Π p^m / m!.
-    p, draws = [0.1, 0.2, 0.3, 0.4], 30_000
-    slates = sample_slates(torch.tensor(p).expand(100, -1), draws // 100, 3, seeded())
-    counted = Counter(map(tuple, slates.flatten(0, 1).tolist()))
+    p, n_draws = [0.1, 0.2, 0.3, 0.4], 30_000
+    slates = sample_slates(torch.tensor(p).expand(100, -1), n_draws // 100, 3, make_generator())
+    counts = Counter(map(tuple, slates.flatten(0, 1).tolist()))
     multisets = list(combinations_with_replacement(range(4), 3))
     expected = [
-        6 * prod(p[i] for i in multiset) / prod(factorial(multiset.count(i)) for i in set(multiset)) * draws
+        6 * prod(p[i] for i in multiset) / prod(factorial(multiset.count(i)) for i in set(multiset)) * n_draws
         for multiset in multisets
     ]
-    assert chisquare([counted[multiset] for multiset in multisets], expected).pvalue > 0.001
+    assert chisquare([counts[multiset] for multiset in multisets], expected).pvalue > 0.001
 
 
 @pytest.mark.parametrize(("rows", "n_slates"), [(1, 2), (2, 1)], ids=["slates of a row", "rows"])
 def test_slates_are_independent_of_each_other(rows, n_slates):
     # Two slates of one draw each: a pair of items has probability p p'.
     p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
-    pairs = sample_slates(p.expand(20_000 * rows, -1), n_slates, 1, seeded()).reshape(-1, 2)
+    pairs = sample_slates(p.expand(20_000 * rows, -1), n_slates, 1, make_generator()).reshape(-1, 2)
     counts = torch.bincount(pairs[:, 0] * 3 + pairs[:, 1], minlength=9)
     assert chisquare(counts, torch.outer(p, p).flatten() * len(pairs)).pvalue > 0.001
 
 
 def test_each_row_is_drawn_from_its_own_distribution():
     probs = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.2, 0.2, 0.6]])
-    slates = sample_slates(probs, 1000, 20, seeded())
+    slates = sample_slates(probs, 1000, 20, make_generator())
     shares = torch.stack([torch.bincount(row.flatten(), minlength=3) for row in slates]) / 20_000
     assert (shares - probs).abs().max() < 4 * (0.25 / 20_000) ** 0.5
 
@@ -176,20 +178,20 @@ def test_each_row_is_drawn_from_its_own_distribution():
 def test_same_seed_same_slates():
     probs = torch.full((3, 50), 0.02)
     before = torch.get_rng_state()
-    first, again, other = (sample_slates(probs, 4, 5, seeded(seed)) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    first, same_seed, new_seed = (sample_slates(probs, 4, 5, make_generator(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, same_seed)
+    assert not torch.equal(first, new_seed)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_slates_of_a_diverged_policy_are_an_error():
-    for bad in (torch.full((2, 4), torch.nan), torch.tensor([[1.0, 0.0], [torch.nan, 0.5]]), torch.zeros(1, 3)):
+    for probs in (torch.full((2, 4), torch.nan), torch.tensor([[1.0, 0.0], [torch.nan, 0.5]]), torch.zeros(1, 3)):
         with pytest.raises(UserError, match="did training diverge"):
-            sample_slates(bad, 2, 3, seeded())
+            sample_slates(probs, 2, 3, make_generator())
 
 
-def test_items_of_any_users() -> None:
+def test_pairs_of_any_users() -> None:
     """Users in any order, repeated, and one without items."""
     items = group_items(torch.tensor([2, 0, 2, 2]), torch.tensor([4, 1, 3, 4]), n_users=3, n_items=5)
-    row, item = items.pairs_of(torch.tensor([2, 1, 0, 2]))
-    assert list(zip(row.tolist(), item.tolist(), strict=True)) == [(0, 3), (0, 4), (2, 1), (3, 3), (3, 4)]
+    user_index, item = items.pairs_of(torch.tensor([2, 1, 0, 2]))
+    assert list(zip(user_index.tolist(), item.tolist(), strict=True)) == [(0, 3), (0, 4), (2, 1), (3, 3), (3, 4)]

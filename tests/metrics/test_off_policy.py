@@ -29,7 +29,7 @@ REWARD = torch.tensor([1.0, 0.0, 1.0, 1.0])
 PREDICTED = torch.tensor([0.5, 0.25, 1.0, 0.5])
 EXPECTED = torch.tensor([0.75, 0.25, 0.5, 0.5])
 
-# A bandit of two contexts and three items: how often a context comes, both policies, the mean reward of every pair.
+# A bandit of two contexts and three items: frequency of contexts, both policies, mean reward of each pair.
 CONTEXT = torch.tensor([0.25, 0.75], dtype=torch.float64)
 LOGGING = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.3, 0.6]], dtype=torch.float64)
 TARGET = torch.tensor([[0.1, 0.1, 0.8], [0.7, 0.3, 0.0]], dtype=torch.float64)
@@ -44,7 +44,7 @@ def assert_estimate(estimate, value, standard_error):
 
 
 def one_row_logs():
-    """Every log of one row with a reward of 0 or 1: its probability, and the arguments of the estimators."""
+    """All logs of one row with a reward of 0 or 1: their probability, and the arguments of the estimators."""
     model = torch.tensor([[0.3, 0.3, 0.9], [0.1, 0.9, 0.5]], dtype=torch.float64)  # wrong everywhere
     for x, a, r in product(range(2), range(3), (0.0, 1.0)):
         chance = CONTEXT[x] * LOGGING[x, a] * (MEAN[x, a] if r else 1 - MEAN[x, a])
@@ -52,8 +52,8 @@ def one_row_logs():
         yield chance, weight, reward, model[x, a].reshape(1), (TARGET[x] * model[x]).sum().reshape(1)
 
 
-def simulated(n_logs, n_rows):
-    """So many logs of the bandit, [n_logs, n_rows] each: weights and rewards."""
+def random_logs(n_logs, n_rows):
+    """Weights and rewards, [n_logs, n_rows] each, of random logs of the bandit."""
     generator = torch.Generator().manual_seed(3)
     x = torch.multinomial(CONTEXT, n_logs * n_rows, replacement=True, generator=generator)
     a = torch.multinomial(LOGGING[x], 1, generator=generator).squeeze(1)
@@ -72,8 +72,8 @@ def test_snips_divides_by_the_weights():
     assert_estimate(snips(WEIGHT, REWARD), Fraction(7, 8), sqrt(squares / 3 / 4))
 
 
-def test_snips_interval_knows_the_mean_weight():
-    # Weights three times as large say the same.
+def test_the_snips_interval_does_not_depend_on_the_scale_of_weights():
+    # Weights three times as large give the same estimate.
     assert_estimate(snips(3 * WEIGHT, REWARD), Fraction(7, 8), sqrt(Fraction(74, 256) / 3 / 4))
 
 
@@ -82,12 +82,12 @@ def test_direct_method_is_the_mean_of_the_models_expectation():
     assert_estimate(direct_method(EXPECTED), Fraction(1, 2), sqrt(Fraction(2, 16) / 3 / 4))
 
 
-def test_doubly_robust_corrects_the_model_by_what_the_log_says():
+def test_doubly_robust_corrects_the_model_by_the_log():
     # 3/4 + 2 · 1/2 = 7/4; 1/4 - 1/2 · 1/4 = 1/8; 1/2 + 0; 1/2 + 3/2 · 1/2 = 5/4: mean 29/32.
     rows = [Fraction(7, 4), Fraction(1, 8), Fraction(1, 2), Fraction(5, 4)]
     squares = sum((row - Fraction(29, 32)) ** 2 for row in rows)
-    found = doubly_robust(WEIGHT, REWARD, PREDICTED, EXPECTED)
-    assert_estimate(found, Fraction(29, 32), sqrt(squares / 3 / 4))
+    estimate = doubly_robust(WEIGHT, REWARD, PREDICTED, EXPECTED)
+    assert_estimate(estimate, Fraction(29, 32), sqrt(squares / 3 / 4))
 
 
 def test_on_policy_is_the_mean_reward():
@@ -118,43 +118,43 @@ def test_the_direct_method_is_off_by_the_models_error():
 
 
 def test_doubly_robust_with_a_perfect_model_has_no_noise():
-    # One context, deterministic rewards: whatever was shown, the estimate is Σ π r and its interval is empty.
+    # One context, deterministic rewards: for any shown items the estimate is Σ π r, with an empty interval.
     reward = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
     truth = (TARGET[0] * reward).sum()  # 0.1 · 1 + 0.8 · 3 = 2.5
     shown = torch.tensor([2, 0, 0, 1, 2])
-    found = doubly_robust((TARGET / LOGGING)[0, shown], reward[shown], reward[shown], truth.expand(5))
-    assert_estimate(found, 2.5, 0)
+    estimate = doubly_robust((TARGET / LOGGING)[0, shown], reward[shown], reward[shown], truth.expand(5))
+    assert_estimate(estimate, 2.5, 0)
 
 
 def test_doubly_robust_without_a_model_is_ips():
-    nothing = torch.zeros(4)
-    assert doubly_robust(WEIGHT, REWARD, nothing, nothing) == ips(WEIGHT, REWARD)
+    zeros = torch.zeros(4)
+    assert doubly_robust(WEIGHT, REWARD, zeros, zeros) == ips(WEIGHT, REWARD)
 
 
 def test_snips_of_a_constant_reward_is_that_reward():
     assert_estimate(snips(WEIGHT, torch.full((4,), 0.3, dtype=torch.float64)), 0.3, 0)
 
 
-def test_weights_of_zero_say_nothing_of_the_target_policy():
-    nothing = torch.zeros(4)
-    assert_estimate(ips(nothing, REWARD), 0, 0)
-    assert all(isnan(part) for part in snips(nothing, REWARD))
-    assert effective_sample_size(nothing).item() == 0
-    assert doubly_robust(nothing, REWARD, PREDICTED, EXPECTED) == direct_method(EXPECTED)
+def test_weights_of_zero_give_no_estimate():
+    zeros = torch.zeros(4)
+    assert_estimate(ips(zeros, REWARD), 0, 0)
+    assert all(isnan(part) for part in snips(zeros, REWARD))
+    assert effective_sample_size(zeros).item() == 0
+    assert doubly_robust(zeros, REWARD, PREDICTED, EXPECTED) == direct_method(EXPECTED)
 
 
 def test_a_single_row_has_a_value_and_no_interval():
     with catch_warnings():
         simplefilter("error")
-        found = estimates(WEIGHT[:1], REWARD[:1], PREDICTED[:1], EXPECTED[:1])
+        by_name = estimates(WEIGHT[:1], REWARD[:1], PREDICTED[:1], EXPECTED[:1])
     # 2 · 1; 2 / 2; 3/4; 3/4 + 2 · 1/2; 1; 2² / 2².
     values = {"ips": 2, "snips": 1, "dm": 0.75, "dr": 1.75, "logged": 1, "ess": 1}
-    assert {name: found[name].item() for name in values} == values
-    assert all(isnan(value) for name, value in found.items() if name not in values)
+    assert {name: by_name[name].item() for name in values} == values
+    assert all(isnan(value) for name, value in by_name.items() if name not in values)
 
 
-def test_estimates_carry_every_estimator_by_name():
-    found = estimates(WEIGHT, REWARD, PREDICTED, EXPECTED)
+def test_estimates_have_all_estimators_by_name():
+    by_name = estimates(WEIGHT, REWARD, PREDICTED, EXPECTED)
     expected = {
         "ips": ips(WEIGHT, REWARD),
         "snips": snips(WEIGHT, REWARD),
@@ -162,23 +162,23 @@ def test_estimates_carry_every_estimator_by_name():
         "dr": doubly_robust(WEIGHT, REWARD, PREDICTED, EXPECTED),
         "logged": on_policy(REWARD),
     }
-    assert len(found) == 3 * len(expected) + 1
-    assert found["ess"] == effective_sample_size(WEIGHT)
+    assert len(by_name) == 3 * len(expected) + 1
+    assert by_name["ess"] == effective_sample_size(WEIGHT)
     for name, estimate in expected.items():
-        assert (found[name], found[f"{name}_low"], found[f"{name}_high"]) == estimate
+        assert (by_name[name], by_name[f"{name}_low"], by_name[f"{name}_high"]) == estimate
 
 
 @pytest.mark.parametrize("estimator", [ips, snips])
-def test_the_interval_covers_the_truth_as_often_as_it_says(estimator):
-    weight, reward = simulated(n_logs=4000, n_rows=500)
+def test_the_interval_has_its_nominal_coverage(estimator):
+    weight, reward = random_logs(n_logs=4000, n_rows=500)
     _, low, high = torch.vmap(estimator)(weight, reward)
-    covered = ((low <= TRUE) & (high >= TRUE)).double().mean().item()
+    coverage = ((low <= TRUE) & (high >= TRUE)).double().mean().item()
     # ± 3 standard errors of 4,000 logs are √(0.95 · 0.05 / 4000) · 3 = 0.01; another 0.01 for the normal approximation.
-    assert 0.93 <= covered <= 0.97
+    assert 0.93 <= coverage <= 0.97
 
 
 def test_single_precision_is_summed_in_double():
-    # float32 holds 2²⁴, and not 2²⁴ + 1: added to it, the ones would be lost.
+    # float32 can represent 2²⁴ but not 2²⁴ + 1, so adding the ones would lose them.
     reward = torch.tensor([2.0**24, 1.0, 1.0])
     assert on_policy(reward).value.item() == ips(torch.ones(3), reward).value.item() == (2**24 + 2) / 3
 
@@ -188,10 +188,10 @@ ROWS = st.lists(
     min_size=1,
     max_size=20,
 )
-SOME_WEIGHT = ROWS.filter(lambda rows: any(weight > 1e-3 for weight, _ in rows))
+WEIGHTED_ROWS = ROWS.filter(lambda rows: any(weight > 1e-3 for weight, _ in rows))
 
 
-@given(rows=SOME_WEIGHT, factor=st.sampled_from([0.25, 3.0, 100.0]))
+@given(rows=WEIGHTED_ROWS, factor=st.sampled_from([0.25, 3.0, 100.0]))
 def test_rewards_in_another_unit_give_values_in_that_unit(rows, factor):
     weight, reward = torch.tensor(rows).double().T
     arguments = weight, reward, reward.roll(1), reward.roll(2)
@@ -201,13 +201,13 @@ def test_rewards_in_another_unit_give_values_in_that_unit(rows, factor):
         assert scaled[name].item() == pytest.approx(unit * value.item(), rel=1e-6, abs=1e-6, nan_ok=True)
 
 
-@given(rows=SOME_WEIGHT)
+@given(rows=WEIGHTED_ROWS)
 def test_snips_stays_within_the_rewards(rows):
     weight, reward = torch.tensor(rows).double().T
     assert reward.min() - 1e-6 <= snips(weight, reward).value <= reward.max() + 1e-6
 
 
-@given(rows=SOME_WEIGHT)
+@given(rows=WEIGHTED_ROWS)
 def test_effective_sample_size_lies_between_one_and_all(rows):
     weight = torch.tensor(rows)[:, 0]
     assert 1 - 1e-9 <= effective_sample_size(weight).item() <= len(rows) + 1e-9

@@ -21,7 +21,7 @@ from recsweep.metrics.ranking import (
     reciprocal_rank,
 )
 
-# Three lists: relevant items at places 1, 3 and 6; at place 4; at places 2, 3, 4 and 5.
+# Three lists: relevant items at ranks 1, 3 and 6; at rank 4; at ranks 2, 3, 4 and 5.
 RANK = torch.tensor([[1, 3, 6, inf], [4, inf, inf, inf], [2, 3, 4, 5]], dtype=torch.float64)
 N_RELEVANT = torch.tensor([3, 1, 4])
 
@@ -31,12 +31,12 @@ def assert_equals(values, *expected):
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, (1, 0, 0)), (3, (1, 0, 1)), (4, (1, 1, 1))])
-def test_hit_rate_asks_for_one_relevant_item(k, expected):
+def test_hit_rate_needs_one_relevant_item(k, expected):
     assert_equals(hit_rate(RANK, k), *expected)
 
 
 def test_precision_divides_by_k():
-    # Among the first three stand 2 (places 1, 3), 0 and 2 (places 2, 3) relevant items.
+    # Relevant items among the first three: 2 (ranks 1, 3), 0 and 2 (ranks 2, 3).
     assert_equals(precision(RANK, 3), Fraction(2, 3), 0, Fraction(2, 3))
 
 
@@ -49,11 +49,11 @@ def test_recall_divides_by_all_relevant_items():
 
 
 def test_recall_counts_relevant_items_that_have_no_column():
-    # 8 relevant items, of which the two given ones stand first: 2 / 8.
+    # 8 relevant items, two of which have ranks: 2 / 8.
     assert_equals(recall(torch.tensor([[1.0, 2.0]]), torch.tensor([8]), 2), Fraction(2, 8))
 
 
-def test_ndcg_discounts_by_place():
+def test_ndcg_discounts_by_rank():
     # The ideal lists have 3, 1 and 3 relevant items among the first three.
     ideal_3 = 1 + 1 / log2(3) + 1 / log2(4)
     assert_equals(ndcg(RANK, N_RELEVANT, 3), (1 + 1 / 2) / ideal_3, 0, (1 / log2(3) + 1 / 2) / ideal_3)
@@ -63,8 +63,8 @@ def test_ndcg_of_one_relevant_item():
     assert_equals(ndcg(RANK[1:2], N_RELEVANT[1:2], 5), 1 / log2(5))
 
 
-def test_average_precision_divides_by_what_could_be_found():
-    # 1/1 at place 1, 2/3 at place 3, over min(3, 3); nothing; 1/2 at place 2, 2/3 at place 3, over min(4, 3).
+def test_average_precision_divides_by_the_possible_hits():
+    # 1/1 at rank 1, 2/3 at rank 3, over min(3, 3); nothing; 1/2 at rank 2, 2/3 at rank 3, over min(4, 3).
     expected = (Fraction(5, 3) / 3, 0, Fraction(7, 6) / 3)
     assert_equals(average_precision(RANK, N_RELEVANT, 3), *expected)
 
@@ -90,8 +90,8 @@ def test_mean_reciprocal_rank_of_one_relevant_item_is_its_reciprocal_rank():
 
 @pytest.mark.parametrize(("k", "expected"), [(1, Fraction(1, 5)), (3, Fraction(3, 5)), (9, Fraction(4, 5))])
 def test_coverage_is_the_share_of_items_that_ever_reach_the_first_k(k, expected):
-    best_place = torch.tensor([2.0, 1.0, inf, 3.0, 4.0])
-    assert coverage(best_place, k).item() == pytest.approx(float(expected))
+    best_rank = torch.tensor([2.0, 1.0, inf, 3.0, 4.0])
+    assert coverage(best_rank, k).item() == pytest.approx(float(expected))
 
 
 def test_per_list_names_every_metric():
@@ -100,31 +100,31 @@ def test_per_list_names_every_metric():
 
 
 def test_a_tie_counts_against_the_model():
-    # Order: other 5, other 3, relevant 3, other 1, relevant 1, nothing.
-    rank, place = ranks(torch.tensor([[3.0, 1.0, -inf]]), torch.tensor([[5.0, 3.0, 1.0, -inf]]))
+    # Order: irrelevant 5, irrelevant 3, relevant 3, irrelevant 1, relevant 1, no item.
+    rank, irrelevant_rank = ranks(torch.tensor([[3.0, 1.0, -inf]]), torch.tensor([[5.0, 3.0, 1.0, -inf]]))
     assert rank.tolist() == [[3, 5, inf]]
-    assert place.tolist() == [[1, 2, 4, inf]]
+    assert irrelevant_rank.tolist() == [[1, 2, 4, inf]]
 
 
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=8).map(lambda scores: sorted(scores, reverse=True))
 
 
-@given(relevant=SCORES, others=SCORES)
-def test_ranks_are_places_in_the_sorted_list(relevant, others):
-    rank, place = ranks(torch.tensor([relevant]).double(), torch.tensor([others]).double())
+@given(relevant=SCORES, irrelevant=SCORES)
+def test_ranks_are_positions_in_the_sorted_list(relevant, irrelevant):
+    rank, irrelevant_rank = ranks(torch.tensor([relevant]).double(), torch.tensor([irrelevant]).double())
     # Descending by score, irrelevant (False) before relevant (True) among equals.
-    order = sorted([(-score, True) for score in relevant] + [(-score, False) for score in others])
-    places = {is_relevant: [] for is_relevant in (True, False)}
-    for at, (_, is_relevant) in enumerate(order, start=1):
-        places[is_relevant].append(at)
-    assert rank[0].tolist() == places[True]
-    assert place[0].tolist() == places[False]
+    order = sorted([(-score, True) for score in relevant] + [(-score, False) for score in irrelevant])
+    expected = {is_relevant: [] for is_relevant in (True, False)}
+    for position, (_, is_relevant) in enumerate(order, start=1):
+        expected[is_relevant].append(position)
+    assert rank[0].tolist() == expected[True]
+    assert irrelevant_rank[0].tolist() == expected[False]
 
 
-@given(relevant=SCORES, others=SCORES, limit=st.integers(1, 8))
-def test_the_best_of_either_side_give_exact_ranks_up_to_their_number(relevant, others, limit):
-    whole = ranks(torch.tensor([relevant]).double(), torch.tensor([others]).double())
-    head = ranks(torch.tensor([relevant[:limit]]).double(), torch.tensor([others[:limit]]).double())
+@given(relevant=SCORES, irrelevant=SCORES, limit=st.integers(1, 8))
+def test_the_best_of_either_side_give_exact_ranks_up_to_their_number(relevant, irrelevant, limit):
+    whole = ranks(torch.tensor([relevant]).double(), torch.tensor([irrelevant]).double())
+    head = ranks(torch.tensor([relevant[:limit]]).double(), torch.tensor([irrelevant[:limit]]).double())
     for exact, bounded in zip(whole, head, strict=True):
         for true_rank, rank in zip(exact[0].tolist(), bounded[0].tolist(), strict=False):
             assert rank == true_rank if true_rank <= limit else rank > limit

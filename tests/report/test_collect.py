@@ -29,6 +29,12 @@ def test_a_row_per_run_holds_all_that_varies(tmp_path: Path) -> None:
     assert runs["overrides"][1] == "model=svdpp regularization.dropout=0.5 seed=1 data.n_users=60"
 
 
+def test_the_seed_holds_every_seed_that_varies(tmp_path: Path) -> None:
+    for number in (3, 4):
+        write_run(tmp_path / str(number), "seed=0", f"data.seed={number}")
+    assert collect(tmp_path).table["seed"].tolist() == ["0/3", "0/4"]
+
+
 @pytest.mark.parametrize(("folder", "message"), [("nowhere", "nowhere: no such folder"), (".", "no runs here")])
 def test_a_folder_without_runs_is_refused(tmp_path: Path, folder: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution
-from searches import BPR, read_study, search
+from searches import BPR, read_study, search, space
 from shell import Outcome, read_metrics
 
 pytestmark = pytest.mark.xdist_group("joblib")  # tests of one process share joblib's workers
@@ -31,14 +30,17 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'sweep' / 'study.db'}"
     study = optuna.create_study(study_name="bpr_mf", storage=storage, direction="maximize")
     curve = dict.fromkeys(range(1, N_EPOCHS + 1), 1.0)
-    choices = {"optimizer.lr": CategoricalDistribution(("1e-2", "2e-2"))}
+    rates = "optimizer.lr=0.01,0.02"
     for _ in range(5):
-        params = {"optimizer.lr": "1e-2"}
         perfect = optuna.trial.create_trial(
-            params=params, distributions=choices, intermediate_values=curve, value=1.0, user_attrs={"folder": "/"}
+            params={"optimizer.lr": "0.01"},
+            distributions=space(rates).distributions,
+            intermediate_values=curve,
+            value=1.0,
+            user_attrs={"folder": "/"},
         )
         study.add_trial(perfect)
-    outcome = search(tmp_path, *OVERRIDES, "optimizer.lr=1e-2,2e-2", "hydra.sweeper.n_trials=6")
+    outcome = search(tmp_path, *OVERRIDES, rates, "hydra.sweeper.n_trials=6")
     assert_sixth_pruned(tmp_path / "sweep", outcome)
 
 
