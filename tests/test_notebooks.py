@@ -31,11 +31,12 @@ def test_there_are_five_notebooks() -> None:
 
 @for_each_notebook
 def test_it_runs_without_network_or_earlier_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its sweep is made in this process, which has imported everything; the notebook then finds the runs."""
+    """This process, which has imported everything, runs its sweep, with two epochs; the notebook then finds the runs."""
     monkeypatch.delenv("RECSWEEP_RUNS", raising=False)
     notebook = nbformat.read(path, as_version=4)
     runs = tmp_path / "outputs" / "notebooks" / path.stem
-    outcome = recsweep(tmp_path, *command(notebook, str(runs.relative_to(tmp_path))))
+    arguments = command(notebook, str(runs.relative_to(tmp_path)))
+    outcome = recsweep(tmp_path, *arguments, "trainer.max_epochs=2")
     assert outcome.status == 0, outcome.err
     assert (runs / "report.html").is_file()
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
