@@ -31,7 +31,7 @@ def test_there_are_five_notebooks() -> None:
 
 @for_each_notebook
 def test_it_runs_without_network_or_earlier_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process, which has imported everything, runs its sweep, with two epochs; the notebook then finds the runs."""
+    """Its sweep runs in this process, which has imported everything; the notebook then finds the runs."""
     monkeypatch.delenv("RECSWEEP_RUNS", raising=False)
     notebook = nbformat.read(path, as_version=4)
     runs = tmp_path / "outputs" / "notebooks" / path.stem

@@ -1,4 +1,4 @@
-"""Gradients of several small batches make the step of a large one, against a plain loop over large ones."""
+"""Accumulated gradients of small batches equal the steps of a plain loop over large batches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,28 +16,28 @@ from recsweep.models.base import RecModule
 from recsweep.runs import build
 
 N_ROWS, EPOCHS, RATE = 960, 2, 0.5
-"""Of training, in `tiny_config`: 15 batches of 64."""
+"""Training rows and epochs of `tiny_config`, with 15 batches of 64, and the learning rate."""
 
 MODELS = {"biased_mf": ["model=biased_mf"], "bpr_mf": ["model=bpr_mf", "loss=full_softmax"]}
-"""Their losses are means over rows, and nothing in them is drawn."""
+"""Their losses are means over rows, without random draws."""
 
 
 @pytest.fixture
 def rates() -> Iterator[list[float]]:
-    """The learning rate of every optimizer step that is made."""
-    made: list[float] = []
+    """Collects the learning rate of every optimizer step."""
+    rates: list[float] = []
 
-    def note(optimizer: Optimizer, *_: object) -> None:
-        made.append(float(optimizer.param_groups[0]["lr"]))
+    def record(optimizer: Optimizer, *_: object) -> None:
+        rates.append(float(optimizer.param_groups[0]["lr"]))
 
-    handle = register_optimizer_step_post_hook(note)
-    yield made
+    handle = register_optimizer_step_post_hook(record)
+    yield rates
     handle.remove()
 
 
-def by_a_plain_loop(size: int, one_cycle: bool, *words: str) -> dict[str, Tensor]:
+def train_by_a_plain_loop(size: int, one_cycle: bool, *overrides: str) -> dict[str, Tensor]:
     """The weights after all steps on batches of `size`."""
-    cfg = tiny_config(*words)
+    cfg = tiny_config(*overrides)
     data = build.data(cfg)
     model = build.model(cfg, data)
     assert isinstance(model, RecModule) and len(data.train) == N_ROWS
@@ -55,20 +55,30 @@ def by_a_plain_loop(size: int, one_cycle: bool, *words: str) -> dict[str, Tensor
     return model.state_dict()
 
 
-@pytest.mark.parametrize("scheduler", ["none", "one_cycle"])
-@pytest.mark.parametrize(("accumulate", "size", "per_call"), [(3, 64, 1), (4, 64, 2), (16, 64, 64), (2, 400, 1)])
-@pytest.mark.parametrize("words", MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize(
+    ("model", "accumulate", "size", "per_call", "scheduler"),
+    [
+        ("biased_mf", 3, 64, 1, "one_cycle"),
+        ("biased_mf", 4, 64, 2, "none"),
+        ("biased_mf", 16, 64, 64, "one_cycle"),
+        ("biased_mf", 2, 400, 1, "none"),
+        ("bpr_mf", 3, 64, 1, "none"),
+        ("bpr_mf", 4, 64, 2, "one_cycle"),
+        ("bpr_mf", 16, 64, 64, "none"),
+        ("bpr_mf", 2, 400, 1, "one_cycle"),
+    ],
+)
 def test_steps_are_those_of_large_batches(
-    words: list[str], accumulate: int, size: int, per_call: int, scheduler: str, rates: list[float], tmp_path: Path
+    model: str, accumulate: int, size: int, per_call: int, scheduler: str, rates: list[float], tmp_path: Path
 ) -> None:
-    """Also where the epoch's last group has fewer batches than the others: 15 = 3 · 4 + 3, and 15 < 16."""
-    words = [*words, "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
+    """Also where the last group of an epoch has fewer batches than the others: 15 = 3 · 4 + 3, and 15 < 16."""
+    common = [*MODELS[model], "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
     small = [f"trainer.accumulate={accumulate}", f"trainer.batch_size={size}", f"trainer.steps_per_call={per_call}"]
-    found = fit_model(tiny_config(*words, *small), tmp_path).state_dict()
-    made = rates.copy()
+    weights = fit_model(tiny_config(*common, *small), tmp_path).state_dict()
+    rates_of_steps = rates.copy()
     rates.clear()
-    expected = by_a_plain_loop(accumulate * size, scheduler == "one_cycle", *words)
-    assert len(made) == EPOCHS * -(-N_ROWS // (accumulate * size))
-    assert made == pytest.approx(rates)
+    expected = train_by_a_plain_loop(accumulate * size, scheduler == "one_cycle", *common)
+    assert len(rates_of_steps) == EPOCHS * -(-N_ROWS // (accumulate * size))
+    assert rates_of_steps == pytest.approx(rates)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=0, atol=1e-6)
+        torch.testing.assert_close(weights[name], values, rtol=0, atol=1e-6)

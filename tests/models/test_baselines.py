@@ -31,8 +31,8 @@ def test_means_by_hand() -> None:
     model = Means(data, user_shrinkage=1.0, item_shrinkage=1.0)
     model.fit(data)
     expected = [[float(3 + u + i) for i in item] for u in user]
-    found = model.score_all(torch.tensor([0, 1])).tolist()
-    assert found == [pytest.approx(row, abs=1e-4) for row in expected]
+    actual = model.score_all(torch.tensor([0, 1])).tolist()
+    assert actual == [pytest.approx(row, abs=1e-4) for row in expected]
     pairs = model.score(torch.tensor([1, 0]), torch.tensor([1, 0])).tolist()
     assert pairs == pytest.approx([float(3 + user[1] + item[1]), float(3 + user[0] + item[0])], abs=1e-4)
 

@@ -89,7 +89,7 @@ def group_by_model(names: list[str]) -> list[object]:
 
 @pytest.fixture(scope="module")
 def overrides_by_model(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The overrides of every model. `blocks` is written as a bandit log too: a uniform policy, contexts with a block."""
+    """The overrides of every model. Also writes `blocks` as a bandit log of a uniform policy."""
     table = pd.read_csv(blocks)
     log = pd.DataFrame(
         {"item": table.item, "block": table.user < N // 2, "propensity": 1 / N, "reward": table.rating == 5}

@@ -28,22 +28,22 @@ def interactions(user: list[int], item: list[int], seconds: list[int] | None, n_
 
 def test_events_by_hand() -> None:
     """User 2 has items 14, 10 and 12 at times 1, 5, 5; user 1 has none; user 0 has 11 at 3, 13 at 7."""
-    found = events(interactions([2, 0, 2, 0, 2], [10, 13, 12, 11, 14], [5, 7, 5, 3, 1], n_users=4))
-    assert found.item.tolist() == [11, 13, 14, 10, 12]
-    assert found.start.tolist() == [0, 2, 2, 5, 5]
+    actual = events(interactions([2, 0, 2, 0, 2], [10, 13, 12, 11, 14], [5, 7, 5, 3, 1], n_users=4))
+    assert actual.item.tolist() == [11, 13, 14, 10, 12]
+    assert actual.start.tolist() == [0, 2, 2, 5, 5]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=40), st.booleans())
-def test_events_are_each_users_rows_in_order_of_time(rows: list[tuple[int, int]], timed: bool) -> None:
+def test_events_are_each_users_rows_in_order_of_time(rows: list[tuple[int, int]], has_times: bool) -> None:
     """Item r is the one of row r, so that ties and data without times show their order."""
     user, seconds = ([*column] for column in zip(*rows, strict=True))
-    found = events(interactions(user, list(range(len(rows))), seconds if timed else None, n_users=4))
+    actual = events(interactions(user, list(range(len(rows))), seconds if has_times else None, n_users=4))
     for one in range(4):
         expected = [row for row in range(len(rows)) if user[row] == one]
-        if timed:
+        if has_times:
             expected.sort(key=lambda row: (seconds[row], row))
-        mine = slice(found.start[one], found.start[one + 1])
-        assert found.item[mine].tolist() == expected
+        mine = slice(actual.start[one], actual.start[one + 1])
+        assert actual.item[mine].tolist() == expected
 
 
 @st.composite
@@ -58,11 +58,11 @@ def stretches(draw: st.DrawFn) -> tuple[list[int], list[tuple[int, int]], int]:
 def test_windows_are_the_last_items_oldest_first(case: tuple[list[int], list[tuple[int, int]], int]) -> None:
     item, bounds, length = case
     first, end = torch.tensor(bounds).T
-    found, count = windows(torch.tensor(item), first, end, length)
+    actual, count = windows(torch.tensor(item), first, end, length)
     expected = [item[start:stop][-length:] for start, stop in bounds]
     assert count.tolist() == [len(window) for window in expected]
-    assert found.shape == (len(bounds), max(1, *(len(window) for window in expected), 1))
-    assert [row[: len(window)].tolist() for row, window in zip(found, expected, strict=True)] == expected
+    assert actual.shape == (len(bounds), max(1, *(len(window) for window in expected), 1))
+    assert [row[: len(window)].tolist() for row, window in zip(actual, expected, strict=True)] == expected
 
 
 class Histories(NamedTuple):
@@ -78,68 +78,68 @@ def histories() -> Histories:
     return Histories(x, torch.tensor(COUNTS))
 
 
-def layers() -> dict[str, nn.Module]:
-    """Every way of pooling, with parameters that are nowhere zero."""
-    made = {
+def new_layers() -> dict[str, nn.Module]:
+    """All pooling layers, with parameters other than zero."""
+    layers = {
         "mean": Mean(),
         "attention": Attention(DIM, HEADS, LENGTH, 0.0, generator(1)),
         "gru": GRU(DIM, generator(1)),
     }
-    for layer in made.values():
+    for layer in layers.values():
         for parameter in layer.double().parameters():
             nn.init.normal_(parameter, std=0.5, generator=generator(2, parameter.numel()))
-    return made
+    return layers
 
 
 @pytest.fixture(params=["mean", "attention", "gru"])
 def pooling(request: pytest.FixtureRequest) -> Pooling:
-    return layers()[request.param]
+    return new_layers()[request.param]
 
 
-def pooled(pooling: Pooling, x: Tensor, count: Tensor) -> Tensor:
+def pool(pooling: Pooling, x: Tensor, count: Tensor) -> Tensor:
     return pooling(x, count, generator(0))
 
 
 def test_mean_by_hand() -> None:
     x = torch.tensor([[[1.0, 2], [3, 4], [5, 6], [7, 8]], [[1, 2], [3, 4], [5, 6], [7, 8]]])
-    found = pooled(Mean(), x, torch.tensor([4, 2]))
-    torch.testing.assert_close(found, torch.tensor([[16 / 2, 20 / 2], [4 / 2**0.5, 6 / 2**0.5]]))
+    actual = pool(Mean(), x, torch.tensor([4, 2]))
+    torch.testing.assert_close(actual, torch.tensor([[16 / 2, 20 / 2], [4 / 2**0.5, 6 / 2**0.5]]))
 
 
 def dot(left: list[float], right: list[float]) -> float:
     return sum(a * b for a, b in zip(left, right, strict=True))
 
 
-def applied(layer: nn.Linear, x: list[float]) -> list[float]:
+def apply_linear(layer: nn.Linear, x: list[float]) -> list[float]:
     return [dot(row, x) + b for row, b in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)]
 
 
 def attention_of_one(layer: Attention, x: list[list[float]]) -> list[float]:
     """The docstring's formula for one history, oldest first: places j = 1, 2, … count from its end."""
     backwards = x[::-1]
-    matched, together = applied(layer.match, backwards[0]), []
+    matched, together = apply_linear(layer.match, backwards[0]), []
     for head in range(HEADS):
-        asked = matched[head * DIM : (head + 1) * DIM]  # A_h x_1
+        query = matched[head * DIM : (head + 1) * DIM]  # A_h x_1
         scores = [
-            dot(vector, asked) / math.sqrt(DIM) + layer.recency[j, head].item() for j, vector in enumerate(backwards)
+            dot(vector, query) / math.sqrt(DIM) + layer.recency[j, head].item() for j, vector in enumerate(backwards)
         ]
         total = sum(math.exp(score) for score in scores)
         weights = [math.exp(score) / total for score in scores]
         together += [dot(weights, [vector[k] for vector in backwards]) for k in range(DIM)]
     # Σ_h V_h Σ_j a_hj x_j is one product with the V_h side by side.
-    y = [a + b for a, b in zip(backwards[0], applied(layer.value, together), strict=True)]
+    y = [a + b for a, b in zip(backwards[0], apply_linear(layer.value, together), strict=True)]
     normed = layer_norm(torch.tensor(y, dtype=torch.float64), (DIM,), layer.norm.weight, layer.norm.bias).tolist()
-    hidden = [max(0.0, value) for value in applied(layer.inner, normed)]
-    return [a + b for a, b in zip(y, applied(layer.outer, hidden), strict=True)]
+    hidden = [max(0.0, value) for value in apply_linear(layer.inner, normed)]
+    return [a + b for a, b in zip(y, apply_linear(layer.outer, hidden), strict=True)]
 
 
 @torch.no_grad()
 def test_attention_equals_a_loop_over_rows_heads_and_places(histories: Histories) -> None:
-    layer = layers()["attention"]
-    found = pooled(layer, *histories)
+    layer = new_layers()["attention"]
+    actual = pool(layer, *histories)
     for row, (x, count) in enumerate(zip(histories.x, COUNTS, strict=True)):
         expected = attention_of_one(layer, x[:count].tolist()) if count else [0.0] * DIM
-        torch.testing.assert_close(found[row], torch.tensor(expected, dtype=torch.float64))
+        torch.testing.assert_close(actual[row], torch.tensor(expected, dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -147,51 +147,51 @@ def test_attention_starts_without_a_bias_for_recent_items(histories: Histories) 
     """As long as r is 0, only the last item has a place of its own: the others may change theirs."""
     layer = Attention(DIM, HEADS, LENGTH, 0.0, generator(1)).double()
     x, count = histories.x[2:3], histories.count[2:3]
-    torch.testing.assert_close(pooled(layer, x[:, [2, 0, 3, 1, 4]], count), pooled(layer, x, count))
-    assert not torch.allclose(pooled(layer, x[:, [0, 1, 2, 4, 3]], count), pooled(layer, x, count))
+    torch.testing.assert_close(pool(layer, x[:, [2, 0, 3, 1, 4]], count), pool(layer, x, count))
+    assert not torch.allclose(pool(layer, x[:, [0, 1, 2, 4, 3]], count), pool(layer, x, count))
 
 
 @torch.no_grad()
 def test_gru_is_the_last_state_of_each_row_run_alone(histories: Histories) -> None:
-    layer = layers()["gru"]
+    layer = new_layers()["gru"]
     twin = nn.GRU(DIM, DIM).double()  # places first, no batch
     twin.load_state_dict(layer.cell.state_dict())
-    found = pooled(layer, *histories)
+    actual = pool(layer, *histories)
     for row, (x, count) in enumerate(zip(histories.x, COUNTS, strict=True)):
         expected = twin(x[:count])[1][0] if count else torch.zeros(DIM).double()
-        torch.testing.assert_close(found[row], expected)
+        torch.testing.assert_close(actual[row], expected)
 
 
-def test_an_empty_history_is_zero_and_teaches_nothing(pooling: Pooling) -> None:
+def test_an_empty_history_is_zero_and_has_no_gradient(pooling: Pooling) -> None:
     x = torch.randn(2, 3, DIM, generator=generator(0), dtype=torch.float64, requires_grad=True)
-    found = pooled(pooling, x, torch.tensor([0, 0]))
-    assert found.shape == (2, DIM) and not found.any()
-    found.sum().backward()
+    actual = pool(pooling, x, torch.tensor([0, 0]))
+    assert actual.shape == (2, DIM) and not actual.any()
+    actual.sum().backward()
     assert not x.grad.any()
 
 
 @torch.no_grad()
 def test_a_row_depends_on_no_other_row(pooling: Pooling, histories: Histories) -> None:
     """Alone it is the same, although its window is then as short as its own history."""
-    together = pooled(pooling, *histories)
+    together = pool(pooling, *histories)
     for row, count in enumerate(COUNTS):
         own = histories.x[row : row + 1, : max(1, count)]
-        torch.testing.assert_close(pooled(pooling, own, torch.tensor([count])), together[row : row + 1])
+        torch.testing.assert_close(pool(pooling, own, torch.tensor([count])), together[row : row + 1])
 
 
-def test_what_lies_behind_has_no_influence(pooling: Pooling, histories: Histories) -> None:
-    behind = torch.arange(LENGTH) >= histories.count[:, None]
-    x = histories.x.masked_fill(behind[..., None], 1e6).requires_grad_()
-    found = pooled(pooling, x, histories.count)
-    torch.testing.assert_close(found, pooled(pooling, *histories))
-    (found * torch.arange(1.0, DIM + 1)).sum().backward()
-    assert not x.grad[behind].any()
-    assert x.grad[~behind].abs().sum(-1).min() > 0
+def test_padding_has_no_influence(pooling: Pooling, histories: Histories) -> None:
+    padding = torch.arange(LENGTH) >= histories.count[:, None]
+    x = histories.x.masked_fill(padding[..., None], 1e6).requires_grad_()
+    actual = pool(pooling, x, histories.count)
+    torch.testing.assert_close(actual, pool(pooling, *histories))
+    (actual * torch.arange(1.0, DIM + 1)).sum().backward()
+    assert not x.grad[padding].any()
+    assert x.grad[~padding].abs().sum(-1).min() > 0
 
 
 def test_order_matters_to_attention_and_gru_alone(pooling: Pooling, histories: Histories) -> None:
     x, count = histories.x[2:3], histories.count[2:3]
-    assert torch.allclose(pooled(pooling, x, count), pooled(pooling, x.flip(1), count)) is isinstance(pooling, Mean)
+    assert torch.allclose(pool(pooling, x, count), pool(pooling, x.flip(1), count)) is isinstance(pooling, Mean)
 
 
 def test_dropout_on_the_weights_is_drawn_by_the_generator(histories: Histories) -> None:
@@ -204,13 +204,13 @@ def test_dropout_on_the_weights_is_drawn_by_the_generator(histories: Histories) 
 
 @pytest.mark.parametrize("name", ["attention", "gru"])
 def test_first_values_come_from_the_generator_alone(name: str) -> None:
-    def drawn(seed: int) -> Tensor:
+    def initial_values(seed: int) -> Tensor:
         draws = generator(seed)
-        made = GRU(DIM, draws) if name == "gru" else Attention(DIM, HEADS, LENGTH, 0.0, draws)
-        return nn.utils.parameters_to_vector(made.parameters())
+        layers = GRU(DIM, draws) if name == "gru" else Attention(DIM, HEADS, LENGTH, 0.0, draws)
+        return nn.utils.parameters_to_vector(layers.parameters())
 
     before = torch.get_rng_state()
-    first = drawn(0)
+    first = initial_values(0)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(drawn(0), first)
-    assert not torch.equal(drawn(1), first)
+    assert torch.equal(initial_values(0), first)
+    assert not torch.equal(initial_values(1), first)

@@ -17,7 +17,7 @@ N_USERS, N_ITEMS = 30, 9
 
 
 def rows(pairs: Tensor, n_users: int = N_USERS, n_items: int = N_ITEMS) -> Interactions:
-    """Rated from 0 to 4, which must make no difference."""
+    """Ratings from 0 to 4, which must make no difference."""
     rating = torch.arange(len(pairs)) % 5.0
     ids = IdMap(np.arange(n_users), "user"), IdMap(np.arange(n_items), "item")
     return Interactions("toy", pairs[:, 0], pairs[:, 1], rating, None, *ids, (0.0, 4.0))
@@ -25,7 +25,7 @@ def rows(pairs: Tensor, n_users: int = N_USERS, n_items: int = N_ITEMS) -> Inter
 
 @pytest.fixture(scope="module")
 def flags() -> Tensor:
-    """Who has what; two users have nothing, one has everything, and nobody has item 4."""
+    """[n_users, n_items]; two users have no item, one has all but item 4, which no user has."""
     flags = torch.rand(N_USERS, N_ITEMS, generator=torch.Generator().manual_seed(0)) < torch.linspace(0.1, 0.9, N_ITEMS)
     flags[7] = True
     flags[:, 4] = False
@@ -40,8 +40,8 @@ def data(flags: Tensor) -> Interactions:
     return rows(torch.cat([pairs, pairs[:1]]))
 
 
-def model(data: Interactions, epochs: int = 1, exponent: float = 1.0, seed: int = 0, l2: float = 0.05) -> IALS:
-    made = IALS(
+def fit_ials(data: Interactions, epochs: int = 1, exponent: float = 1.0, seed: int = 0, l2: float = 0.05) -> IALS:
+    ials_model = IALS(
         data,
         embedding_dim=3,
         l2=l2,
@@ -51,8 +51,8 @@ def model(data: Interactions, epochs: int = 1, exponent: float = 1.0, seed: int 
         init_std=0.1,
         seed=seed,
     )
-    made.fit(data)
-    return made
+    ials_model.fit(data)
+    return ials_model
 
 
 def penalties(flags: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
@@ -76,20 +76,20 @@ def slopes(user: Tensor, item: Tensor, flags: Tensor, exponent: float) -> tuple[
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_each_side_is_at_its_minimum_when_it_was_solved(
+def test_each_side_is_at_its_minimum_after_it_is_solved(
     epochs: int, exponent: float, data: Interactions, flags: Tensor
 ) -> None:
-    made = model(data, epochs, exponent)
-    of_users, of_items = slopes(made.user, made.item, flags, exponent)
+    ials_model = fit_ials(data, epochs, exponent)
+    of_users, of_items = slopes(ials_model.user, ials_model.item, flags, exponent)
     assert of_items.abs().max() < 1e-4 < 1e-2 < of_users.abs().max()
-    again = made.solution(group_items(data.user, data.item, N_USERS, N_ITEMS), made.item)
-    of_users, of_items = slopes(again, made.item, flags, exponent)
+    again = ials_model.solve(group_items(data.user, data.item, N_USERS, N_ITEMS), ials_model.item)
+    of_users, of_items = slopes(again, ials_model.item, flags, exponent)
     assert of_users.abs().max() < 1e-4 < 1e-2 < of_items.abs().max()
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 def test_the_objective_never_rises(exponent: float, data: Interactions, flags: Tensor) -> None:
-    fits = [model(data, epochs, exponent) for epochs in range(1, 9)]
+    fits = [fit_ials(data, epochs, exponent) for epochs in range(1, 9)]
     values = [float(objective(fit.user.double(), fit.item.double(), flags, exponent)) for fit in fits]
     assert all(after < before + 1e-5 for before, after in pairwise(values))
     assert values[-1] < values[0] - 0.1
@@ -98,10 +98,10 @@ def test_the_objective_never_rises(exponent: float, data: Interactions, flags: T
 def test_a_solution_by_hand() -> None:
     """q = (2, 1), one user with item 0: λ = 0.25 · (1 + 0.5 · 2) = 1/2, so p = 2 / (4 + 0.5 · (4 + 1) + 1/2) = 2/7."""
     one = rows(torch.tensor([[0, 0]]), 1, 2)
-    made = IALS(
+    ials_model = IALS(
         one, embedding_dim=1, l2=0.25, unobserved_weight=0.5, frequency_exponent=1.0, epochs=1, init_std=0.1, seed=0
     )
-    solved = made.solution(group_items(one.user, one.item, 1, 2), torch.tensor([[2.0], [1.0]]))
+    solved = ials_model.solve(group_items(one.user, one.item, 1, 2), torch.tensor([[2.0], [1.0]]))
     torch.testing.assert_close(solved, torch.tensor([[2 / 7]]))
 
 
@@ -112,17 +112,19 @@ def test_solutions_are_ridge_regressions_however_many_are_solved_at_once(
     """For each user, the rows q_i → 1 of their items, √0.3 q_i → 0 of all items, and √λ I → 0."""
     monkeypatch.setattr(ials, "CELLS", cells)
     item = torch.randn(N_ITEMS, 3, generator=torch.Generator().manual_seed(1))
-    found = model(data).solution(group_items(data.user, data.item, N_USERS, N_ITEMS), item)
+    actual = fit_ials(data).solve(group_items(data.user, data.item, N_USERS, N_ITEMS), item)
     strength = penalties(flags, 1.0)[0].sqrt()
     for user in range(N_USERS):
-        theirs = item[flags[user]].double()
-        left = torch.cat([theirs, 0.3**0.5 * item.double(), strength[user] * torch.eye(3).double()])
+        item_vectors = item[flags[user]].double()
+        left = torch.cat([item_vectors, 0.3**0.5 * item.double(), strength[user] * torch.eye(3).double()])
         right = torch.zeros(len(left)).double()
-        right[: len(theirs)] = 1
-        torch.testing.assert_close(found[user].double(), torch.linalg.lstsq(left, right).solution, rtol=1e-4, atol=1e-5)
+        right[: len(item_vectors)] = 1
+        torch.testing.assert_close(
+            actual[user].double(), torch.linalg.lstsq(left, right).solution, rtol=1e-4, atol=1e-5
+        )
 
 
-def test_chunks_hold_everyone_once_and_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_hold_every_user_once_and_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts 9 0 2 9 5 1 1 with d = 2 and room for 40 numbers: 18 a user at first, then 10, then 4."""
     monkeypatch.setattr(ials, "CELLS", 40)
     count = torch.tensor([9, 0, 2, 9, 5, 1, 1])
@@ -133,9 +135,9 @@ def test_chunks_hold_everyone_once_and_no_more_than_fits(monkeypatch: pytest.Mon
     assert [chunk.tolist() for chunk in ials._chunks(count[4:], 5)] == [[0, 1], [2]]
 
 
-def test_those_without_rows_score_zero(data: Interactions) -> None:
-    made = model(data, epochs=2)
-    scores = made.score_all(torch.arange(N_USERS))
+def test_users_and_items_without_rows_score_zero(data: Interactions) -> None:
+    ials_model = fit_ials(data, epochs=2)
+    scores = ials_model.score_all(torch.arange(N_USERS))
     assert scores[[3, 11]].count_nonzero() == 0 and scores[:, 4].count_nonzero() == 0
     assert scores[7, :4].count_nonzero() == 4
 
@@ -145,24 +147,24 @@ def test_it_learns_blocks() -> None:
     user, item = torch.cartesian_prod(torch.arange(20), torch.arange(10)).unbind(1)
     alike = user % 2 == item % 2
     missing = item == (2 * user + user % 2) % 10
-    made = model(rows(torch.stack([user, item], 1)[alike & ~missing], 20, 10), epochs=5)
-    others = made.score(user[~alike], item[~alike])
+    ials_model = fit_ials(rows(torch.stack([user, item], 1)[alike & ~missing], 20, 10), epochs=5)
+    others = ials_model.score(user[~alike], item[~alike])
     assert (alike & missing).sum() == 20
-    assert made.score(user[alike & missing], item[alike & missing]).min() > others.max() + 0.3
+    assert ials_model.score(user[alike & missing], item[alike & missing]).min() > others.max() + 0.3
 
 
 def test_scores_are_products_of_vectors(data: Interactions) -> None:
-    made = model(data, epochs=2)
+    ials_model = fit_ials(data, epochs=2)
     users, items = torch.tensor([5, 0, 5]), torch.tensor([1, 8, 2])
-    products = made.user_vectors(users) @ made.item_vectors().T
-    torch.testing.assert_close(made.score_all(users), products)
-    torch.testing.assert_close(made.score(users, items), products[[0, 1, 2], items])
+    products = ials_model.user_vectors(users) @ ials_model.item_vectors().T
+    torch.testing.assert_close(ials_model.score_all(users), products)
+    torch.testing.assert_close(ials_model.score(users, items), products[[0, 1, 2], items])
 
 
 def test_the_seed_alone_decides(data: Interactions) -> None:
     """Also when the model was fitted to other rows before."""
-    first, other = model(data, epochs=2), model(data, epochs=2, seed=1)
-    again = model(data.take(torch.arange(10)), epochs=2)
+    first, other = fit_ials(data, epochs=2), fit_ials(data, epochs=2, seed=1)
+    again = fit_ials(data.take(torch.arange(10)), epochs=2)
     again.fit(data)
     assert torch.equal(first.user, again.user) and torch.equal(first.item, again.item)
     assert not torch.allclose(first.item, other.item, atol=1e-2)
@@ -170,4 +172,4 @@ def test_the_seed_alone_decides(data: Interactions) -> None:
 
 def test_regularisation_can_be_too_weak() -> None:
     with pytest.raises(UserError, match=r"^model.l2=1e-30 is too weak to solve the equations in float32: raise it$"):
-        model(rows(torch.tensor([[0, 0]]), 1, 1), l2=1e-30)
+        fit_ials(rows(torch.tensor([[0, 0]]), 1, 1), l2=1e-30)

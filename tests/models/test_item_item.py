@@ -20,14 +20,14 @@ def rows(pairs: list[tuple[int, int]] = PAIRS, n_users: int = 5, n_items: int = 
     return Interactions("toy", user, item, rating, None, *ids, (0.0, 1.0))
 
 
-def fitted(model: EASE | ItemKNN, data: Interactions) -> EASE | ItemKNN:
+def fit(model: EASE | ItemKNN, data: Interactions) -> EASE | ItemKNN:
     model.fit(data)
     return model
 
 
 def test_nearest_neighbours_by_hand() -> None:
     """Users of the items: 3, 2, 2, 1; of pairs: (0, 1) 2, and (0, 2), (1, 2), (2, 3) one each. One neighbour each."""
-    model = fitted(ItemKNN(rows(), neighbours=1, shrinkage=1.0), rows())
+    model = fit(ItemKNN(rows(), neighbours=1, shrinkage=1.0), rows())
     expected = torch.zeros(4, 4)
     expected[1, 0] = expected[0, 1] = 2 / (6**0.5 + 1)
     expected[3, 2] = expected[2, 3] = 1 / (2**0.5 + 1)  # above 1 / (4 ** 0.5 + 1), that of 1 and 2
@@ -43,28 +43,28 @@ def test_ease_is_a_ridge_regression_that_leaves_the_item_itself_out(l2: float) -
     flags = (torch.rand(30, 7, generator=generator) < 0.4).double()
     pairs = [(int(user), int(item)) for user, item in flags.nonzero()]
     data = rows(pairs, 30, 7)
-    model = fitted(EASE(data, l2=l2), data)
+    model = fit(EASE(data, l2=l2), data)
     for item in range(7):
-        others = [other for other in range(7) if other != item]
-        x, y = flags[:, others], flags[:, item]
+        other_items = [other for other in range(7) if other != item]
+        x, y = flags[:, other_items], flags[:, item]
         solution = torch.linalg.solve(x.T @ x + l2 * torch.eye(6).double(), x.T @ y)
-        torch.testing.assert_close(model.weights[others, item].double(), solution, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(model.weights[other_items, item].double(), solution, rtol=1e-5, atol=1e-6)
         assert model.weights[item, item] == 0
 
 
 def test_flags_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """In any order of users, repeated or not, and however many are counted at once."""
     monkeypatch.setattr(item_item, "USERS_AT_ONCE", 2)
-    model = fitted(EASE(rows(), l2=1.0), rows())
+    model = fit(EASE(rows(), l2=1.0), rows())
     users = torch.tensor([3, 1, 4, 1, 0])
     assert torch.equal(model.flags(users), FLAGS[users])
-    every = model.score_all(torch.arange(5))
-    torch.testing.assert_close(model.score(users, torch.tensor([0, 3, 1, 2, 2])), every[users, [0, 3, 1, 2, 2]])
+    all_scores = model.score_all(torch.arange(5))
+    torch.testing.assert_close(model.score(users, torch.tensor([0, 3, 1, 2, 2])), all_scores[users, [0, 3, 1, 2, 2]])
     monkeypatch.undo()
-    assert torch.equal(fitted(EASE(rows(), l2=1.0), rows()).weights, model.weights)
+    assert torch.equal(fit(EASE(rows(), l2=1.0), rows()).weights, model.weights)
 
 
-def test_a_refit_remembers_the_new_rows() -> None:
+def test_a_second_fit_uses_the_new_rows() -> None:
     model = ItemKNN(rows(PAIRS[:2]), neighbours=2, shrinkage=0.0)
     model.fit(rows())
     assert torch.equal(model.flags(torch.arange(5)), FLAGS)

@@ -27,7 +27,7 @@ def test_noise_has_the_stated_spread() -> None:
 
 
 @pytest.mark.parametrize("kind", [Dropout, GaussianNoise])
-def test_disturbances_are_for_training_alone(kind: Callable[[float], nn.Module]) -> None:
+def test_dropout_and_noise_apply_in_training_alone(kind: Callable[[float], nn.Module]) -> None:
     x = torch.arange(6.0)
     assert torch.equal(kind(0.5).eval()(x, generator(0)), x)
     assert torch.equal(kind(0.0)(x, generator(0)), x)
@@ -35,18 +35,18 @@ def test_disturbances_are_for_training_alone(kind: Callable[[float], nn.Module])
     assert x.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def disturbed(kind: Callable[[float], nn.Module], *key: int) -> Tensor:
+def apply_with_noise(kind: Callable[[float], nn.Module], *key: int) -> Tensor:
     return kind(0.5)(torch.ones(50), generator(*key))
 
 
 @pytest.mark.parametrize("kind", [Dropout, GaussianNoise])
 def test_draws_depend_on_the_generator_alone(kind: Callable[[float], nn.Module]) -> None:
     before = torch.get_rng_state()
-    first = disturbed(kind, 0, 1)
+    first = apply_with_noise(kind, 0, 1)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(7)
-    assert torch.equal(disturbed(kind, 0, 1), first)
-    assert not torch.equal(disturbed(kind, 1, 0), first)
+    assert torch.equal(apply_with_noise(kind, 0, 1), first)
+    assert not torch.equal(apply_with_noise(kind, 1, 0), first)
 
 
 def test_embedding_starts_from_the_stated_spread() -> None:
@@ -90,17 +90,17 @@ def neighbour_sum() -> NeighbourSum:
 
 
 def test_neighbour_sum_by_hand() -> None:
-    found = neighbour_sum()(torch.tensor([0, 1, 2, 0]))
+    actual = neighbour_sum()(torch.tensor([0, 1, 2, 0]))
     first = [(1 + 3 + 4) / 3**0.5, 30 / 3**0.5]
-    torch.testing.assert_close(found, torch.tensor([first, [2, 10], [0, 0], first]))
+    torch.testing.assert_close(actual, torch.tensor([first, [2, 10], [0, 0], first]))
 
 
 def test_neighbour_sum_leaves_out_the_pair_itself_where_it_was_rated() -> None:
     layer = neighbour_sum()
     own = layer.vectors(torch.tensor([2, 2, 1]))
-    found = layer(torch.tensor([0, 0, 1]), torch.tensor([1.0, 0.0, 1.0]), own)
+    actual = layer(torch.tensor([0, 0, 1]), torch.tensor([1.0, 0.0, 1.0]), own)
     without, whole = [(1 + 4) / 2**0.5, 20 / 2**0.5], [8 / 3**0.5, 30 / 3**0.5]
-    torch.testing.assert_close(found, torch.tensor([without, whole, [0, 0]]))
+    torch.testing.assert_close(actual, torch.tensor([without, whole, [0, 0]]))
 
 
 def test_gradient_of_a_neighbour_sum_by_hand() -> None:

@@ -19,7 +19,7 @@ ROWS = [("a", "left"), ("b", "right"), ("a", "left"), ("b", "left"), ("c", "righ
 HALF = 0.5
 
 
-def log(path: Path, rows: list[tuple[str, str]], position: str | None = "slot") -> BanditTable:
+def write_log(path: Path, rows: list[tuple[str, str]], position: str | None = "slot") -> BanditTable:
     pd.DataFrame(rows, columns=["item", "slot"]).assign(prob=0.5, click=1).to_csv(path, index=False)
     return BanditTable(
         str(path), item="item", propensity="prob", reward="click", position=position, context=[], items=None
@@ -32,7 +32,7 @@ def check(log_probabilities: Tensor, expected: list[list[Fraction]]) -> None:
 
 def test_frequencies_of_each_position(tmp_path: Path) -> None:
     """On the left a, a, b; on the right b, c; and half a row more of each of the three items at either place."""
-    data = log(tmp_path / "log.csv", ROWS).read()
+    data = write_log(tmp_path / "log.csv", ROWS).read()
     model = LoggedPolicy(data, source=None, smoothing=HALF)
     model.fit(data)
     left = [Fraction(5, 2) / Fraction(9, 2), Fraction(3, 2) / Fraction(9, 2), Fraction(1, 2) / Fraction(9, 2)]
@@ -44,7 +44,7 @@ def test_frequencies_of_each_position(tmp_path: Path) -> None:
 
 def test_only_training_rows_count(tmp_path: Path) -> None:
     """Of the left rows a, a and b, one a and b are kept; contexts that are held out are scored all the same."""
-    data = log(tmp_path / "log.csv", ROWS).read()
+    data = write_log(tmp_path / "log.csv", ROWS).read()
     train = data.take(torch.tensor([2, 3]))
     model = LoggedPolicy(train, source=None, smoothing=1.0)
     model.fit(train)
@@ -54,7 +54,7 @@ def test_only_training_rows_count(tmp_path: Path) -> None:
 
 def test_a_log_without_positions_has_one(tmp_path: Path) -> None:
     """a, b, a, b, c and one row more of each: 3, 3 and 2 of 8."""
-    data = log(tmp_path / "log.csv", ROWS, position=None).read()
+    data = write_log(tmp_path / "log.csv", ROWS, position=None).read()
     model = LoggedPolicy(data, source=None, smoothing=1.0)
     model.fit(data)
     check(model.score_all(torch.tensor([4, 0])), [[Fraction(3, 8), Fraction(3, 8), Fraction(2, 8)]] * 2)
@@ -62,8 +62,8 @@ def test_a_log_without_positions_has_one(tmp_path: Path) -> None:
 
 def test_the_policy_of_another_log(tmp_path: Path) -> None:
     """The other log knows c alone, on the right alone: its code 0 of both is not that of `data`."""
-    data = log(tmp_path / "log.csv", ROWS).read()
-    model = LoggedPolicy(data, source=log(tmp_path / "other.csv", [("c", "right")] * 3), smoothing=1.0)
+    data = write_log(tmp_path / "log.csv", ROWS).read()
+    model = LoggedPolicy(data, source=write_log(tmp_path / "other.csv", [("c", "right")] * 3), smoothing=1.0)
     model.fit(data)
     right = [Fraction(1, 6), Fraction(1, 6), Fraction(4, 6)]
     check(model.score_all(torch.tensor([0, 1])), [[Fraction(1, 3)] * 3, right])
@@ -78,19 +78,19 @@ def test_the_policy_of_another_log(tmp_path: Path) -> None:
     ],
 )
 def test_logs_that_do_not_fit(tmp_path: Path, other: list[tuple[str, str]], position: str | None, message: str) -> None:
-    data = log(tmp_path / "log.csv", ROWS).read()
-    model = LoggedPolicy(data, source=log(tmp_path / "other.csv", other, position), smoothing=1.0)
+    data = write_log(tmp_path / "log.csv", ROWS).read()
+    model = LoggedPolicy(data, source=write_log(tmp_path / "other.csv", other, position), smoothing=1.0)
     with pytest.raises(UserError, match="^model.source, whose items and positions must be among .* data: " + message):
         model.fit(data)
 
 
 def test_a_checkpoint_restores_it(tmp_path: Path) -> None:
-    data = log(tmp_path / "log.csv", ROWS).read()
-    fitted, restored = (LoggedPolicy(data, source=None, smoothing=HALF) for _ in range(2))
-    fitted.fit(data)
-    torch.save(fitted.state_dict(), tmp_path / "model.ckpt")
+    data = write_log(tmp_path / "log.csv", ROWS).read()
+    model, restored = (LoggedPolicy(data, source=None, smoothing=HALF) for _ in range(2))
+    model.fit(data)
+    torch.save(model.state_dict(), tmp_path / "model.ckpt")
     restored.load_state_dict(torch.load(tmp_path / "model.ckpt", weights_only=True))
-    assert torch.equal(restored.score_all(torch.arange(5)), fitted.score_all(torch.arange(5)))
+    assert torch.equal(restored.score_all(torch.arange(5)), model.score_all(torch.arange(5)))
 
 
 @settings(max_examples=25)
@@ -98,15 +98,17 @@ def test_a_checkpoint_restores_it(tmp_path: Path) -> None:
     st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("LMR")), min_size=1),
     st.floats(0.01, 10),
 )
-def test_it_is_a_count(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], smoothing: float) -> None:
-    data = log(tmp_path_factory.mktemp("log") / "log.csv", rows).read()
+def test_probabilities_are_smoothed_counts(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], smoothing: float
+) -> None:
+    data = write_log(tmp_path_factory.mktemp("log") / "log.csv", rows).read()
     model = LoggedPolicy(data, source=None, smoothing=smoothing)
     model.fit(data)
-    cells, places, items = Counter(rows), Counter(slot for _, slot in rows), sorted({item for item, _ in rows})
+    cells, positions, items = Counter(rows), Counter(slot for _, slot in rows), sorted({item for item, _ in rows})
     expected = [
-        [(cells[item, slot] + smoothing) / (places[slot] + len(items) * smoothing) for item in items]
+        [(cells[item, slot] + smoothing) / (positions[slot] + len(items) * smoothing) for item in items]
         for _, slot in rows
     ]
-    found = model.log_policy(torch.arange(len(rows))).exp().double()
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=0)
-    torch.testing.assert_close(found.sum(1), torch.ones(len(rows), dtype=torch.float64), rtol=1e-5, atol=0)
+    actual = model.log_policy(torch.arange(len(rows))).exp().double()
+    torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.testing.assert_close(actual.sum(1), torch.ones(len(rows), dtype=torch.float64), rtol=1e-5, atol=0)

@@ -33,6 +33,25 @@ def test_if_more_is_better_the_most_on_validation_comes_first(tmp_path: Path) ->
     assert comparison_table([comparison])["configuration"].tolist() == labels * 2
 
 
+@pytest.mark.parametrize(
+    ("models", "baseline"),
+    [
+        ([("svdpp", False, 5), ("slim", True, 9)], "slim"),
+        ([("svdpp", False, 5), ("slim", True, 9), ("own", True, 8)], "own"),
+        ([("svdpp", False, 5), ("mlp", False, 4)], "svdpp"),  # none is simple: the first
+    ],
+)
+def test_the_default_baseline_is_the_simple_model_with_the_fewest_parameters(
+    models: list[tuple[str, bool, int]], baseline: str, tmp_path: Path
+) -> None:
+    """As the runs themselves say, whatever the models are called."""
+    for number, (model, is_simple, n_parameters) in enumerate(models):
+        record = {"simple_baseline": is_simple, "n_parameters": n_parameters}
+        write_run(tmp_path / str(number), f"model={model}", model=model, **record)
+    (comparison,) = comparisons(collect(tmp_path), None)
+    assert comparison.baseline == baseline
+
+
 def test_the_baseline_can_be_named(tmp_path: Path) -> None:
     comparison, _ = compare_runs(write_sweep(tmp_path), "svdpp")
     assert comparison.baseline == "svdpp"

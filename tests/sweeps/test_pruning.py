@@ -14,7 +14,7 @@ OVERRIDES = (*BPR, f"trainer.max_epochs={N_EPOCHS}", "hydra.sweeper.pruner=media
 """The median pruner compares from the sixth trial on."""
 
 
-def assert_sixth_pruned(sweep: Path, outcome: Outcome) -> None:
+def assert_sixth_stops_early(sweep: Path, outcome: Outcome) -> None:
     assert outcome.status == 0, outcome.err
     trials = read_study(sweep / "study.db").trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5 + ["PRUNED"]
@@ -41,7 +41,7 @@ def test_a_bad_trial_is_stopped_early(tmp_path: Path) -> None:
         )
         study.add_trial(perfect)
     outcome = search(tmp_path, *OVERRIDES, rates, "hydra.sweeper.n_trials=6")
-    assert_sixth_pruned(tmp_path / "sweep", outcome)
+    assert_sixth_stops_early(tmp_path / "sweep", outcome)
 
 
 def test_jobs_in_other_processes_report_every_epoch(tmp_path: Path) -> None:
@@ -49,6 +49,6 @@ def test_jobs_in_other_processes_report_every_epoch(tmp_path: Path) -> None:
     rates = ("optimizer.lr=1e-2,2e-2,3e-2,4e-2,5e-2,1e-9", "hydra.sweeper.sampler=grid")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_batch_size=5")
     outcome = search(tmp_path, *OVERRIDES, *rates, *joblib)
-    assert_sixth_pruned(tmp_path / "sweep", outcome)
+    assert_sixth_stops_early(tmp_path / "sweep", outcome)
     trials = read_study(tmp_path / "sweep" / "study.db").trials
     assert [len(trial.intermediate_values) for trial in trials[:5]] == [N_EPOCHS] * 5

@@ -58,7 +58,7 @@ def _resume_sweep(folder: Path, arguments: list[str]) -> None:
         raise UserError(f"{extra[0]}: a resumed sweep keeps its settings; start another to change something")
     request = jobs.read_request(folder)
     sweep, origin = _prepare_sweep(request.arguments, folder)
-    jobs.check_unchanged(folder, request, sweep.jobs)
+    jobs.check_same_jobs(folder, request, sweep.jobs)
     _run_sweep(sweep, origin)
 
 

@@ -58,7 +58,7 @@ def read_request(folder: Path) -> SweepRequest:
         raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
 
 
-def check_unchanged(folder: Path, request: SweepRequest, jobs: Sequence[list[str]]) -> None:
+def check_same_jobs(folder: Path, request: SweepRequest, jobs: Sequence[list[str]]) -> None:
     """Raises `UserError` if the arguments now expand to other jobs: finished ones would have the wrong numbers."""
     for number, (before, now) in enumerate(zip(request.jobs, jobs, strict=False)):
         if before != now:
