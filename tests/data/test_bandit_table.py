@@ -183,16 +183,12 @@ def test_a_logged_item_outside_of_the_catalogue(tmp_path: Path) -> None:
     "changes", [{"item": "prob"}, {"position": "click"}, {"context": ["age", "age"]}, {"context": ["slot"]}]
 )
 def test_a_column_named_twice(changes: dict[str, Any]) -> None:
-    with pytest.raises(
-        UserError, match=r"^data\.item, propensity, reward, context and position name .* column once$"
-    ):
+    with pytest.raises(UserError, match=r"^data\.item, propensity, reward, context and position name .* column once$"):
         table(Path("log.csv"), **changes)
 
 
 def test_another_column_called_position() -> None:
-    with pytest.raises(
-        UserError, match=r"^data\.context names 'position', a name reserved for data\.position"
-    ):
+    with pytest.raises(UserError, match=r"^data\.context names 'position', a name reserved for data\.position"):
         table(Path("log.csv"), context=["position"])
     assert table(Path("log.csv"), context=["position"], position=None).context == ["position"]
 

@@ -191,11 +191,11 @@ def _parse_error(path: Path, form: Format, types: Types, error: Exception) -> Us
         return _encoding_error(path, form)
     malformed: list[pa_csv.InvalidRow] = []
 
-    def skip_malformed(row: pa_csv.InvalidRow) -> str:
+    def skip_row(row: pa_csv.InvalidRow) -> str:
         malformed.append(row)
         return "skip"
 
-    table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=skip_malformed)
+    table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=skip_row)
     if malformed:
         row = malformed[0]
         return UserError(

@@ -176,14 +176,14 @@ def _draw_exposure(truth: SyntheticTruth, activity: Tensor, generator: Generator
     users_at_once = max(1, ROWS_AT_ONCE * len(activity) // int(activity.sum()))
     catalogue = torch.arange(len(truth.slots)).repeat_interleave(truth.slots)
     parts = [
-        _draw_accepted(truth, catalogue, users, activity[users], generator)
+        _draw_items_of_users(truth, catalogue, users, activity[users], generator)
         for users in torch.arange(len(activity)).split(users_at_once)
     ]
     user, item = (torch.cat(column) for column in zip(*parts, strict=True))
     return user, item
 
 
-def _draw_accepted(
+def _draw_items_of_users(
     truth: SyntheticTruth, catalogue: Tensor, users: Tensor, count: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """The first `count` [b] distinct items that each of `users` [b], consecutive ids, accepts.
