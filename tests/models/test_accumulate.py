@@ -61,17 +61,17 @@ def train_by_a_plain_loop(size: int, one_cycle: bool, *overrides: str) -> dict[s
         ("biased_mf", 3, 64, 1, "one_cycle"),
         ("biased_mf", 4, 64, 2, "none"),
         ("biased_mf", 16, 64, 64, "one_cycle"),
-        ("biased_mf", 2, 400, 1, "none"),
+        ("biased_mf", 3, 200, 1, "none"),
         ("bpr_mf", 3, 64, 1, "none"),
         ("bpr_mf", 4, 64, 2, "one_cycle"),
         ("bpr_mf", 16, 64, 64, "none"),
-        ("bpr_mf", 2, 400, 1, "one_cycle"),
+        ("bpr_mf", 3, 200, 1, "one_cycle"),
     ],
 )
 def test_steps_are_those_of_large_batches(
     model: str, accumulate: int, size: int, per_call: int, scheduler: str, rates: list[float], tmp_path: Path
 ) -> None:
-    """Also where the last group of an epoch has fewer batches than the others: 15 = 3 · 4 + 3, and 15 < 16."""
+    """Also where the last group of an epoch has fewer batches than the others (15 = 3 · 4 + 3, and 15 < 16) or a smaller batch (960 = 4 · 200 + 160)."""
     common = [*MODELS[model], "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
     small = [f"trainer.accumulate={accumulate}", f"trainer.batch_size={size}", f"trainer.steps_per_call={per_call}"]
     weights = fit_model(tiny_config(*common, *small), tmp_path).state_dict()

@@ -16,7 +16,7 @@ STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNIN
 def show(plan: Plan, folder: Path) -> None:
     """Prints the best trial or the Pareto front, and how to open the study.
 
-    A command that runs a trial again follows wherever the sweep's own report does not have it.
+    It adds the command that runs a trial again if the report of this sweep does not show it.
     """
     url = plan.settings.storage or local_storage(folder)
     study = load_study(plan.settings.study, url, "none")
