@@ -71,7 +71,10 @@ def train_by_a_plain_loop(size: int, one_cycle: bool, *overrides: str) -> dict[s
 def test_steps_are_those_of_large_batches(
     model: str, accumulate: int, size: int, per_call: int, scheduler: str, rates: list[float], tmp_path: Path
 ) -> None:
-    """Also where the last group of an epoch has fewer batches than the others (15 = 3 · 4 + 3, and 15 < 16) or a smaller batch (960 = 4 · 200 + 160)."""
+    """Also where an epoch's last group has fewer batches (15 = 3 · 4 + 3, and 15 < 16) or a smaller one.
+
+    That is the case of 200 rows a batch: 960 = 4 · 200 + 160.
+    """
     common = [*MODELS[model], "regularization=none", "optimizer=sgd", f"optimizer.lr={RATE}", f"scheduler={scheduler}"]
     small = [f"trainer.accumulate={accumulate}", f"trainer.batch_size={size}", f"trainer.steps_per_call={per_call}"]
     weights = fit_model(tiny_config(*common, *small), tmp_path).state_dict()

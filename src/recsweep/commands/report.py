@@ -17,7 +17,7 @@ Prints the table, and writes into DIR:
   comparison.csv  one row per configuration and metric: mean, deviation, 95 % interval, test against the baseline
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the first simple model among the runs"""
+                  by default the simple baseline with the fewest parameters"""
 
 
 def run(arguments: list[str]) -> None:
