@@ -85,6 +85,15 @@ def node(group: str, name: str) -> DictConfig:
     return merged
 
 
+@cache
+def configuration(*overrides: str) -> DictConfig:
+    """What the overrides compose to, before it is checked."""
+    cfg = compose_with_hydra(list(overrides))
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return cfg
+
+
 def fill_missing(cfg: DictConfig) -> None:
     """Gives a value to what a user must give: names of files, and vectors for what would stay noise."""
     for key in OmegaConf.missing_keys(cfg):

@@ -15,13 +15,20 @@ if "RECSWEEP_DATA_DIR" in os.environ:  # tests run in folders of their own
 settings.register_profile("recsweep", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("recsweep")
 
+LONG = ("test_quality.py", "test_notebooks.py", "test_launchers.py", "test_search_processes.py")
+"""Files whose single tests take many seconds."""
+
 N = 40
 """Users, and items, of the block data set."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Makes `xdist_group` work: pytest-xdist 3.8 appends the group to `_nodeid`, which pytest 9.2 no longer reads."""
+    """Puts the longest files first, so that both processes end together, and makes `xdist_group` work.
+
+    pytest-xdist 3.8 appends the group to `_nodeid`, which pytest 9.2 no longer reads.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG)
     if not config.getoption("loadgroup", default=False):
         return
     for item in items:

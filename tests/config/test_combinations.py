@@ -1,9 +1,8 @@
 """Which choices go together: derived from what models and losses say, and anchored in pairs that are known."""
 
-from functools import cache
-
 import pytest
 from choices import (
+    configuration,
     fill_missing,
     fitting_evaluations,
     fitting_losses,
@@ -14,10 +13,9 @@ from choices import (
     target,
     trained_models,
 )
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from recsweep.config import check_config, compose_with_hydra
+from recsweep.config import check_config
 from recsweep.config.combinations import fits
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
@@ -29,15 +27,6 @@ from recsweep.losses.rating import RatingLoss, l2, mse
 from recsweep.losses.temporal import DDPG, TemporalLoss
 
 TRAINED = trained_models()
-
-
-@cache
-def configuration(*overrides: str) -> DictConfig:
-    """What the overrides compose to, before it is checked."""
-    cfg = compose_with_hydra(list(overrides))
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return cfg
 
 
 def message(*overrides: str, **chosen: str) -> str | None:

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from choices import names, node
+from choices import GROUPS, configuration, names, node
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from shell import recsweep
+
+from recsweep.config import check_config
+from recsweep.errors import UserError
 
 CUTS = [split for split in names("split") if "name" not in node("split", split)]
 TOP = (
@@ -36,129 +41,10 @@ BAD = {
     "train logger=wandb": "logger=wandb: no such choice; there are none, tensorboard",
     "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train model._target_=recsweep.Nope": "model._target_=recsweep.Nope: nothing of that name can be imported",
-    # types and ranges
-    "train seed=a": "seed=a: it should be a valid integer",
-    "train seed=-1": "seed=-1: it should be greater than or equal to 0",
-    "train seed=1.5": "seed=1.5: it should be a valid integer",
-    "train name=a/b": "name=a/b: String should match pattern '^\\w[\\w.-]*$'",
+    # types and ranges; the others are in VALUES
     "train trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
-    "train trainer.max_epochs=2.5": "trainer.max_epochs=2.5: it should be a valid integer",
-    "train trainer.refit=1": "trainer.refit=1: it should be a valid boolean",
-    "train trainer.accelerator=tpu": "trainer.accelerator=tpu: it should be 'auto', 'cpu' or 'cuda'",
+    "train seed=a": "seed=a: it should be a valid integer",
     "train trainer.accelerator=cuda": "trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto",
-    "train trainer.limit_batches=0": "trainer.limit_batches=0: it should be greater than or equal to 1",
-    "train regularization.dropout=1.5": "regularization.dropout=1.5: it should be less than 1",
-    "train regularization.dropout=nan": "regularization.dropout=nan: it should be a finite number",
-    "train regularization.weight_decay=inf": "regularization.weight_decay=inf: it should be a finite number",
-    "train regularization.l2=-1": "regularization.l2=-1: it should be greater than or equal to 0",
-    "train regularization.rating_noise=loud": "regularization.rating_noise=loud: it should be a valid number",
-    "train callbacks.early_stopping.patience=0": (
-        "callbacks.early_stopping.patience=0: it should be greater than or equal to 1"
-    ),
-    "train callbacks.checkpoint.max_mb=0": "callbacks.checkpoint.max_mb=0: it should be greater than 0",
-    "train logger.tensorboard=yes": "logger.tensorboard=yes: it should be a valid boolean",
-    "train model.embedding_dim=0": "model.embedding_dim=0: it should be greater than or equal to 1",
-    "train model.embedding_dim=5000": "model.embedding_dim=5000: it should be less than or equal to 4096",
-    "train model=mlp model.hidden=[]": "model.hidden=[]: List should have at least 1 item after validation, not 0",
-    "train model=mlp model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
-    "train model=means model.user_shrinkage=-1": "model.user_shrinkage=-1: it should be greater than or equal to 0",
-    "train model=ials model.l2=0": "model.l2=0: it should be greater than 0",
-    "train model=ials model.unobserved_weight=0": "model.unobserved_weight=0: it should be greater than 0",
-    "train model=ials model.frequency_exponent=1.5": (
-        "model.frequency_exponent=1.5: it should be less than or equal to 1"
-    ),
-    "train model=ials model.epochs=0": "model.epochs=0: it should be greater than or equal to 1",
-    "train model=ials model.init_std=0": "model.init_std=0: it should be greater than 0",
-    "train model=ials model.seed=-1": "model.seed=-1: it should be greater than or equal to 0",
-    "train model=ials evaluation=rating": (
-        "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions"
-    ),
-    "train trainer.accumulate=0": "trainer.accumulate=0: it should be greater than or equal to 1",
-    "train trainer.shuffle=items": "trainer.shuffle=items: it should be 'rows' or 'users'",
-    "train model=bpr_mf loss.n_negatives=0": "loss.n_negatives=0: it should be greater than or equal to 1",
-    "train model=bpr_mf loss.function=hinge": "loss.function=hinge: it should be 'softmax' or 'bpr'",
-    "train model=bpr_mf loss=in_batch loss.n_shared=-1": "loss.n_shared=-1: it should be greater than or equal to 0",
-    "train model=bpr_mf loss=in_batch loss.log_q=1": "loss.log_q=1: it should be a valid boolean",
-    "train model=bpr_mf loss=full_softmax +loss.n_negatives=5": "loss.n_negatives: no such key; there are none",
-    "train model=two_tower model.history=lstm": (
-        "model.history=lstm: it should be 'none', 'mean', 'attention' or 'gru'"
-    ),
-    "train model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
-    "train model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
-    "train model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
-    "train model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
-    "train model=multitask loss.factorization_weight=-1": (
-        "loss.factorization_weight=-1: it should be greater than or equal to 0"
-    ),
-    "train model=multitask loss.regression_weight=-0.1": (
-        "loss.regression_weight=-0.1: it should be greater than or equal to 0"
-    ),
-    "train model=multitask loss.ranking.n_negatives=0": (
-        "loss.ranking.n_negatives=0: it should be greater than or equal to 1"
-    ),
-    "train model=multitask loss.ranking.function=hinge": "loss.ranking.function=hinge: it should be 'softmax' or 'bpr'",
-    "train model=multitask loss=gradnorm loss.alpha=-1": "loss.alpha=-1: it should be greater than or equal to 0",
-    "train model=multitask loss=gradnorm loss.lr=0": "loss.lr=0: it should be greater than 0",
-    "train model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",
-    "train model=multitask evaluation.joint.mse=low": "evaluation.joint.mse=low: it should be a valid number",
-    "train model=multitask evaluation.joint=3": "evaluation.joint=3: it should hold keys of its own",
-    "train model=drr loss.min_value=5 loss.max_value=-5": (
-        "loss.min_value=5: allowed are values below loss.max_value=-5"
-    ),
-    "train model=drr model.exploration=foo": "model.exploration=foo: it should be 'none', 'gaussian' or 'ou'",
-    "train model=drr model.state=foo": "model.state=foo: it should be 'drr_ave', 'drr_p' or 'drr_u'",
-    "train model=drr model.action=foo": "model.action=foo: it should be 'proto' or 'item'",
-    "train model=drr model.frozen=yes_please": "model.frozen=yes_please: it should be a valid boolean",
-    "train model=drr model.min_positives=0": "model.min_positives=0: it should be greater than or equal to 1",
-    "train model=drr model.n_envs=0": "model.n_envs=0: it should be greater than or equal to 1",
-    "train model=drr model.memory_size=0": "model.memory_size=0: it should be greater than or equal to 1",
-    "train model=drr model.updates_per_step=0": "model.updates_per_step=0: it should be greater than 0",
-    "train model=drr model.buffer_size=0": "model.buffer_size=0: it should be greater than or equal to 1",
-    "train model=drr model.alpha=2": "model.alpha=2: it should be less than or equal to 1",
-    "train model=drr model.policy_decay=-1": "model.policy_decay=-1: it should be greater than or equal to 0",
-    "train model=drr loss.gamma=2": "loss.gamma=2: it should be less than or equal to 1",
-    "train model=drr loss.soft_tau=0": "loss.soft_tau=0: it should be greater than 0",
-    "train model=drr +loss.policy_delay=2": (
-        "loss.policy_delay: no such key; there are gamma, min_value, max_value, soft_tau"
-    ),
-    "train model=drr loss=td3 loss.policy_delay=0": "loss.policy_delay=0: it should be greater than or equal to 1",
-    "train model=drr loss=td3 loss.noise_clip=-1": "loss.noise_clip=-1: it should be greater than or equal to 0",
-    "train data=positives data.above=good": "data.above=good: it should be a valid number",
-    "train data=positives data.base.noise=0": "data.base.noise=0: it should be greater than 0",
-    "train optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
-    "train optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
-    "train optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
-    "train optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
-    "train scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
-    "train scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",
-    "train data.noise=0": "data.noise=0: it should be greater than 0",
-    "train data=table data.path=x.csv data.duplicates=first": (
-        "data.duplicates=first: it should be 'error', 'last' or 'mean'"
-    ),
-    "train split.test_fraction=1": "split.test_fraction=1: it should be less than 1",
-    "train split=rows split.shares=[1,1]": (
-        "split.shares=[1, 1]: List should have at least 3 items after validation, not 2"
-    ),
-    "train split.cold_users=drop": "split.cold_users=drop: it should be 'error' or 'keep'",
-    "train evaluation.objective=ndcg@10": "evaluation.objective=ndcg@10: it should be 'mse', 'rmse' or 'mae'",
-    "train evaluation=full_ranking evaluation.objective=ndcg@7": (
-        f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
-    ),
-    "train evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
-    "train evaluation=sampled_99 evaluation.negatives=unseen": (
-        "evaluation.negatives=unseen: it should be 'exact' or 'reference'"
-    ),
-    "train evaluation=sessions evaluation.objective=ndcg@10": (
-        "evaluation.objective=ndcg@10: it should be 'reward' or 'session_reward'"
-    ),
-    "train evaluation=sessions evaluation.seed=-1": "evaluation.seed=-1: it should be greater than or equal to 0",
-    "train data=ncf_ml_1m data.with_test=1": "data.with_test=1: it should be a valid boolean",
-    "train model=multitask +evaluation.joint.nope=1": (
-        f"evaluation.joint: nope is not among {RANKED}, {COVERED}, mse, rmse, mae"
-    ),
-    "train model=multitask evaluation.objective=mse": (
-        f"evaluation.objective: mse is not among joint, {RANKED}, {COVERED}"
-    ),
     # what does not go together
     "train model=multitask evaluation=rating": (
         "model Multitask cannot be judged by RatingEvaluation: evaluation=joint"
@@ -226,6 +112,122 @@ BAD = {
 }
 
 
+VALUES = {
+    "seed=a": "seed=a: it should be a valid integer",
+    "seed=-1": "seed=-1: it should be greater than or equal to 0",
+    "seed=1.5": "seed=1.5: it should be a valid integer",
+    "name=a/b": "name=a/b: String should match pattern '^\\w[\\w.-]*$'",
+    "trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
+    "trainer.max_epochs=2.5": "trainer.max_epochs=2.5: it should be a valid integer",
+    "trainer.refit=1": "trainer.refit=1: it should be a valid boolean",
+    "trainer.accelerator=tpu": "trainer.accelerator=tpu: it should be 'auto', 'cpu' or 'cuda'",
+    "trainer.limit_batches=0": "trainer.limit_batches=0: it should be greater than or equal to 1",
+    "regularization.dropout=1.5": "regularization.dropout=1.5: it should be less than 1",
+    "regularization.dropout=nan": "regularization.dropout=nan: it should be a finite number",
+    "regularization.weight_decay=inf": "regularization.weight_decay=inf: it should be a finite number",
+    "regularization.l2=-1": "regularization.l2=-1: it should be greater than or equal to 0",
+    "regularization.rating_noise=loud": "regularization.rating_noise=loud: it should be a valid number",
+    "callbacks.early_stopping.patience=0": (
+        "callbacks.early_stopping.patience=0: it should be greater than or equal to 1"
+    ),
+    "callbacks.checkpoint.max_mb=0": "callbacks.checkpoint.max_mb=0: it should be greater than 0",
+    "logger.tensorboard=yes": "logger.tensorboard=yes: it should be a valid boolean",
+    "model.embedding_dim=0": "model.embedding_dim=0: it should be greater than or equal to 1",
+    "model.embedding_dim=5000": "model.embedding_dim=5000: it should be less than or equal to 4096",
+    "model=mlp model.hidden=[]": "model.hidden=[]: List should have at least 1 item after validation, not 0",
+    "model=mlp model.hidden=[8,0]": "model.hidden.1=0: it should be greater than or equal to 1",
+    "model=means model.user_shrinkage=-1": "model.user_shrinkage=-1: it should be greater than or equal to 0",
+    "model=ials model.l2=0": "model.l2=0: it should be greater than 0",
+    "model=ials model.unobserved_weight=0": "model.unobserved_weight=0: it should be greater than 0",
+    "model=ials model.frequency_exponent=1.5": ("model.frequency_exponent=1.5: it should be less than or equal to 1"),
+    "model=ials model.epochs=0": "model.epochs=0: it should be greater than or equal to 1",
+    "model=ials model.init_std=0": "model.init_std=0: it should be greater than 0",
+    "model=ials model.seed=-1": "model.seed=-1: it should be greater than or equal to 0",
+    "model=ials evaluation=rating": (
+        "model IALS cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions"
+    ),
+    "trainer.accumulate=0": "trainer.accumulate=0: it should be greater than or equal to 1",
+    "trainer.shuffle=items": "trainer.shuffle=items: it should be 'rows' or 'users'",
+    "model=bpr_mf loss.n_negatives=0": "loss.n_negatives=0: it should be greater than or equal to 1",
+    "model=bpr_mf loss.function=hinge": "loss.function=hinge: it should be 'softmax' or 'bpr'",
+    "model=bpr_mf loss=in_batch loss.n_shared=-1": "loss.n_shared=-1: it should be greater than or equal to 0",
+    "model=bpr_mf loss=in_batch loss.log_q=1": "loss.log_q=1: it should be a valid boolean",
+    "model=bpr_mf loss=full_softmax +loss.n_negatives=5": "loss.n_negatives: no such key; there are none",
+    "model=two_tower model.history=lstm": ("model.history=lstm: it should be 'none', 'mean', 'attention' or 'gru'"),
+    "model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
+    "model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
+    "model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
+    "model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
+    "model=multitask loss.factorization_weight=-1": (
+        "loss.factorization_weight=-1: it should be greater than or equal to 0"
+    ),
+    "model=multitask loss.regression_weight=-0.1": (
+        "loss.regression_weight=-0.1: it should be greater than or equal to 0"
+    ),
+    "model=multitask loss.ranking.n_negatives=0": (
+        "loss.ranking.n_negatives=0: it should be greater than or equal to 1"
+    ),
+    "model=multitask loss.ranking.function=hinge": "loss.ranking.function=hinge: it should be 'softmax' or 'bpr'",
+    "model=multitask loss=gradnorm loss.alpha=-1": "loss.alpha=-1: it should be greater than or equal to 0",
+    "model=multitask loss=gradnorm loss.lr=0": "loss.lr=0: it should be greater than 0",
+    "model=multitask model.shared_embeddings=1": "model.shared_embeddings=1: it should be a valid boolean",
+    "model=multitask evaluation.joint.mse=low": "evaluation.joint.mse=low: it should be a valid number",
+    "model=multitask evaluation.joint=3": "evaluation.joint=3: it should hold keys of its own",
+    "model=drr loss.min_value=5 loss.max_value=-5": ("loss.min_value=5: allowed are values below loss.max_value=-5"),
+    "model=drr model.exploration=foo": "model.exploration=foo: it should be 'none', 'gaussian' or 'ou'",
+    "model=drr model.state=foo": "model.state=foo: it should be 'drr_ave', 'drr_p' or 'drr_u'",
+    "model=drr model.action=foo": "model.action=foo: it should be 'proto' or 'item'",
+    "model=drr model.frozen=yes_please": "model.frozen=yes_please: it should be a valid boolean",
+    "model=drr model.min_positives=0": "model.min_positives=0: it should be greater than or equal to 1",
+    "model=drr model.n_envs=0": "model.n_envs=0: it should be greater than or equal to 1",
+    "model=drr model.memory_size=0": "model.memory_size=0: it should be greater than or equal to 1",
+    "model=drr model.updates_per_step=0": "model.updates_per_step=0: it should be greater than 0",
+    "model=drr model.buffer_size=0": "model.buffer_size=0: it should be greater than or equal to 1",
+    "model=drr model.alpha=2": "model.alpha=2: it should be less than or equal to 1",
+    "model=drr model.policy_decay=-1": "model.policy_decay=-1: it should be greater than or equal to 0",
+    "model=drr loss.gamma=2": "loss.gamma=2: it should be less than or equal to 1",
+    "model=drr loss.soft_tau=0": "loss.soft_tau=0: it should be greater than 0",
+    "model=drr +loss.policy_delay=2": (
+        "loss.policy_delay: no such key; there are gamma, min_value, max_value, soft_tau"
+    ),
+    "model=drr loss=td3 loss.policy_delay=0": "loss.policy_delay=0: it should be greater than or equal to 1",
+    "model=drr loss=td3 loss.noise_clip=-1": "loss.noise_clip=-1: it should be greater than or equal to 0",
+    "data=positives data.above=good": "data.above=good: it should be a valid number",
+    "data=positives data.base.noise=0": "data.base.noise=0: it should be greater than 0",
+    "optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
+    "optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
+    "optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
+    "optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
+    "scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
+    "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",
+    "data.noise=0": "data.noise=0: it should be greater than 0",
+    "data=table data.path=x.csv data.duplicates=first": (
+        "data.duplicates=first: it should be 'error', 'last' or 'mean'"
+    ),
+    "split.test_fraction=1": "split.test_fraction=1: it should be less than 1",
+    "split=rows split.shares=[1,1]": ("split.shares=[1, 1]: List should have at least 3 items after validation, not 2"),
+    "split.cold_users=drop": "split.cold_users=drop: it should be 'error' or 'keep'",
+    "evaluation.objective=ndcg@10": "evaluation.objective=ndcg@10: it should be 'mse', 'rmse' or 'mae'",
+    "evaluation=full_ranking evaluation.objective=ndcg@7": (
+        f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
+    ),
+    "evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
+    "evaluation=sampled_99 evaluation.negatives=unseen": (
+        "evaluation.negatives=unseen: it should be 'exact' or 'reference'"
+    ),
+    "evaluation=sessions evaluation.objective=ndcg@10": (
+        "evaluation.objective=ndcg@10: it should be 'reward' or 'session_reward'"
+    ),
+    "evaluation=sessions evaluation.seed=-1": "evaluation.seed=-1: it should be greater than or equal to 0",
+    "data=ncf_ml_1m data.with_test=1": "data.with_test=1: it should be a valid boolean",
+    "model=multitask +evaluation.joint.nope=1": (
+        f"evaluation.joint: nope is not among {RANKED}, {COVERED}, mse, rmse, mae"
+    ),
+    "model=multitask evaluation.objective=mse": (f"evaluation.objective: mse is not among joint, {RANKED}, {COVERED}"),
+}
+"""Overrides of single values, the last of which is the mistake: checked without the program around them."""
+
+
 @pytest.mark.parametrize("arguments", BAD)
 def test_a_mistake_is_one_line_and_nothing_is_written(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +235,18 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert recsweep(tmp_path, *arguments.split()) == (2, "", f"recsweep: {BAD[arguments]}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("overrides", VALUES)
+def test_a_value_that_is_not_allowed_is_refused(overrides: str) -> None:
+    parsed = OverridesParser.create().parse_overrides(overrides.split())
+    cfg = configuration(*(override.input_line for override in parsed if override.key_or_group in GROUPS)).copy()
+    for override in parsed:
+        if override.key_or_group not in GROUPS:
+            OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
+    with pytest.raises(UserError) as error:
+        check_config(cfg)
+    assert str(error.value) == VALUES[overrides]
 
 
 def test_an_unknown_experiment_is_refused(tmp_path: Path) -> None:
