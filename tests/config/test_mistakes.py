@@ -97,6 +97,7 @@ BAD = {
         "data.rating_scale=[5, 1], allowed: [lowest, highest] rating"
     ),
     # commands
+    "train hydra.mode=MULTIRUN": "hydra.mode: leave it out; -m runs a sweep, and without -m it is one run",
     "train model": "model: not of the form key=value (Error parsing override 'model')",
     "train model=[": "model=[: not of the form key=value (no viable alternative at input '[')",
     "train seed=1,2": "seed=1,2: several values: add -m for a sweep, or write a list as [a,b]",

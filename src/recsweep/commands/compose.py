@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import hydra
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 # Our launchers deliberately have the names of those that the plugins bring; Hydra warns about it in every process.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
+# Hydra composes every command once more to look for hydra.mode; None leaves the mode to the flag -m.
+Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
+
 NO_OUTPUT = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
 
@@ -47,6 +51,8 @@ def parse_flags(arguments: list[str]) -> Namespace:
             raise UserError(errors.getvalue().rpartition("error: ")[2].strip()) from None
     if flags.multirun and (flags.cfg or flags.info or flags.help or flags.hydra_help or flags.shell_completion):
         raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
+    if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
+        raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
     return flags
 
 
