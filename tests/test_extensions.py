@@ -29,7 +29,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def atomic(tmp_path: Path) -> Path:
-    """Blocks as a RecBole file: users rate items of their own half 5, the others 1; nobody rates the own number."""
+    """Blocks as a RecBole file: a user rates items of their own half 5, the others 1, and leaves out their number's."""
     rows = [
         f"u{user}\ti{item}\t{5 if (user < N // 2) == (item < N // 2) else 1}"
         for user in range(N)
@@ -85,12 +85,12 @@ SHORT = ["trainer.max_epochs=3", "trainer.batch_size=16"]
 @pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
 def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: Path) -> None:
     """It repeats bit for bit, and its verbs give the same numbers without being told of the folder."""
-    words = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
-    first, again = train(tmp_path, *words), train(tmp_path, *words)
+    settings = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
+    first, again = train(tmp_path, *settings), train(tmp_path, *settings)
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
-    shown = recsweep(tmp_path, "evaluate", f"run={first}")
-    assert shown.status == 0, shown.err
-    cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    judged = recsweep(tmp_path, "evaluate", f"run={first}")
+    assert judged.status == 0, judged.err
+    cells = [line.split("│")[1:3] for line in judged.out.splitlines() if line.startswith("│")]
     assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
     recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1")
     assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
@@ -123,7 +123,7 @@ def test_a_report_takes_the_baseline_that_says_so(atomic: Path, tmp_path: Path) 
 def test_without_its_folder_on_the_path_a_model_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.delitem(sys.modules, "toy_models", raising=False)
-    found = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
-    assert found.status == 2
-    assert found.err == "recsweep: model._target_=toy_models.ItemMean: nothing of that name can be imported\n"
+    outcome = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
+    assert outcome.status == 2
+    assert outcome.err == "recsweep: model._target_=toy_models.ItemMean: nothing of that name can be imported\n"
     assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def pop_run(arguments: list[str]) -> Path:
     """Removes `run=DIR` from the arguments and returns the folder; `UserError` where it is not a run's."""
     value = pop_option(arguments, "run")
     if value is None:
-        raise UserError("which run? give run=DIR, a folder that `recsweep train` made")
+        raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
     folder = Path(value)
     if not (folder / ".hydra" / "overrides.yaml").is_file():
         raise UserError(f"run={value}: no run of recsweep (it has no .hydra/overrides.yaml)")

@@ -177,10 +177,10 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for node in cfg.callbacks.compare_with:
         exports.build_baseline(cfg, node, data)  # so that mistakes show before training
     description = describe_run(cfg, data, model)
-    built = time.perf_counter()
+    data_end = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
     fit(cfg, data, model, folder / "checkpoints", logger, _pruning_callbacks())
-    fitted = time.perf_counter()
+    fit_end = time.perf_counter()
     oracle = oracle_metrics(cfg, data)
     metrics = judge(cfg, data, folder)
     if cfg.callbacks.embeddings:
@@ -193,16 +193,18 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         exports.log_hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
-    selected = f"val/{objective}"
-    if math.isnan(metrics[selected]):
-        raise UserError(f"{selected} is NaN, nothing to select by: choose another evaluation.objective, or log more")
+    objective_key = f"val/{objective}"
+    if math.isnan(metrics[objective_key]):
+        raise UserError(
+            f"{objective_key} is NaN, nothing to select by: choose another evaluation.objective, or log more"
+        )
     return {
         "status": "completed",
-        "objective": {"name": selected, "value": metrics[selected], "mode": build.evaluation(cfg).mode},
+        "objective": {"name": objective_key, "value": metrics[objective_key], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
         "oracle": oracle,
         "training": _training_means(model),
-        "seconds": {"data": built - start, "fit": fitted - built, "test": end - fitted, "total": end - start},
+        "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,
     }
 
@@ -234,12 +236,12 @@ def _redirect_logs() -> None:
 
 def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """What may change a result: the configuration as `group.key` values, and the choice of each group."""
-    excluded = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
+    neutral_keys = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
     settings = {
         key: value if isinstance(value, bool | int | float) else str(value)
         for key, value in replay.flatten(OmegaConf.to_container(cfg, resolve=True)).items()
-        if not key.endswith(("_target_", "_partial_")) and not key.startswith(excluded)
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(neutral_keys)
     }
     for group in ("callbacks", "logger", "search", "trainer"):  # their values say it all
         choices.pop(group)

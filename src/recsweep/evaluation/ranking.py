@@ -88,9 +88,9 @@ class RankingEvaluation(Metric):
         if self.n_negatives is None:
             batches = _catalogue_batches(target, batch_size)
         else:
-            unmasked = target._replace(seen=target.seen[:0])
-            excluding = unmasked if self.negatives == "reference" else target
-            batches = _candidate_batches(excluding, batch_size, self.n_negatives, self.seed)
+            target_without_seen = target._replace(seen=target.seen[:0])
+            negatives_target = target_without_seen if self.negatives == "reference" else target
+            batches = _candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
         for batch in batches:
             yield tuple(column.to(device) for column in batch)
 

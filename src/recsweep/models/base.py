@@ -1,13 +1,13 @@
 """What all models trained by gradient steps share: grouped optimizer steps, and selection by the one protocol.
 
-TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and further means that a family notes;
+TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and other means that a model family records;
 `val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; a family's
 histograms.
 """
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, cast
@@ -50,7 +50,8 @@ class Training:
     """Everything that a module needs for training, besides its own architecture.
 
     Args:
-        loss: pure function of tensors, from `losses/`; a balance of two losses is a module and a part of the model.
+        loss: of the kind that the model names in `losses`: a function of tensors, a `RankingLoss`, a `TemporalLoss`,
+            or a `Balance`, which is a module and a part of the model.
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects the best epoch.
@@ -59,7 +60,7 @@ class Training:
         seed: of initialisation, dropout and noise.
     """
 
-    loss: Callable[..., Tensor]
+    loss: Any
     regularization: Regularization
     optimizer: partial[Optimizer]
     scheduler: partial[Any]
@@ -98,6 +99,7 @@ class RecModule(LightningModule):
     losses: ClassVar[type]
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
     simple_baseline: ClassVar[bool] = False
+    """Whether reports test other models against this one by default; metrics.json records it."""
     sparse: ClassVar[bool]
     data: InteractionData
 

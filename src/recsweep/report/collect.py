@@ -23,9 +23,9 @@ class Runs:
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
             words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
-            `simple_baseline`,
-            `seconds/<part>`, every metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as
-            typed). Index: position in `runs`. `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
+            `simple_baseline`, `seconds/<part>`, every metric under its own name, every oracle metric as
+            `oracle/<name>`, `overrides` (as typed). Index: position in `runs`. `seed` is text: "0", or "0/3" if a
+            second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
 
@@ -35,7 +35,7 @@ class Runs:
 
 
 def collect(folder: Path) -> Runs:
-    """Read all runs at any depth below `folder`; `UserError` if there are none."""
+    """Reads all runs at any depth below `folder`; `UserError` if there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds runs, such as outputs/multirun/…")
     runs = tuple(read_run(path) for path in run_folders(folder))

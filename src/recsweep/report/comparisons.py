@@ -78,8 +78,8 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
     """One comparison per protocol and objective of the completed runs.
 
     Args:
-        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest
-            parameters, else the first run's.
+        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest parameters, else
+            the first run's.
     """
     table = _replace_seeds_by_folds(runs.table)
     protocol = table[["data", "split", "evaluation", "settings"]].agg(" · ".join, axis="columns")
@@ -146,11 +146,11 @@ def _has_values(table: pd.DataFrame, column: str) -> bool:
     return column in table and bool(table[column].notna().any())
 
 
-def _baseline(table: pd.DataFrame, wanted: str | None) -> str:
-    """The baseline's label in this comparison: the wanted one, else the simplest one, else the first."""
-    named = table[(table["label"] == wanted) | (table["model"] == wanted)]
+def _baseline(table: pd.DataFrame, name: str | None) -> str:
+    """The label of the named baseline; else of the simple one with the fewest parameters; else of the first run."""
+    by_name = table[(table["label"] == name) | (table["model"] == name)]
     simple = table[table["simple_baseline"]].sort_values("n_parameters", kind="stable")
-    return str(pd.concat([named, simple, table])["label"].iloc[0])
+    return str(pd.concat([by_name, simple, table])["label"].iloc[0])
 
 
 def oracle_value(table: pd.DataFrame, metric: str) -> float:

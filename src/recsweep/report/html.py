@@ -37,7 +37,7 @@ class Section:
 
 
 def write(path: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
-    """Write the report to `path`, atomically."""
+    """Writes the report to `path`, atomically."""
     page = render(runs, comparisons, path.parent)
     with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
