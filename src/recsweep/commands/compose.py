@@ -44,7 +44,7 @@ def parse_flags(arguments: list[str]) -> Namespace:
     """The arguments as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
     with redirect_stderr(StringIO()) as errors:
         try:
-            flags = get_args_parser().parse_args(arguments)
+            flags = get_args_parser().parse_intermixed_args(arguments)
         except SystemExit as end:
             if not end.code:  # --version has printed its answer
                 raise
@@ -54,6 +54,12 @@ def parse_flags(arguments: list[str]) -> Namespace:
     if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
         raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
     return flags
+
+
+def _put_flags_first(arguments: list[str]) -> list[str]:
+    """The same arguments, flags before overrides: Hydra's parser wants all overrides in one place."""
+    overrides = parse_flags(arguments).overrides
+    return [*(argument for argument in arguments if argument not in overrides), *overrides]
 
 
 def pop_option(arguments: list[str], key: str) -> str | None:
@@ -116,6 +122,7 @@ def prepare_sweep(arguments: list[str], folder: Path | None = None) -> Sweep:
     Args:
         folder: of the sweep; None takes the one that the configuration names.
     """
+    arguments = _put_flags_first(arguments)
     flags = parse_flags(arguments)
     overrides = _parse_overrides(flags.overrides)
     keys = {override.key_or_group for override in overrides}
@@ -230,6 +237,7 @@ def check_run_dir(arguments: list[str]) -> None:
 
 def launch(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration."""
+    arguments = _put_flags_first(arguments)
     flags = parse_flags(arguments)
     if not (flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion):
         _compose_jobs(arguments)

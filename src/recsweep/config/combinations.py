@@ -27,6 +27,7 @@ def check_combination(cfg: DictConfig) -> None:
     model = get_object(cfg.model._target_)
     if not (isclass(model) and issubclass(model, RecModule | Baseline)):
         raise UserError(f"model._target_={cfg.model._target_}: give a subclass of RecModule or Baseline")
+    _check_interface(model)
     evaluation = get_object(cfg.evaluation._target_)
     if evaluation not in model.evaluations:
         fitting = _choices("evaluation", lambda target: target in model.evaluations)
@@ -42,6 +43,21 @@ def check_combination(cfg: DictConfig) -> None:
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
     for group in ("data", "split", "evaluation"):
         _construct(group, cfg[group])
+
+
+def _check_interface(model: type[RecModule | Baseline]) -> None:
+    """Raises `UserError` for a class that lacks something of its base class's interface."""
+    methods, attributes = ["score", "score_all"], ["evaluations"]
+    if issubclass(model, RecModule):
+        attributes += ["losses", "sparse"]
+        has_own_steps = model.training_step is not RecModule.training_step
+        methods = ["columns", *methods] if has_own_steps else ["columns", "training_loss", *methods]
+    else:
+        methods = ["fit", *methods]
+    missing = [name for name in methods if getattr(getattr(model, name), "__isabstractmethod__", False)]
+    missing += [name for name in attributes if not hasattr(model, name)]
+    if missing:
+        raise UserError(f"model {model.__name__} does not define {', '.join(missing)}")
 
 
 def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
