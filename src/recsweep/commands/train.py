@@ -26,7 +26,8 @@ from recsweep.models.baselines import Baseline
 from recsweep.runs import build, exports
 from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
-from recsweep.runs.folder import check_size, describe_run, judge, oracle_metrics
+from recsweep.runs.folder import check_size, describe_epochs, describe_run, judge, oracle_metrics
+from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.share import Share, gpu
 
@@ -38,28 +39,29 @@ def run(arguments: list[str]) -> None:
 
     `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
     """
+    command = describe_command(["train", *arguments])
     sweep_folder = compose.pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
-        _resume_sweep(Path(sweep_folder), arguments)
+        _resume_sweep(Path(sweep_folder), arguments, command)
     elif compose.parse_flags(arguments).multirun:
         sweep, origin = _prepare_sweep(arguments)
         jobs.write_request(sweep.folder, jobs.SweepRequest(arguments, sweep.jobs))
-        _run_sweep(sweep, origin)
+        _run_sweep(sweep, origin, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
-        compose.launch(_resume_arguments(arguments), train)
+        compose.launch(_resume_arguments(arguments), partial(train, command=command))
     else:
         arguments, origin = replay.expand_run(arguments)
         compose.check_run_dir(arguments)
-        compose.launch(arguments, partial(train, origin=origin))
+        compose.launch(arguments, partial(train, command=command, origin=origin))
 
 
-def _resume_sweep(folder: Path, arguments: list[str]) -> None:
+def _resume_sweep(folder: Path, arguments: list[str], command: Command) -> None:
     if extra := [argument for argument in arguments if argument not in ("-m", "--multirun")]:
         raise UserError(f"{extra[0]}: a resumed sweep keeps its settings; start another to change something")
     request = jobs.read_request(folder)
     sweep, origin = _prepare_sweep(request.arguments, folder)
     jobs.check_same_jobs(folder, request, sweep.jobs)
-    _run_sweep(sweep, origin)
+    _run_sweep(sweep, origin, command)
 
 
 def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
@@ -68,13 +70,14 @@ def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[co
     return compose.prepare_sweep(arguments, folder), origin
 
 
-def _run_sweep(sweep: compose.Sweep, origin: Path | None) -> None:
+def _run_sweep(sweep: compose.Sweep, origin: Path | None, command: Command) -> None:
     """Runs the jobs that are not completed, then prints the table; `UserError` where a job failed."""
     gc.freeze()  # modules stay in memory anyway; without them a collection after each job takes milliseconds
     resume = f"recsweep train sweep.resume={sweep.folder}"
     try:
         with progress.show_progress(sweep.folder, sweep.n_jobs):
-            compose.run_hydra(sweep.arguments, partial(_run_job, share=sweep.share, origin=origin, cwd=Path.cwd()))
+            job = partial(_run_job, share=sweep.share, origin=origin, command=command, cwd=Path.cwd())
+            compose.run_hydra(sweep.arguments, job)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(resume) from None
     except UserError:
@@ -93,7 +96,7 @@ def _run_sweep(sweep: compose.Sweep, origin: Path | None) -> None:
         raise UserError(f"{len(failed)} of {sweep.n_jobs} jobs failed, as listed above{advice}")
 
 
-def _run_job(cfg: DictConfig, share: Share, origin: Path | None, cwd: Path) -> float:
+def _run_job(cfg: DictConfig, share: Share, origin: Path | None, command: Command, cwd: Path) -> float:
     """Runs one job of a sweep, in this process or another, and returns its objective; NaN where it failed.
 
     Errors are recorded, and the other jobs go on. A completed job of a resumed sweep is not run again. Processes of an
@@ -108,15 +111,17 @@ def _run_job(cfg: DictConfig, share: Share, origin: Path | None, cwd: Path) -> f
         if previous:
             jobs.start_over(folder)
         _choose_gpu(share)
+        provenance = {**command, **describe_start()}
         try:
             if origin:
                 replay.record_changes(cfg, origin, folder)
             cfg.callbacks.progress = False  # the sweep shows its own
             check_config(cfg)  # the trials of a search are not checked before they start
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
-            return _train_and_record(cfg, folder, n_threads)["objective"]["value"]
+            return _train_and_record(cfg, folder, n_threads, provenance)["objective"]["value"]
         except Pruned as reason:
-            write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
+            content = {"status": "pruned", "error": str(reason), **reason.epochs, **provenance}
+            write_json(folder / "metrics.json", content)
             return float("nan")
         except Exception as error:  # of any kind: one job must not end the sweep
             log.info("The job failed.", exc_info=True)
@@ -143,13 +148,14 @@ def _resume_arguments(arguments: list[str]) -> list[str]:
     return [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
 
 
-def train(cfg: DictConfig, origin: Path | None = None) -> float:
+def train(cfg: DictConfig, command: Command, origin: Path | None = None) -> float:
     """Trains one run, with changes to the run `origin` where that is given, and returns the objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if origin:
         replay.print_changes(replay.record_changes(cfg, origin, folder))
     try:
-        outcome = _train_and_record(cfg, folder, cfg.trainer.threads)
+        provenance = {**command, **describe_start()}
+        outcome = _train_and_record(cfg, folder, cfg.trainer.threads, provenance)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
     except UserError as error:
@@ -159,11 +165,11 @@ def train(cfg: DictConfig, origin: Path | None = None) -> float:
     return outcome["objective"]["value"]
 
 
-def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
-    """Trains and judges a run, writes its metrics.json, and returns the content."""
+def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Trains and judges a run, writes its metrics.json, `provenance` included, and returns the content."""
     _redirect_logs()
     torch.set_num_threads(n_threads)
-    outcome = _train_and_judge(cfg, folder)
+    outcome = {**_train_and_judge(cfg, folder), **provenance}
     write_json(folder / "metrics.json", outcome)
     gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
@@ -203,6 +209,7 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "objective": {"name": objective_key, "value": metrics[objective_key], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
         "oracle": oracle,
+        **describe_epochs(model),
         "training": _training_means(model),
         "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,
