@@ -39,6 +39,7 @@ RECORDS = {
 
 ODD = [
     "1: 2",
+    "status: a\nregularization: {dropout: 0.1}\ndata: {n_users: 60}",
     "status: a\nrun: 3\nlabel: q\nmodel: 3\nseed: [1, 2]",
     "model: {a: !!set {b, c}}",
     "model: {a: 2020-01-01}",
