@@ -8,6 +8,15 @@ from shell import TINY, read_metrics
 
 from recsweep.sweeps import jobs
 
+COMPLETED: dict[str, Any] = {
+    "status": "completed",
+    "objective": {"name": "val/mse", "value": 0.5, "mode": "min"},
+    "metrics": {"val/mse": 0.5},
+    "seconds": {"total": 1.0},
+    "n_parameters": 1,
+}
+"""A metrics.json with what a sweep takes from one."""
+
 FOUR_JOBS = ("-m", *TINY, "model=biased_mf,means", "seed=0,1", "hydra.sweep.dir=sweep")
 """Arguments of the sweep that the fixture `four_jobs` runs."""
 

@@ -5,6 +5,7 @@ import os
 import sys
 
 from recsweep.errors import UserError
+from recsweep.terminal import escape
 
 HELP = """recsweep: recommender models side by side under one honest protocol
 
@@ -52,11 +53,11 @@ def main() -> int:
         else:
             importlib.import_module(f"recsweep.commands.{verb}").run(arguments)
     except (UserError, OSError) as error:  # OSError: such as a folder without write permission, or a full disk
-        print(f"recsweep: {error}", file=sys.stderr)
+        print(escape(f"recsweep: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         advice = f"; go on with `{interrupt}`" if str(interrupt) else ""
-        print(f"recsweep: interrupted{advice}", file=sys.stderr)
+        print(escape(f"recsweep: interrupted{advice}"), file=sys.stderr)
         return 130
     return 0
 

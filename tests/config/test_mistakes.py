@@ -34,7 +34,7 @@ BAD = {
     "train ~trainer": "trainer is missing",
     "train ~model.init_std": "model.init_std is missing",
     "train data=table": "data.path has no default: give data.path=...",
-    "train model=null": "Config group override must be a string or a list. Got NoneType",
+    "train model=null": f"model=null: a name is wanted; there are {', '.join(names('model'))}",
     # choices
     "train model=nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train loss=nope": f"loss=nope: no such choice; there are {', '.join(names('loss'))}",
@@ -102,6 +102,25 @@ BAD = {
     ),
     # commands
     "train hydra.mode=MULTIRUN": "hydra.mode: leave it out; -m runs a sweep, and without -m it is one run",
+    "train -m seed=range(0,0)": "seed=range(0,0): stands for no value at all",
+    "train -m experiment=glob(nope*)": "experiment=glob(nope*): stands for no value at all",
+    "train -m seed=range(0,1,0)": "seed=range(0,1,0): a step of 0 never ends",
+    **{
+        f"train -m {values}": f"{values}: more than 10,000 jobs; a search draws some: hydra/sweeper=optuna"
+        for values in ("seed=range(0,1e9)", "seed=range(0,inf)", "seed=shuffle(range(0,1e9))")
+    },
+    "train -m split.seed=range(0,101) seed=range(0,100)": (
+        "seed=range(0,100): more than 10,000 jobs; a search draws some: hydra/sweeper=optuna"
+    ),
+    "train hydra/launcher=null": (
+        "hydra/launcher=null: a name is wanted; there are joblib, ray, submitit_local, submitit_slurm"
+    ),
+    "train -m logger=none,null": "logger=null: a name is wanted; there are none, tensorboard",
+    "train logger=3": "logger=3: a name is wanted; there are none, tensorboard",
+    "train hydra.run.dir=": "hydra.run.dir is empty: name a folder, or leave it out",
+    "train hydra.run.dir=''": "hydra.run.dir is empty: name a folder, or leave it out",
+    "train -m hydra.sweep.dir='' seed=0,1": "hydra.sweep.dir is empty: name a folder, or leave it out",
+    "train hydra.output_subdir=null": "hydra.output_subdir: leave it out; a run is found again by its .hydra",
     "train model": "model: not of the form key=value (Error parsing override 'model')",
     "train model=[": "model=[: not of the form key=value (no viable alternative at input '[')",
     "train seed=1,2": "seed=1,2: several values: add -m for a sweep, or write a list as [a,b]",
@@ -123,6 +142,11 @@ VALUES = {
     "seed=1.5": "seed=1.5: it should be a valid integer",
     "name=a/b": "name=a/b: String should match pattern '^\\w[\\w.-]*$'",
     "trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
+    "trainer.threads=100000": "trainer.threads=100000: it should be less than or equal to 1024",
+    "trainer.processes=100000": "trainer.processes=100000: it should be less than or equal to 1024",
+    "data.n_users=99999999999": "data.n_users=99999999999: it should be less than or equal to 100000000",
+    "data.n_items=99999999999": "data.n_items=99999999999: it should be less than or equal to 100000000",
+    "data.n_interactions=99999999999": "data.n_interactions=99999999999: it should be less than or equal to 100000000",
     "trainer.max_epochs=2.5": "trainer.max_epochs=2.5: it should be a valid integer",
     "trainer.refit=1": "trainer.refit=1: it should be a valid boolean",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu: it should be 'auto', 'cpu' or 'cuda'",

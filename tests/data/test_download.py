@@ -28,6 +28,18 @@ def zip_files(files: dict[str, str]) -> bytes:
 GOOD = zip_files({"ml-tiny/ratings.csv": "r" * 300_000, "ml-tiny/movies.csv": "m", "ml-tiny/README": "x"})
 
 
+def promise_size(body: bytes, size: int, promised: int) -> bytes:
+    """The zip with another size of its first file in the directory at its end."""
+    start = body.index(b"PK\x01\x02")
+    return body[:start] + body[start:].replace(size.to_bytes(4, "little"), promised.to_bytes(4, "little"))
+
+
+def encrypt(body: bytes) -> bytes:
+    """The zip with its first file marked as encrypted in the directory."""
+    start = body.index(b"PK\x01\x02")
+    return body[: start + 8] + b"\x01" + body[start + 9 :]
+
+
 class Server(ThreadingHTTPServer):
     """Serves `body`, answers ranges, stops after `limit` bytes, and records the range of each request."""
 
@@ -131,6 +143,10 @@ def test_a_zip_of_the_users_own_is_used_and_kept(server: Server, tmp_path: Path)
         (GOOD[:-40], None, r"ml-tiny\.zip: a truncated or damaged zip"),
         (GOOD.replace(b"rrrr", b"rrrx", 1), None, r"ml-tiny\.zip: a truncated or damaged zip \(Bad CRC-32"),
         (zip_files({"ml-tiny/ratings.csv": "r"}), None, r"ml-tiny\.zip: contains no folder with ratings\.csv"),
+        (GOOD.replace(b"ml-tiny", b"ml-liar", 1), None, r"a truncated or damaged zip \(File name in directory"),
+        (promise_size(GOOD, 300_000, 3 * 10**9), None, r"ml-tiny\.zip: unpacks to 3\.0 GB, allowed are 2"),
+        (promise_size(GOOD, 300_000, 299_999), None, r"ml-tiny\.zip: a truncated or damaged zip \(Bad CRC-32"),
+        (encrypt(GOOD), None, r"ml-tiny\.zip: a truncated or damaged zip \(.*encrypted"),
         (zip_files({"../ratings.csv": "r"}), None, r"unsafe member '\.\./ratings\.csv'"),
         (zip_files({"/etc/ratings.csv": "r"}), None, r"unsafe member '/etc/ratings\.csv'"),
     ],

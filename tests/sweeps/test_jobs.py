@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hydra.plugins.launcher import Launcher
 from shell import TINY, read_metrics, recsweep
-from sweep_results import FOUR_JOBS, copy_sweep
+from sweep_results import COMPLETED, FOUR_JOBS, copy_sweep
 
 from recsweep.atomic import write_json
 from recsweep.commands import train
@@ -68,7 +68,7 @@ class FragileLauncher(Launcher):
             (self.sweep / str(number) / ".hydra").mkdir(parents=True, exist_ok=True)
             (self.sweep / str(number) / ".hydra" / "overrides.yaml").write_text("")
         for number in side_by_side if 1 not in numbers else [0]:
-            write_json(self.sweep / str(number) / "metrics.json", {"status": "completed"})
+            write_json(self.sweep / str(number) / "metrics.json", COMPLETED)
         if 1 in numbers:
             raise RuntimeError("a worker is gone")
         return []

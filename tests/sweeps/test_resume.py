@@ -18,7 +18,10 @@ pytestmark = pytest.mark.xdist_group("forkserver")  # tests of one process fork 
 
 
 def test_a_resume_runs_what_is_missing(four_jobs: Path, tmp_path: Path) -> None:
-    """As if killed while writing the folder of job 0, before that of job 1, and while writing the result of job 2."""
+    """As if killed while writing the folder of job 0, before that of job 1, and while writing the result of job 2.
+
+    Job 3 lost its result in another way.
+    """
     sweep = copy_sweep(four_jobs, tmp_path)
     for path in (sweep / "0").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -26,6 +29,7 @@ def test_a_resume_runs_what_is_missing(four_jobs: Path, tmp_path: Path) -> None:
     (sweep / "0" / ".hydra" / "config.yaml").write_text("trainer:\n  max_ep")
     shutil.rmtree(sweep / "1")
     (sweep / "2" / "metrics.json").write_text('{"status": "compl')
+    (sweep / "3" / "metrics.json").write_text('{"status": "completed"}')
     (sweep / "report.html").unlink()
     outcome = recsweep(tmp_path, "train", "sweep.resume=sweep")
     assert (outcome.status, outcome.err) == (0, "")

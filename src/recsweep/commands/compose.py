@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import hydra
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -22,10 +21,11 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from recsweep.config import compose_config, compose_with_hydra, conf_dir, describe_error
+from recsweep.config import check_choices, compose_config, compose_with_hydra, conf_dir, describe_error
 from recsweep.errors import UserError
+from recsweep.parse import read_yaml
+from recsweep.sweeps import grid
 from recsweep.sweeps.share import Share, cores, share
 
 if TYPE_CHECKING:
@@ -85,12 +85,16 @@ def pop_run(arguments: list[str]) -> Path:
 def load_arguments(folder: Path) -> list[str]:
     """The arguments that a run was started with: --config-dir where it had one, and its overrides."""
     try:
-        overrides, hydra = (OmegaConf.load(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
-        sources = hydra.hydra.runtime.config_sources
-        config_dirs = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+        overrides, hydra = (read_yaml(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
+        if not (isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)):
+            raise UserError("overrides.yaml is no list of overrides")
+        sources = hydra["hydra"]["runtime"]["config_sources"]
+        config_dirs = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
         return [*config_dirs, *overrides]
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({describe_error(error)})") from None
+    except UserError as error:
+        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({error})") from None
+    except (LookupError, TypeError):
+        raise UserError(f"run={folder}: .hydra is not what Hydra wrote (hydra.yaml has no config_sources)") from None
 
 
 class Sweep(NamedTuple):
@@ -127,10 +131,12 @@ def prepare_sweep(arguments: list[str], folder: Path | None = None) -> Sweep:
     overrides = _parse_overrides(flags.overrides)
     keys = {override.key_or_group for override in overrides}
     countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
-    node = compose_with_hydra(_split_into_jobs(countable)[0] + _search_path(flags)).hydra
+    node = compose_with_hydra(grid.first_job(countable) + _search_path(flags)).hydra
     _check_launcher(node)
     if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in keys):
         raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
+    if not node.sweep.dir:
+        raise UserError("hydra.sweep.dir is empty: name a folder, or leave it out")
     folder = folder or Path(node.sweep.dir)
     extra = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
     if node.runtime.choices["hydra/sweeper"] == "basic":
@@ -193,16 +199,11 @@ def _parse_overrides(overrides: list[str]) -> list[Override]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         choices = GlobalHydra.instance().config_loader()  # for sweeps such as experiment=glob(rating_*)
     try:
-        return OverridesParser.create(choices).parse_overrides(overrides)
+        parsed = OverridesParser.create(choices).parse_overrides(overrides)
     except HydraException as error:
         raise UserError(describe_error(error)) from None
-
-
-def _split_into_jobs(overrides: list[Override]) -> list[list[str]]:
-    for override in overrides:
-        if override.is_interval_sweep():
-            raise UserError(f"{override.input_line}: intervals are for a search: add hydra/sweeper=optuna")
-    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    check_choices(parsed)
+    return parsed
 
 
 def _search_path(flags: Namespace) -> list[str]:
@@ -217,7 +218,7 @@ def _compose_jobs(arguments: list[str]) -> list[list[str]]:
     for override in overrides:
         if override.is_sweep_override() and not flags.multirun:
             raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
-    jobs = _split_into_jobs(overrides) if flags.multirun else [flags.overrides]
+    jobs = grid.split_into_jobs(overrides) if flags.multirun else [flags.overrides]
     jobs = [[override for override in job if not override.startswith(("hydra.", "hydra/"))] for job in jobs]
     for job in jobs:
         compose_config(job + _search_path(flags))
@@ -225,10 +226,16 @@ def _compose_jobs(arguments: list[str]) -> list[list[str]]:
 
 
 def check_run_dir(arguments: list[str]) -> None:
-    """Raises `UserError` where the arguments put a new run into a folder that holds one."""
+    """Raises `UserError` where the arguments put a new run into a folder that holds one, or keep no record of it."""
     for override in _parse_overrides(parse_flags(arguments).overrides):
+        if override.key_or_group == "hydra.output_subdir":
+            raise UserError("hydra.output_subdir: leave it out; a run is found again by its .hydra")
+        if override.key_or_group != "hydra.run.dir":
+            continue
+        if not override.get_value_element_as_str().strip("'\""):
+            raise UserError("hydra.run.dir is empty: name a folder, or leave it out")
         folder = Path(str(override.value()))
-        if override.key_or_group == "hydra.run.dir" and (folder / "checkpoints").is_dir():
+        if (folder / "checkpoints").is_dir():
             raise UserError(
                 f"{folder}: holds a run already; name another hydra.run.dir, or go on with it: "
                 f"recsweep train run={folder} resume=true"
@@ -268,7 +275,7 @@ def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
     sys.argv = ["recsweep", *arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise UserError(describe_error(error)) from None
     if mistakes:
         raise mistakes[0]

@@ -14,6 +14,7 @@ from recsweep.data.schema import Features
 from recsweep.data.sequence_files import write_sequences
 from recsweep.errors import UserError
 from recsweep.runs import build
+from recsweep.terminal import cell
 
 
 class Sequences(NamedTuple):
@@ -44,7 +45,7 @@ def _print_list() -> None:
         else:
             state = "yes" if build.source(cfg).ready() else "no"
             where = cfg.data.get("folder", "generated on demand")
-        table.add_row(path.stem, state, where, _headline(path.read_text()))
+        table.add_row(*map(cell, (path.stem, state, where, _headline(path.read_text()))))
     Console().print(table)
 
 
@@ -72,16 +73,16 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
         datamodule = build.data(cfg)
         data = datamodule.data
         write_sequences(data, datamodule.split, *sequences)
-    table = Table(title=data.name, show_header=False)
+    table = Table(title=cell(data.name), show_header=False)
     table.add_row("users", f"{data.n_users:,}")
     table.add_row("items", f"{data.n_items:,}")
     table.add_row("interactions", f"{len(data):,}")
     table.add_row("density", f"{len(data) / data.n_users / data.n_items:.4%}")
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
-    table.add_row("user features", _column_names(data.user_features))
-    table.add_row("item features", _column_names(data.item_features))
+    table.add_row("user features", cell(_column_names(data.user_features)))
+    table.add_row("item features", cell(_column_names(data.item_features)))
     if sequences is not None:
-        table.add_row("sequences", f"data=sequences data.folder={sequences.folder}")
+        table.add_row("sequences", cell(f"data=sequences data.folder={sequences.folder}"))
     Console().print(table)
 
 

@@ -8,20 +8,21 @@ from recsweep.commands import compose
 from recsweep.runs import build
 from recsweep.runs.folder import judge
 from recsweep.sweeps import jobs
+from recsweep.terminal import cell, print_line
 
 
 def run(arguments: list[str]) -> None:
     """`evaluate run=DIR [overrides]`: the run's own overrides come first, so later ones can change the protocol."""
     folder = compose.pop_run(arguments)
-    if (jobs.outcome(folder) or {}).get("status") != "completed":
+    if (jobs.read_outcome(folder) or {}).get("status") != "completed":
         note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
-        Console(stderr=True, soft_wrap=True).print(note, markup=False, highlight=False)
+        print_line(note, stderr=True)
 
     def task(cfg: DictConfig) -> None:
         metrics = judge(cfg, build.data(cfg), folder)
-        table = Table("metric", "value", title=str(folder))
+        table = Table("metric", "value", title=cell(str(folder)))
         for name, value in metrics.items():
-            table.add_row(name, repr(value))
+            table.add_row(cell(name), repr(value))
         Console().print(table)
 
     compose.launch([*compose.load_arguments(folder), *arguments, *compose.NO_OUTPUT], task)

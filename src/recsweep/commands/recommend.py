@@ -17,6 +17,7 @@ from recsweep.runs import build
 from recsweep.runs.folder import load_final_model
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
+from recsweep.terminal import cell, print_line
 from recsweep.vectors.approximate import compare_with_exact, open_index
 from recsweep.vectors.exact import top_k
 from recsweep.vectors.export import load_vectors_for
@@ -67,21 +68,17 @@ def _search_index(
 ) -> tuple[Tensor, Tensor]:
     """Items and scores [B, k] from an index over the exported vectors; prints its recall and speed."""
     vectors = load_vectors_for(data, folder)
-    index = open_index(folder, factory, vectors.item, _print_line)
+    index = open_index(folder, factory, vectors.item, print_line)
     result = compare_with_exact(index, vectors, user, seen, k)
     eligible = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
     sample_users = eligible[torch.randperm(len(eligible), generator=generator("recall"))[:SAMPLE]]
     sample = compare_with_exact(index, vectors, sample_users, seen, k)
-    _print_line(
+    print_line(
         f"{factory}: recall@{k} against exact search: {result.recall:.4f} for these users, {sample.recall:.4f} for "
         f"{len(sample_users)} random users; a search takes {1e3 * sample.seconds:.3f} ms a user, exact search "
         f"{1e3 * sample.exact_seconds:.3f} ms"
     )
     return result.items, result.scores
-
-
-def _print_line(line: str) -> None:
-    Console(soft_wrap=True).print(line, markup=False, highlight=False)
 
 
 def _print_tables(data: Interactions, raw_users: list[str], items: Tensor, scores: Tensor) -> None:
@@ -92,10 +89,10 @@ def _print_tables(data: Interactions, raw_users: list[str], items: Tensor, score
         scores: [B, k].
     """
     for raw_user, slate, score in zip(raw_users, items.cpu(), scores.cpu(), strict=True):
-        table = Table("", "item", "title", "score", title=f"user {raw_user}")
+        table = Table("", "item", "title", "score", title=cell(f"user {raw_user}"))
         item = slate[slate >= 0]
         titles = [data.item_titles[index] if data.item_titles else "" for index in item.tolist()]
         rows = zip(data.item_ids.decode(item), titles, score[: len(item)].tolist(), strict=True)
         for rank, (raw_item, title, value) in enumerate(rows, start=1):
-            table.add_row(str(rank), str(raw_item), title, f"{value:.4f}")
+            table.add_row(str(rank), cell(str(raw_item)), cell(title), f"{value:.4f}")
         Console().print(table)

@@ -1,15 +1,17 @@
 """`train run=DIR key=value`: a new run with the settings of an earlier one, some of them changed."""
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from recsweep.atomic import write_json
 from recsweep.commands import compose
 from recsweep.errors import UserError
+from recsweep.parse import name_file, read_yaml_text
+from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
 
@@ -37,7 +39,10 @@ def record_changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:
 
     A key that only one of the two runs has gets only that value. Paths do not count.
     """
-    before, after = _settings(OmegaConf.load(origin / ".hydra" / "config.yaml")), _settings(cfg)
+    path = origin / ".hydra" / "config.yaml"
+    with name_file(path):
+        before = _settings(OmegaConf.load(StringIO(read_yaml_text(path))))
+    after = _settings(cfg)
     changes: Changes = {}
     for key in [*before, *(key for key in after if key not in before)]:
         if key not in after or key not in before or after[key] != before[key]:
@@ -53,10 +58,9 @@ def _settings(cfg: Any) -> dict[str, Any]:
 
 def print_changes(changes: Changes) -> None:
     """One line for each key."""
-    screen = Console(soft_wrap=True)
     for key, values in changes.items():
         before, after = (str(values[name]) if name in values else "(none)" for name in ("was", "is"))
-        screen.print(f"{key}: {before} → {after}", markup=False, highlight=False)
+        print_line(f"{key}: {before} → {after}")
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

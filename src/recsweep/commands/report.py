@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from recsweep.errors import UserError
+from recsweep.terminal import print_line
 
 USAGE = """\
 recsweep report DIR [baseline=NAME]
@@ -56,12 +57,13 @@ def report(folder: Path, baseline: str | None) -> Path:
     for comparison in results:
         console.print_comparison(screen, comparison)
         rerun = train_command(comparison, runs.runs)
-        screen.print(f"The best again: {rerun}\n", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"The best again: {rerun}")
+        screen.print()
     console.print_incomplete_runs(screen, runs)
     if (folder / jobs.REQUEST_FILE).is_file():
         n_missing = len(jobs.read_request(folder).jobs) - len(runs.runs)
         if n_missing > 0:
             line = f"{n_missing} jobs of this sweep have not started: recsweep train sweep.resume={folder} runs them"
-            screen.print(line, markup=False, highlight=False, soft_wrap=True)
-    screen.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
+            print_line(line)
+    print_line(f"Report: {path}")
     return path

@@ -15,7 +15,6 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from recsweep.atomic import write_json
 from recsweep.commands import compose, replay, report
@@ -30,6 +29,7 @@ from recsweep.runs.folder import check_size, describe_epochs, describe_run, judg
 from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.share import Share, gpu
+from recsweep.terminal import print_line
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def _resume_arguments(arguments: list[str]) -> list[str]:
     if arguments != ["resume=true"]:
         arguments.remove("resume=true")
         raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
-    if (jobs.outcome(folder) or {}).get("status") == "completed":
+    if (jobs.read_outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
     return [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
 
@@ -259,5 +259,4 @@ def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) ->
     """Prints one line: the run's folder, its seconds, its objective on validation and test."""
     objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
     values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    line = f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}"
-    Console(soft_wrap=True).print(line, markup=False, highlight=False)
+    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}")

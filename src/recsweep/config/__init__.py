@@ -3,6 +3,8 @@
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import (
@@ -14,6 +16,7 @@ from omegaconf.errors import (
 )
 
 from recsweep.config.combinations import baseline_node, check_combination
+from recsweep.config.files import find_cycle
 from recsweep.config.shape import Config, bind, check_node
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
@@ -21,6 +24,7 @@ from recsweep.paths import conf_dir
 __all__ = [
     "TARGET_GROUPS",
     "baseline_node",
+    "check_choices",
     "check_config",
     "compose_config",
     "compose_with_hydra",
@@ -36,8 +40,21 @@ def compose_with_hydra(overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             return compose("config", overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=null
+        except ValueError as error:
+            check_choices(OverridesParser.create().parse_overrides(overrides))
             raise UserError(describe_error(error)) from None
+        except (HydraException, OmegaConfBaseException, RecursionError) as error:
+            raise UserError(describe_error(error)) from None
+
+
+def check_choices(overrides: list[Override]) -> None:
+    """Raises `UserError` for the first group that gets something else than a name."""
+    for override in overrides:
+        folder = conf_dir() / override.key_or_group
+        is_name = isinstance(override.value(), str | list | QuotedString)
+        if folder.is_dir() and not (is_name or override.is_delete() or override.is_sweep_override()):
+            choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            raise UserError(f"{override.input_line}: a name is wanted; there are {choices}")
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
@@ -65,6 +82,8 @@ def check_config(cfg: DictConfig) -> None:
 def describe_error(error: Exception) -> str:
     """An error of Hydra or OmegaConf as one line that says what is allowed instead."""
     cause = error.__cause__
+    if isinstance(error, RecursionError):
+        return f"{find_cycle(error)}: its defaults lead back to itself"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
         return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"

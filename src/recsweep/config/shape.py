@@ -20,6 +20,8 @@ from recsweep.seeding import Seed
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0)]
+MAX_WORKERS = 1024
+"""Threads of a process, and processes of a training: OpenMP crashes on many more."""
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -28,10 +30,10 @@ class Trainer(BaseModel):
     max_epochs: Positive
     batch_size: Positive
     accumulate: Positive
-    processes: Positive
+    processes: Annotated[int, Field(ge=1, le=MAX_WORKERS)]
     shuffle: Literal["rows", "users"]
     accelerator: Literal["auto", "cpu", "cuda"]
-    threads: Positive
+    threads: Annotated[int, Field(ge=1, le=MAX_WORKERS)]
     steps_per_call: Positive
     limit_batches: Positive | None
     refit: bool

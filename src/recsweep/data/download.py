@@ -3,7 +3,6 @@
 import logging
 import os
 import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedCol
 from recsweep.errors import UserError
 
 _CHUNK = 1 << 16  # bytes; an interruption loses less than one chunk
+_MAX_BYTES = 2 * 10**9  # unpacked; the largest archive, ml-25m, has 1.2e9
 _TIMEOUT = (10, 60)  # seconds to connect, and to wait for the next bytes
 
 pooch.get_logger().setLevel(logging.WARNING)
@@ -127,13 +127,23 @@ def _unpack(zip_path: Path, archive: Archive, folder: Path) -> None:
         try:
             with zipfile.ZipFile(zip_path) as content:
                 _check_paths(content, zip_path, Path(temporary))
-                content.extractall(temporary)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                _check_size(content, zip_path)
+                content.extractall(temporary)  # each file as far as its size in the directory, and its CRC is checked
+        except (UserError, OSError):
+            raise
+        except Exception as error:  # zipfile raises a dozen kinds of exception for damaged and encrypted files
             raise UserError(f"{zip_path}: a truncated or damaged zip ({error}); download it again") from error
         roots = [path for path in Path(temporary).iterdir() if all((path / name).is_file() for name in archive.members)]
         if not roots:
             raise UserError(f"{zip_path}: contains no folder with {', '.join(archive.members)}")
         os.replace(roots[0], folder)
+
+
+def _check_size(content: zipfile.ZipFile, zip_path: Path) -> None:
+    """`UserError` if the files would take more room than any published archive."""
+    n_bytes = sum(member.file_size for member in content.infolist())
+    if n_bytes > _MAX_BYTES:
+        raise UserError(f"{zip_path}: unpacks to {n_bytes / 1e9:.1f} GB, allowed are {_MAX_BYTES / 1e9:.0f}")
 
 
 def _check_paths(content: zipfile.ZipFile, zip_path: Path, target: Path) -> None:

@@ -36,6 +36,7 @@ FIRST_YEAR, LAST_YEAR = 1960, 1998
 START, SPAN = 874_700_000, 200 * 86_400  # seconds; users arrive within 200 days from September 1997
 SLOTS_PER_ITEM = 32  # on average; popularity is a multiple of 1 / Σ slots, so that one look-up draws an offer
 ROWS_AT_ONCE = 1 << 17
+MAX_SIZE = 10**8  # users, items and rows that the memory of a large machine holds
 
 GENDERS = {"F": 0.3, "M": 0.7}
 AGES = {"under 18": 0.06, "18-24": 0.2, "25-34": 0.34, "35-44": 0.2, "45-54": 0.14, "55+": 0.06}
@@ -61,9 +62,9 @@ class Synthetic:
         noise: standard deviation of the rating noise, in stars.
     """
 
-    n_users: Annotated[int, Field(gt=0)]
-    n_items: Annotated[int, Field(gt=3)]
-    n_interactions: Annotated[int, Field(gt=0)]
+    n_users: Annotated[int, Field(gt=0, le=MAX_SIZE)]
+    n_items: Annotated[int, Field(gt=3, le=MAX_SIZE)]
+    n_interactions: Annotated[int, Field(gt=0, le=MAX_SIZE)]
     noise: Annotated[float, Field(gt=0)]
     seed: Seed
 

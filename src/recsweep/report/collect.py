@@ -12,6 +12,7 @@ import pandas as pd
 from recsweep.errors import UserError
 from recsweep.report.labels import REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
 from recsweep.report.read import Record, Run, read_run, run_folders
+from recsweep.terminal import escape
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,28 @@ def collect(folder: Path) -> Runs:
     protocol = protocol_keys(readable)
     keys = sweep_keys(readable, protocol)
     seeds = [key for key in SEEDS if key == "seed" or len({value(run, key) for run in readable}) > 1]
-    rows = [
-        {"run": run.folder.relative_to(folder).as_posix(), "label": label, **_row(run, protocol, keys, seeds)}
-        for run, label in zip(runs, labels(runs, keys), strict=True)
-    ]
+    rows = []
+    for run, label in zip(runs, labels(runs, keys), strict=True):
+        fixed = {"run": escape(run.folder.relative_to(folder).as_posix()), "label": label, **_row(run, seeds)}
+        fixed["settings"] = describe(run, protocol)
+        varying = {key: value(run, key) for key in (*seeds[1:], *protocol, *keys)}
+        rows.append({**fixed, **varying, **_results(run), **fixed})  # whatever keys a configuration has
     return Runs(runs, pd.DataFrame(rows), keys)
 
 
-def _row(run: Run, protocol: Sequence[str], keys: Sequence[str], seeds: Sequence[str]) -> dict[str, Any]:
-    record = run.record or Record(status="failed")
+def _row(run: Run, seeds: Sequence[str]) -> dict[str, Any]:
     return {
         "status": run.status,
         "reason": run.reason,
         "seed": "/".join(str(value(run, key)) for key in seeds if value(run, key) is not None),
         **{group: run.choices.get(group, "?") for group in ("data", "split", "evaluation", "model")},
-        "settings": describe(run, protocol),
         "refit": value(run, REFIT) == "True",
-        **{key: value(run, key) for key in (*seeds[1:], *protocol, *keys)},
+    }
+
+
+def _results(run: Run) -> dict[str, Any]:
+    record = run.record or Record(status="failed")
+    return {
         "objective": record.objective.name if record.objective else None,
         "mode": record.objective.mode if record.objective else None,
         "selected_on": record.selected_on,

@@ -9,6 +9,7 @@ from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.plots import MAX_CONFIGURATIONS
 from recsweep.report.table import Row, Table, main_table, notes, verdict
+from recsweep.terminal import cell, escape
 
 STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "other": ""}
 
@@ -27,18 +28,18 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     table = main_table(comparison)
     columns = _columns_that_fit(table, console.width)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    grid.add_column(table.columns[0], overflow="fold")
+    grid.add_column(cell(table.columns[0]), overflow="fold")
     for column in columns:
-        grid.add_column(Text(_wrap_header(table.columns[column])), justify="right", no_wrap=True)
+        grid.add_column(Text(_wrap_header(escape(table.columns[column]))), justify="right", no_wrap=True)
     rows = _top_rows(table, len(comparison.labels))
     for row in rows:
         cells = [row.label, *(row.cells[column - 1] for column in columns)]
-        grid.add_row(*map(Text, cells), style=STYLES[row.role])
-    console.print(Text(comparison.title, "bold"), "", grid, "", sep="\n")
+        grid.add_row(*map(cell, cells), style=STYLES[row.role])
+    console.print(cell(comparison.title, "bold"), "", grid, "", sep="\n")
     if n_hidden := len(table.rows) - len(rows):
         console.print(Text(f"{n_hidden} more configurations are in the report.\n"))
-    console.print(Text(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
-    console.print(Text(notes(comparison), "dim"))
+    console.print(cell(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
+    console.print(cell(notes(comparison), "dim"))
     console.print()
 
 
@@ -51,7 +52,7 @@ def print_incomplete_runs(console: Console, runs: Runs) -> None:
     if len(incomplete):
         console.print(Text(f"{len(incomplete)} of {len(runs.runs)} runs did not complete:", "yellow"))
     for run in incomplete.itertuples():
-        console.print(Text(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
+        console.print(cell(f"  {run.run}  {run.label} seed={run.seed}  {run.status}: {run.reason}"), soft_wrap=True)
 
 
 def _top_rows(table: Table, n_labels: int) -> list[Row]:

@@ -6,7 +6,6 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -15,6 +14,7 @@ from recsweep.report import panels, plots
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, train_command
 from recsweep.report.table import Table, main_table, metrics_tables, notes, verdict
+from recsweep.terminal import escape
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def write(path: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
 
 
 def render(runs: Runs, comparisons: Sequence[Comparison], folder: Path) -> str:
-    """The page. Text from runs is escaped by jinja2, and inside the plots by matplotlib."""
+    """The page. Text from runs is escaped by jinja2, inside the plots by matplotlib, and then without controls."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
     incomplete = runs.table[runs.table["status"] != "completed"]
-    return template.render(
+    page = template.render(
         folder=folder.resolve().name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
@@ -57,6 +57,7 @@ def render(runs: Runs, comparisons: Sequence[Comparison], folder: Path) -> str:
         incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
         versions=_versions(runs),
     )
+    return "\n".join(map(escape, page.split("\n")))
 
 
 def _section(comparison: Comparison, runs: Runs) -> Section:
@@ -83,12 +84,12 @@ def _section(comparison: Comparison, runs: Runs) -> Section:
 def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:
     """Sizes of the data; a range if they differ between the runs."""
     records = [runs.runs[index].record for index in comparison.table.index]
-    sizes = pd.DataFrame([record.data.model_dump() for record in records if record])
     names = {"n_users": "users", "n_items": "items", "n_interactions": "interactions"}
     names |= {part: f"in {part}" for part in ("train", "val", "test")}
     facts = {}
     for key, name in names.items():
-        values = sorted({int(value) for value in sizes[key].dropna()}) if key in sizes else []
+        sizes = {getattr(record.data, key) for record in records if record}
+        values = sorted(size for size in sizes if isinstance(size, int))
         if values:
             facts[name] = " – ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
     return facts

@@ -38,7 +38,7 @@ def value(run: Run, key: str) -> Value:
     node: Any = run.config
     for part in key.split("."):
         node = node.get(part) if isinstance(node, dict) else None
-    return str(node) if isinstance(node, bool | list | dict) else node
+    return node if node is None or (isinstance(node, str | int | float) and not isinstance(node, bool)) else str(node)
 
 
 def protocol_keys(runs: Sequence[Run]) -> tuple[str, ...]:

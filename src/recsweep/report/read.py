@@ -5,10 +5,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
+
+from recsweep.errors import UserError
+from recsweep.parse import name_file, read_json, read_yaml
+
+MetricName = Annotated[str, Field(pattern="^(val|test)/")]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Objective(BaseModel):
@@ -22,12 +27,12 @@ class Objective(BaseModel):
 class Data(BaseModel):
     """The data of a run, as far as metrics.json says: runs of earlier versions have no fingerprints."""
 
-    n_users: int | None = None
-    n_items: int | None = None
-    n_interactions: int | None = None
-    train: int | None = None
-    val: int | None = None
-    test: int | None = None
+    n_users: Size | None = None
+    n_items: Size | None = None
+    n_interactions: Size | None = None
+    train: Size | None = None
+    val: Size | None = None
+    test: Size | None = None
     fingerprint: str | None = None
     split_fingerprint: str | None = None
 
@@ -38,14 +43,29 @@ class Record(BaseModel):
     status: Literal["completed", "failed", "pruned"]
     error: str | None = None
     objective: Objective | None = None
-    metrics: dict[str, float | None] = Field(default_factory=dict)
+    metrics: Annotated[dict[MetricName, float | None], Field(max_length=300)] = Field(default_factory=dict)
     oracle: dict[str, float | None] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
-    n_parameters: int | None = None
+    n_parameters: Size | None = None
     simple_baseline: bool = False
     data: Data = Field(default_factory=Data)
     selected_on: Literal["val", "test"] = "val"
     versions: dict[str, str] = Field(default_factory=dict)
+
+
+class Runtime(BaseModel):
+    choices: dict[str, str | None] = Field(default_factory=dict)
+
+
+class Sweeper(BaseModel):
+    objectives: list[str] | None = None
+
+
+class HydraNode(BaseModel):
+    """What the report takes from `.hydra/hydra.yaml`."""
+
+    runtime: Runtime = Field(default_factory=Runtime)
+    sweeper: Sweeper = Field(default_factory=Sweeper)
 
 
 @dataclass(frozen=True)
@@ -85,38 +105,46 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 def read_run(folder: Path) -> Run:
     """The run in this folder; `status` and `reason` say what is wrong with it, if anything."""
-    hydra = folder / ".hydra"
     try:
-        overrides = _read_yaml(hydra / "overrides.yaml", list)
-        config = _read_yaml(hydra / "config.yaml", dict)
-        hydra_config = _read_yaml(hydra / "hydra.yaml", dict).get("hydra", {})
-        choices = hydra_config.get("runtime", {}).get("choices", {})
-        objectives = hydra_config.get("sweeper", {}).get("objectives") or ()
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        return Run(folder, "unreadable", f".hydra: {_one_line(error)}", (), {}, {}, (), None)
+        return _read_run(folder)
+    except UserError as error:  # in words of the folder that the report names already
+        reason = _one_line(error).replace(f"{folder}/", "")
+        return Run(folder, "unreadable", reason, (), {}, {}, (), None)
+
+
+def _read_run(folder: Path) -> Run:
+    hydra = folder / ".hydra"
+    overrides = _read_node(hydra / "overrides.yaml", list)
+    config = _read_node(hydra / "config.yaml", dict)
+    settings = _read_node(hydra / "hydra.yaml", dict)
+    with name_file(hydra / "hydra.yaml"):
+        node = HydraNode.model_validate(settings.get("hydra", {}))
     status, reason, record = _read_record(folder / "metrics.json")
     if not config and status != "failed":
-        return Run(folder, "unreadable", ".hydra/config.yaml: missing or empty", (), {}, {}, (), None)
-    groups = {str(group): str(name) for group, name in choices.items() if not str(group).startswith("hydra/")}
-    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, tuple(objectives), record)
+        raise UserError(".hydra/config.yaml: missing or empty")
+    groups = {group: str(name) for group, name in node.runtime.choices.items() if not group.startswith("hydra/")}
+    objectives = tuple(node.sweeper.objectives or ())
+    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, objectives, record)
 
 
-def _read_yaml(path: Path, kind: type) -> Any:
-    """The file's content, or an empty `kind` if the file is absent, empty or holds something else."""
-    content = yaml.load(path.read_bytes(), yaml.CSafeLoader) if path.is_file() else None
-    return content if isinstance(content, kind) else kind()
+def _read_node(path: Path, kind: type) -> Any:
+    """The file's content, an empty `kind` if the file is absent or empty; `UserError` if it holds something else."""
+    content = read_yaml(path) if path.exists() else None
+    if content is not None and not isinstance(content, kind):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a {kind.__name__}")
+    return content or kind()
 
 
 def _read_record(path: Path) -> tuple[str, str, Record | None]:
     """Status, reason and content of a `metrics.json`."""
-    if not path.is_file():
+    if not path.exists():
         return "unfinished", "no metrics.json: killed, or still running", None
     try:
-        record = Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        return "unreadable", _one_line(f"metrics.json: {key + ': ' if key else ''}{first['msg']}"), None
+        content = read_json(path)
+        with name_file(path):
+            record = Record.model_validate(content)
+    except UserError as error:
+        return "unreadable", _one_line(error).replace(f"{path.parent}/", ""), None
     if record.status != "completed":
         return record.status, _one_line(record.error or "no reason given"), record
     if record.objective is None:

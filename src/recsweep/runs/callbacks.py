@@ -109,10 +109,10 @@ class EpochProgress(Callback):
         self.name = name
         self.best_of = min if mode == "min" else max
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            TextColumn("{task.fields[objective]}"),
+            TextColumn("{task.fields[objective]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
-from rich.console import Console
 
 from recsweep.sweeps.plan import Plan
 from recsweep.sweeps.study import hide_password, load_study, local_storage
+from recsweep.terminal import print_line
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "not finished"}
 
@@ -32,7 +32,8 @@ def show(plan: Plan, folder: Path) -> None:
         if not Path(best[0].user_attrs["folder"]).is_relative_to(folder.resolve()):  # another worker ran it
             lines.append(_command(plan, best[0]))
     lines.append(f"Study: optuna-dashboard {shlex.quote(hide_password(url))}")
-    Console(soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
+    for line in lines:
+        print_line(line)
 
 
 def _result(plan: Plan, trial: FrozenTrial) -> str:

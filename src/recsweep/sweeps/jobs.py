@@ -5,16 +5,44 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
+from pydantic import BaseModel, Field, TypeAdapter
 
 from recsweep.atomic import write_json
 from recsweep.errors import UserError
+from recsweep.parse import name_file, read_json
 
 REQUEST_FILE = "sweep.json"
 METRICS_FILE = "metrics.json"
+
+
+class Objective(BaseModel):
+    name: str
+    value: float
+    mode: Literal["min", "max"]
+
+
+class Completed(BaseModel):
+    """What other code takes from the metrics.json of a completed job."""
+
+    status: Literal["completed"]
+    objective: Objective
+    metrics: dict[str, float | None]
+    seconds: dict[str, float]
+    n_parameters: int
+
+
+class Ended(BaseModel):
+    """The metrics.json of a job without a result."""
+
+    status: Literal["failed", "pruned"]
+    error: str
+
+
+OUTCOME: TypeAdapter[Completed | Ended] = TypeAdapter(Annotated[Completed | Ended, Field(discriminator="status")])
 
 
 class SweepRequest(NamedTuple):
@@ -46,15 +74,17 @@ def write_request(folder: Path, request: SweepRequest) -> None:
 
 def read_request(folder: Path) -> SweepRequest:
     """The request that `write_request` saved; `UserError` if the file is missing or broken."""
-    try:
-        content = json.loads((folder / REQUEST_FILE).read_text())
-        return SweepRequest(arguments=content["words"], jobs=content["jobs"])
-    except OSError:
+    path = folder / REQUEST_FILE
+    if not path.exists():
         raise UserError(
             f"sweep.resume={folder}: has no {REQUEST_FILE}; name a folder that `recsweep train -m` wrote, such as "
             "outputs/multirun/2026-11-22_10-00-00-000000"
-        ) from None
-    except (ValueError, TypeError, KeyError):
+        )
+    try:
+        content = read_json(path)
+        request = SweepRequest(arguments=content["words"], jobs=content["jobs"])
+        return TypeAdapter(SweepRequest).validate_python(request, strict=True)
+    except (UserError, ValueError, TypeError, KeyError):
         raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
 
 
@@ -127,10 +157,20 @@ def folders(sweep: Path) -> list[Path]:
 def outcome(job: Path) -> dict[str, Any] | None:
     """The content of the job's metrics.json; None if the job has not ended, or if the file is broken."""
     try:
-        content = json.loads((job / METRICS_FILE).read_text())
-    except (FileNotFoundError, ValueError):
+        return read_outcome(job)
+    except UserError:
         return None
-    return content if isinstance(content, dict) and "status" in content else None
+
+
+def read_outcome(job: Path) -> dict[str, Any] | None:
+    """The content of the job's metrics.json, None without one; `UserError` if the file is broken."""
+    path = job / METRICS_FILE
+    if not path.exists():
+        return None
+    content = read_json(path)
+    with name_file(path):
+        OUTCOME.validate_python(content)
+    return content
 
 
 def record_failure(job: Path, error: Exception) -> None:

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
-from rich.console import Console
 
 from recsweep.errors import UserError
 from recsweep.runs.callbacks import Pruning
@@ -24,6 +23,7 @@ from recsweep.sweeps.plan import Plan, plan_search
 from recsweep.sweeps.share import cores, n_workers
 from recsweep.sweeps.study import hide_password, load_study, local_storage, open_study
 from recsweep.sweeps.worker import Worker, load_trial
+from recsweep.terminal import print_line
 
 MAX_DEATHS = 3
 """Workers that may die while running a trial before the trial fails."""
@@ -81,7 +81,8 @@ class Search:
         pause = self.plan.settings.heartbeat
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
-                _print(f"search: waiting for heartbeats of trials {', '.join(map(str, sorted(silent)))}")
+                names = ", ".join(map(str, sorted(silent)))
+                print_line(f"search: waiting for heartbeats of trials {names}", stderr=True)
             while silent & worker.silent_trials():  # interrupted trials go first, as they did before
                 time.sleep(pause / 2)
             while True:
@@ -133,10 +134,6 @@ class Search:
         else:
             trial.set_user_attr("error", outcome["error"])
             worker.finish(trial, None, TrialState.PRUNED if outcome["status"] == "pruned" else TrialState.FAIL)
-
-
-def _print(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
 
 
 def _value(outcome: Mapping[str, Any], objective: str) -> float:

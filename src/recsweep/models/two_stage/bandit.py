@@ -16,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, Field, with_config
-from rich.console import Console
 from torchmetrics.functional.classification import binary_auroc
 from typing_extensions import TypedDict
 
@@ -35,6 +34,7 @@ from recsweep.models.two_stage import nets, stages
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import Recipe
 from recsweep.seeding import Seed, generator
+from recsweep.terminal import print_line
 
 MAX_PAIRS = 2**27  # users x items; all are labelled, which takes about 30 bytes each, 4 GiB in total
 SHARES = [3.0, 1.0, 1.0]  # of the ratings: train, validation, test
@@ -135,14 +135,14 @@ class Bandit:
         if self.rows == "ratings":
             return ratings
         self._check_sizes(base)
-        chain = Cache(Path(self.cache), _fingerprint_origin(ratings), _say)
+        chain = Cache(Path(self.cache), _fingerprint_origin(ratings), _print)
         labels = (
             self._label_by_truth(chain, base) if self.labels == "truth" else self._label_by_simulator(chain, ratings)
         )
         pairs = stages.sample_pairs(labels["reward"], ratings, self.logging_policy["n_pairs"], self.seed)
         data = pairs if self.rows == "pairs" else self._build_log(chain, ratings, pairs, labels)
         if chain.reused:
-            _say(f"{base.name}: {', '.join(chain.reused)} reused from {self.cache}")
+            _print(f"{base.name}: {', '.join(chain.reused)} reused from {self.cache}")
         return data
 
     def _check_sizes(self, base: Interactions) -> None:
@@ -195,7 +195,7 @@ class Bandit:
             stages.train("simulator", net, stages.time_columns(train), self._recipe(plan["epochs"]))
             with torch.inference_mode():
                 auc = binary_auroc(net(*stages.time_columns(val)[:3]).sigmoid(), val.rating.long())
-            _say(f"simulator: AUC {auc:.4f} on {len(val):,} held-out ratings")
+            _print(f"simulator: AUC {auc:.4f} on {len(val):,} held-out ratings")
             return net.state_dict()
 
         net.load_state_dict(chain.stage("simulator", {**plan, **self._training}, build))
@@ -293,5 +293,5 @@ def _fingerprint_origin(ratings: Interactions) -> bytes:
     return rows + code + torch.__version__.encode()
 
 
-def _say(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
+def _print(line: str) -> None:
+    print_line(line, stderr=True)

@@ -1,0 +1,54 @@
+"""The YAML files of `conf/` and of --config-dir: Hydra finds them, and they are read as files that others wrote."""
+
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from traceback import walk_tb
+
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf
+
+from recsweep.config.shape import Config
+from recsweep.errors import UserError
+from recsweep.parse import name_file, read_yaml_text
+
+
+def _load_config(source: ConfigSource, config_path: str) -> ConfigResult:
+    """Loads a file of `conf/` or --config-dir as Hydra does; `UserError` with its name and line where it is wrong."""
+    path = Path(source.path) / source._normalize_file_name(config_path)
+    text = read_yaml_text(path)
+    with name_file(path):
+        cfg = OmegaConf.load(StringIO(text))
+        header = ConfigSource._get_header_dict(text[:512])
+    if not isinstance(cfg, DictConfig):
+        raise UserError(f"{path}:1: holds a list, not key: value")
+    group = config_path.split("/")[0]
+    is_setting = group in (*Config.model_fields, "hydra")
+    if "/" in config_path and header["package"] is None and (not is_setting or group in cfg):
+        raise UserError(f"{path}:1: the file must begin with # @package _global_")
+    return ConfigResult(config=cfg, path=f"file://{source.path}", provider=source.provider, header=header)
+
+
+def _find_source(repository: ConfigRepository, config_path: str, object_type: ObjectType | None) -> ConfigSource | None:
+    """The source of a file as Hydra finds it, with our own loading."""
+    source = _find_source_as_hydra(repository, config_path, object_type)
+    if source and source.scheme() == "file":
+        source.load_config = partial(_load_config, source)  # type: ignore[method-assign]
+    return source
+
+
+# Hydra's own loading of a file lets exceptions of any kind through, without the file's name.
+_find_source_as_hydra = ConfigRepository._find_object_source
+ConfigRepository._find_object_source = _find_source  # type: ignore[method-assign, assignment]
+
+
+def find_cycle(error: RecursionError) -> str:
+    """The file whose defaults Hydra was following."""
+    frames = [
+        frame for frame, _ in walk_tb(error.__traceback__) if "root" in frame.f_locals and "repo" in frame.f_locals
+    ]
+    if not frames:
+        raise error
+    return f"{frames[-1].f_locals['root'].node.get_config_path()}.yaml"
