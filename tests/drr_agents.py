@@ -58,7 +58,9 @@ def new_agent(loss: str = "ddpg", **changes: Any) -> DRR:
 def agent_in_training(loss: str = "ddpg", **changes: Any) -> DRR:
     """A new agent that is set up for training, without a Lightning trainer."""
     agent = new_agent(loss, **changes)
-    data = SimpleNamespace(train=liked_rows())
+    rows = liked_rows()
+    fingerprints = SimpleNamespace(data="0", split="0")
+    data = SimpleNamespace(data=rows, train=rows, fingerprints=fingerprints)
     agent.trainer = SimpleNamespace(datamodule=data, strategy=SimpleNamespace(root_device=torch.device("cpu")))
     agent.setup("fit")
     optimizers = [
