@@ -24,13 +24,13 @@ def test_the_line_counts_the_jobs_in_the_folder(tmp_path: Path) -> None:
         if record:
             write_json(tmp_path / str(number) / "metrics.json", record)
 
-    write_job(0, {"status": "completed"})
-    write_job(1, {"status": "completed"})
+    write_job(0, {"status": "completed", "objective": {"value": 0.5}})
+    write_job(1, {"status": "completed", "objective": {"value": 0.5}})
     line = ProgressLine(tmp_path, 10)
     assert str(line()) == "sweep: 2 of 10 done, 0 running, 0 failed"
     line.start_time -= 6
-    write_job(2, {"status": "completed"})
-    write_job(3, {"status": "completed"})
+    write_job(2, {"status": "completed", "objective": {"value": 0.5}})
+    write_job(3, {"status": "completed", "objective": {"value": 0.5}})
     write_job(4, {"status": "failed"})
     write_job(5, None)
     write_job(6, None, age=60)

@@ -6,7 +6,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,10 +22,11 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from pydantic import TypeAdapter
 
 from recsweep.config import compose_config, compose_with_hydra, conf_dir, describe_error
-from recsweep.errors import UserError
+from recsweep.errors import UserError, explain
+from recsweep.sweeps import jobs
 from recsweep.sweeps.share import Share, cores, share
 
 if TYPE_CHECKING:
@@ -78,13 +79,11 @@ def pop_run(arguments: list[str]) -> Path:
 
 def load_arguments(folder: Path) -> list[str]:
     """The arguments that a run was started with: --config-dir where it had one, and its overrides."""
-    try:
+    with explain(f"run={folder}: .hydra is not what Hydra wrote"):
         overrides, hydra = (OmegaConf.load(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
         sources = hydra.hydra.runtime.config_sources
         config_dirs = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-        return [*config_dirs, *overrides]
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({describe_error(error)})") from None
+        return [*config_dirs, *TypeAdapter(list[str]).validate_python(list(overrides))]
 
 
 class Sweep(NamedTuple):
@@ -217,24 +216,41 @@ def _compose_jobs(arguments: list[str]) -> list[list[str]]:
     return jobs
 
 
-def check_run_dir(arguments: list[str]) -> None:
-    """Raises `UserError` where the arguments put a new run into a folder that holds one."""
+def check_run_dir(arguments: list[str]) -> Path | None:
+    """The folder that the arguments name for a new run; `UserError` where it holds one, or where a run is at work.
+
+    None where they name none, or one that is known only later, such as one with the time in its name.
+    """
+    folder = None
     for override in _parse_overrides(parse_flags(arguments).overrides):
+        if override.key_or_group != "hydra.run.dir" or "${" in str(override.value()):
+            continue
         folder = Path(str(override.value()))
-        if override.key_or_group == "hydra.run.dir" and (folder / "checkpoints").is_dir():
+        if (folder / "checkpoints").is_dir():
+            jobs.check_unheld(folder)
             raise UserError(
                 f"{folder}: holds a run already; name another hydra.run.dir, or go on with it: "
                 f"recsweep train run={folder} resume=true"
             )
+    return folder
 
 
-def launch(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration."""
+def launch(
+    arguments: list[str], task: Callable[[DictConfig], Any], claim: AbstractContextManager[None] | None = None
+) -> None:
+    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration.
+
+    Args:
+        claim: entered before Hydra writes anything: the lock of the folder that it writes to.
+    """
     flags = parse_flags(arguments)
-    if not (flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion):
-        _compose_jobs(arguments)
-        _check_search_values(flags)
-    run_hydra(arguments, task)
+    if flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion:
+        run_hydra(arguments, task)
+        return
+    _compose_jobs(arguments)
+    _check_search_values(flags)
+    with claim or nullcontext():
+        run_hydra(arguments, task)
 
 
 def _check_search_values(flags: Namespace) -> None:
@@ -249,12 +265,12 @@ def _check_search_values(flags: Namespace) -> None:
 def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Hands checked arguments to Hydra, which composes each job and calls `task` with its configuration."""
     logging.captureWarnings(True)  # libraries' warnings go to run.log, not to the terminal
-    mistakes: list[UserError] = []
+    mistakes: list[UserError | OSError] = []
 
     def run_task(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except UserError as error:  # raised in here, Hydra would print a line of its own
+        except (UserError, OSError) as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
     sys.argv = ["recsweep", *arguments]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from recsweep.atomic import write_json
 from recsweep.commands import compose
-from recsweep.errors import UserError
+from recsweep.errors import UserError, explain
 
 Changes = dict[str, dict[str, Any]]
 
@@ -37,7 +37,9 @@ def record_changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:
 
     A key that only one of the two runs has gets only that value. Paths do not count.
     """
-    before, after = _settings(OmegaConf.load(origin / ".hydra" / "config.yaml")), _settings(cfg)
+    with explain(f"run={origin}: .hydra/config.yaml is not what Hydra wrote"):
+        before = _settings(OmegaConf.load(origin / ".hydra" / "config.yaml"))
+    after = _settings(cfg)
     changes: Changes = {}
     for key in [*before, *(key for key in after if key not in before)]:
         if key not in after or key not in before or after[key] != before[key]:

@@ -1,17 +1,21 @@
 """A sweep's folder: the request that started the sweep, and one numbered folder per job."""
 
 import json
+import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import gethostname
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from hydra.plugins.launcher import Launcher
+from pydantic import TypeAdapter
 
 from recsweep.atomic import write_json
-from recsweep.errors import UserError
+from recsweep.errors import UserError, explain, summarize_error
 
 REQUEST_FILE = "sweep.json"
 METRICS_FILE = "metrics.json"
@@ -47,15 +51,18 @@ def write_request(folder: Path, request: SweepRequest) -> None:
 def read_request(folder: Path) -> SweepRequest:
     """The request that `write_request` saved; `UserError` if the file is missing or broken."""
     try:
-        content = json.loads((folder / REQUEST_FILE).read_text())
-        return SweepRequest(arguments=content["words"], jobs=content["jobs"])
+        text = (folder / REQUEST_FILE).read_bytes()
     except OSError:
         raise UserError(
             f"sweep.resume={folder}: has no {REQUEST_FILE}; name a folder that `recsweep train -m` wrote, such as "
             "outputs/multirun/2026-11-22_10-00-00-000000"
         ) from None
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
+    with explain(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep"):
+        content = json.loads(text)
+        return SweepRequest(
+            arguments=TypeAdapter(list[str]).validate_python(content["words"]),
+            jobs=TypeAdapter(list[list[str]]).validate_python(content["jobs"]),
+        )
 
 
 def check_same_jobs(folder: Path, request: SweepRequest, jobs: Sequence[list[str]]) -> None:
@@ -115,8 +122,39 @@ def is_newer(path: Path, since: float) -> bool:
 
 
 def lock(job: Path) -> FileLock:
-    """The lock that a process holds while it runs the job."""
-    return FileLock(job / ".hydra" / "job.lock")
+    """The lock that a process holds while it trains in the folder; the system frees it when the process dies."""
+    return FileLock(job.resolve() / ".hydra" / "job.lock", is_singleton=True)
+
+
+@contextmanager
+def hold(folder: Path, wait: bool) -> Iterator[None]:
+    """Holds the folder's lock, in which it says who does; a process may do so more than once.
+
+    Where another process has it, waits for it, or else raises a `UserError` that names that process.
+    """
+    file = Path(lock(folder).lock_file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _acquire(folder, wait):
+        with suppress(OSError):  # a full disk
+            file.write_text(f"process {os.getpid()} on {gethostname()}\n")
+        yield
+
+
+def check_unheld(folder: Path) -> None:
+    """Raises `UserError` where a process trains in the folder; changes nothing in it."""
+    if Path(lock(folder).lock_file).exists():
+        with _acquire(folder, wait=False):
+            pass
+
+
+def _acquire(folder: Path, wait: bool) -> AcquireReturnProxy:
+    folder_lock = lock(folder)
+    try:
+        return folder_lock.acquire(blocking=wait)
+    except Timeout:
+        text = Path(folder_lock.lock_file).read_text(errors="replace")
+        holder = text.partition("\n")[0] or "another process"
+        raise UserError(f"{folder}: {holder} trains here; wait until it ends, or name another folder") from None
 
 
 def folders(sweep: Path) -> list[Path]:
@@ -127,21 +165,24 @@ def folders(sweep: Path) -> list[Path]:
 def outcome(job: Path) -> dict[str, Any] | None:
     """The content of the job's metrics.json; None if the job has not ended, or if the file is broken."""
     try:
-        content = json.loads((job / METRICS_FILE).read_text())
-    except (FileNotFoundError, ValueError):
+        text = (job / METRICS_FILE).read_bytes()
+    except FileNotFoundError:
         return None
-    return content if isinstance(content, dict) and "status" in content else None
+    try:
+        content: dict[str, Any] = json.loads(text)
+        if content["status"] == "completed":
+            float(content["objective"]["value"])
+        elif content["status"] not in ("failed", "pruned"):
+            return None
+    except Exception:  # whatever a broken file raises
+        return None
+    return content
 
 
 def record_failure(job: Path, error: Exception) -> None:
     """Writes to the job's metrics.json, in one line, why it failed."""
     reason = str(error) if isinstance(error, UserError) else summarize_error(error)
     write_json(job / METRICS_FILE, {"status": "failed", "error": reason})
-
-
-def summarize_error(error: Exception) -> str:
-    """An unforeseen error in one line: its type and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
 
 
 def start_over(job: Path) -> None:
