@@ -82,14 +82,14 @@ def test_parts_of_killed_writers_are_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("named", [None, "metrics.json.1-0.part"])
 def test_an_error_of_the_disk_names_the_file(named: str | None, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=f"^\\[Errno 28\\] No space left on device: '{path}'$"):
         write_and_fail(path, "half", OSError(errno.ENOSPC, "No space left on device", named))
-    assert str(caught.value) == f"[Errno 28] No space left on device: '{path}'"
 
 
 def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError, match="Permission denied: 'ratings.csv'"):
-        write_and_fail(tmp_path / "metrics.json", None, PermissionError(errno.EACCES, "Permission denied", "ratings.csv"))
+    error = PermissionError(errno.EACCES, "Permission denied", "ratings.csv")
+    with pytest.raises(PermissionError, match=r"Permission denied: 'ratings.csv'"):
+        write_and_fail(tmp_path / "metrics.json", None, error)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

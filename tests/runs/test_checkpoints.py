@@ -112,7 +112,9 @@ def test_a_bit_of_a_weight_is_noticed(run: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(run / "checkpoints" / BEST, tmp_path))
     weight = next(iter(weights(path).values()))
     flip_bit(path, path.read_bytes().index(weight.numpy().tobytes()))
-    with pytest.raises(UserError, match=r"best.ckpt: not a checkpoint of recsweep \(ValueError: the checksum of .* is wrong"):
+    with pytest.raises(
+        UserError, match=r"best.ckpt: not a checkpoint of recsweep \(ValueError: the checksum of .* is wrong"
+    ):
         read_checkpoint(path)
 
 
@@ -147,3 +149,109 @@ def test_a_training_goes_on_from_a_whole_state_or_not_at_all(
         fit_model(tiny_config("trainer.max_epochs=3"), checkpoints)
     except UserError as error:
         assert str(error).startswith(f"{checkpoints / LAST}: ") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", [BEST, LAST])
+def test_a_verb_says_it_in_one_line(name: str, run: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(run, tmp_path / "run")
+    (damaged / "metrics.json").unlink()
+    path = damaged / "checkpoints" / name
+    path.write_bytes(b"")
+    verb, *rest = ["evaluate"] if name == BEST else ["train", "resume=true"]
+    outcome = recsweep(tmp_path, verb, f"run={damaged}", *rest)
+    *notes, last = outcome.err.splitlines()
+    assert outcome.status == 2 and len(notes) == (verb == "evaluate")
+    assert last.startswith(f"recsweep: {path}: not a checkpoint of recsweep (")
+
+
+OBJECTIVES = {
+    "min, first of equal ones": ("rating", [0.5, 0.25, 0.25, 0.75], 1),
+    "equal in float32": ("rating", [0.7421000001, 0.7421000000, 0.75, 0.75], 0),
+    "NaN first": ("rating", [float("nan"), 0.5, 0.25, 0.75], 2),
+    "NaN later": ("rating", [0.5, float("nan"), 0.75, 0.25], 3),
+    "only NaN": ("rating", [float("nan")] * 4, 0),
+    "infinite, then finite": ("rating", [float("inf"), 2.0, 3.0, 4.0], 1),
+    "max": ("full_ranking", [0.25, 0.75, float("nan"), 0.5], 1),
+}
+
+
+@pytest.mark.parametrize(("evaluation", "objectives", "best"), OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@pytest.mark.parametrize("interrupted_after", [4, 1, 2, 3])
+def test_the_best_checkpoint_is_of_the_best_epoch(
+    interrupted_after: int,
+    evaluation: str,
+    objectives: list[float],
+    best: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Epochs count from 0; also where a second training goes on after the interruption."""
+    from recsweep.models import base
+
+    words = [f"evaluation={evaluation}", "callbacks.early_stopping.patience=null", "scheduler=cosine"]
+    values = iter(objectives)
+
+    def judge(_: Any, protocol: Any, __: Any) -> dict[str, float]:
+        return {protocol.objective: next(values)}
+
+    monkeypatch.setattr(base, "evaluate_batches", judge)
+    for n_epochs in {interrupted_after: 0, 4: 0}:
+        model = fit_model(tiny_config(*words, f"trainer.max_epochs={n_epochs}"), tmp_path)
+    assert model.best_epoch == best
+    assert read_checkpoint(tmp_path / BEST)["epoch"] == best
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no second file system at hand")
+def test_checkpoints_are_written_in_their_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing passes through the temporary folder, which is on another file system, and full."""
+    replaced: list[tuple[Path, Path]] = []
+    replace = os.replace
+
+    def record(source: Path, target: Path) -> None:
+        assert source.stat().st_size > 0
+        replaced.append((Path(source).parent, Path(target)))
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", record)
+    monkeypatch.setattr("tempfile.tempdir", "/dev/shm/no such folder")
+    fit_model(tiny_config(), tmp_path)
+    assert {target.name for _, target in replaced} == {BEST, LAST}
+    assert {folder for folder, _ in replaced} == {tmp_path}
+
+
+@pytest.mark.xdist_group("forkserver")
+@pytest.mark.usefixtures("forkserver")
+def test_a_kill_leaves_whole_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any moment, here of checkpoints of 5 MB, with TMPDIR on another file system where there is one."""
+    if os.access("/dev/shm", os.W_OK):
+        monkeypatch.setenv("TMPDIR", "/dev/shm")
+    rng, checkpoints = random.Random(3), tmp_path / "run" / "checkpoints"
+    words = [*TINY, "model.embedding_dim=4000", "trainer.max_epochs=500", "callbacks.early_stopping.patience=null"]
+    words += ["optimizer.lr=1e-5", "callbacks.checkpoint.every_seconds=0", "hydra.run.dir=run"]
+    for number in range(4):
+        arguments = ["run=run", "resume=true"] if number else words
+        process = start_program(tmp_path, "train", *arguments)
+        wait_for(lambda: (checkpoints / LAST).is_file(), process)
+        process.join(rng.random() + (number > 0))
+        process.kill()
+        process.join()
+        for path in checkpoints.glob("*.ckpt"):
+            read_checkpoint(path)
+    assert (checkpoints / BEST).stat().st_size > 2_000_000
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/full has no space for a byte."""
+    good = tmp_path / BEST
+    write_checkpoint(good, {"state_dict": {}})
+    before = good.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", lambda self, content: Path("/dev/full").open("wb", 0).write(content))
+    with pytest.raises(OSError, match=r"No space left on device: '.*best.ckpt'$"):
+        write_checkpoint(good, {"state_dict": {"weight": torch.ones(9)}})
+    outcome = recsweep(tmp_path, "train", *TINY, "model=means", "hydra.run.dir=run")
+    path = tmp_path / "run" / "checkpoints" / BEST
+    assert outcome == (2, "", f"recsweep: [Errno 28] No space left on device: '{path}'\n")
+    assert good.read_bytes() == before and [file.name for file in tmp_path.glob("best*")] == [BEST]
+    assert list(path.parent.iterdir()) == []

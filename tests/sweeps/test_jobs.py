@@ -164,3 +164,32 @@ def test_a_sweep_is_resumed_only_as_it_was(
         (tmp_path / "sweep.json").write_text(content)
     outcome = recsweep(tmp_path, "train", "sweep.resume=.", *arguments)
     assert outcome.status == 2 and message in outcome.err and outcome.err.count("\n") == 1
+
+
+BROKEN = {
+    "half": '{"status": "compl',
+    "nothing": "",
+    "no object": "[1]",
+    "200,000 brackets": "[" * 200_000,
+    "no objective": '{"status": "completed"}',
+    "no value": '{"status": "completed", "objective": {"value": null}}',
+    "an objective of text": '{"status": "completed", "objective": "val/mse"}',
+    "no reason": '{"status": "failed"}',
+    "another status": '{"status": 1}',
+    "latin-1": '{"status": "failed", "error": "é"}',
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_metrics_file_is_no_outcome(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_bytes(text.encode("latin-1"))
+    assert jobs.outcome(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", [*BROKEN.values(), '{"words": 1, "jobs": []}', '{"words": [], "jobs": [1]}'])
+def test_a_broken_request_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as caught:
+        jobs.read_request(tmp_path)
+    start = f"sweep.resume={tmp_path}: sweep.json is broken, start a new sweep ("
+    assert str(caught.value).startswith(start) and "\n" not in str(caught.value)

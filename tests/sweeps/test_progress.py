@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,7 @@ from recsweep.sweeps.progress import ProgressLine, show_progress
 def test_the_line_counts_the_jobs_in_the_folder(tmp_path: Path) -> None:
     """Ten jobs: two done before, two since, in 6 seconds; one failed, one runs, one was interrupted, three to come."""
 
-    def write_job(number: int, record: dict[str, str] | None, age: float = 0.0) -> None:
+    def write_job(number: int, record: dict[str, Any] | None, age: float = 0.0) -> None:
         overrides = tmp_path / str(number) / ".hydra" / "overrides.yaml"
         overrides.parent.mkdir(parents=True)
         overrides.touch()
@@ -31,7 +32,7 @@ def test_the_line_counts_the_jobs_in_the_folder(tmp_path: Path) -> None:
     line.start_time -= 6
     write_job(2, {"status": "completed", "objective": {"value": 0.5}})
     write_job(3, {"status": "completed", "objective": {"value": 0.5}})
-    write_job(4, {"status": "failed"})
+    write_job(4, {"status": "failed", "error": "diverged"})
     write_job(5, None)
     write_job(6, None, age=60)
     # 10 - 4 done - 1 failed = 5 to run, 6 / 2 = 3 seconds each

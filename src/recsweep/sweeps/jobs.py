@@ -172,7 +172,7 @@ def outcome(job: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(text)
         if content["status"] == "completed":
             float(content["objective"]["value"])
-        elif content["status"] not in ("failed", "pruned"):
+        elif content["status"] not in ("failed", "pruned") or not isinstance(content["error"], str):
             return None
     except Exception:  # whatever a broken file raises
         return None
