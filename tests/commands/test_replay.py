@@ -1,6 +1,7 @@
 """`train run=DIR key=value`: an earlier run with changed settings, and the record of the changes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,27 @@ def test_a_replay_is_checked_like_any_run(origin: Path, tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", f"run={origin}", "model.embedding_dim=0")
     assert outcome.status == 2 and "model.embedding_dim" in outcome.err and outcome.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config", "seed: [1"),
+        ("config", "seed: !!python/name:os.system"),
+        ("config", "[" * 5000),
+        ("config", "seed: ${nope}"),
+        ("config", "seed: é"),
+        ("overrides", "- 1\n- {a: b}"),
+        ("overrides", "- [" * 5000),
+        ("overrides", "seed"),
+        ("hydra", "hydra: {runtime: {config_sources: 1}}"),
+        ("hydra", "hydra: {runtime: [1]}"),
+        ("hydra", ""),
+    ],
+)
+def test_a_broken_record_is_one_line(file: str, text: str, origin: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(origin, tmp_path / "origin")
+    (run / ".hydra" / f"{file}.yaml").write_bytes(text.encode("latin-1"))
+    outcome = recsweep(tmp_path, "train", f"run={run}", "seed=5", "hydra.run.dir=new")
+    assert outcome.status == 2 and outcome.err.count("\n") == 1
+    assert outcome.err.startswith(f"recsweep: run={run}: .hydra") and "is not what Hydra wrote (" in outcome.err

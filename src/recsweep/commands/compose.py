@@ -83,7 +83,7 @@ def load_arguments(folder: Path) -> list[str]:
         overrides, hydra = (OmegaConf.load(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
         sources = hydra.hydra.runtime.config_sources
         config_dirs = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-        return [*config_dirs, *TypeAdapter(list[str]).validate_python(list(overrides))]
+        return [*config_dirs, *TypeAdapter(list[str]).validate_python(OmegaConf.to_container(overrides))]
 
 
 class Sweep(NamedTuple):
