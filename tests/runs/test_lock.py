@@ -52,6 +52,15 @@ def test_of_runs_that_start_at_once_one_trains(tmp_path: Path) -> None:
     assert f"- seed={seed}\n" in record.read_text()
 
 
+def test_a_run_in_a_folder_of_the_default_name_is_locked_too(tmp_path: Path) -> None:
+    first = start_program(tmp_path, "train", *LONG[:-1])
+    wait_for(lambda: list(tmp_path.glob(f"outputs/*/*/checkpoints/{LAST}")), first)
+    (folder,) = tmp_path.glob("outputs/*/*")
+    outcome = recsweep(tmp_path, "train", f"run={folder}", "resume=true")
+    assert outcome.status == 2 and outcome.err.startswith(f"recsweep: {folder}: process {first.pid} on ")
+    first.kill()
+
+
 def test_a_dead_process_does_not_block(tmp_path: Path) -> None:
     """Its lock file stays, and names it until the next one trains."""
     run = train_run(tmp_path, *TINY, "model=means")

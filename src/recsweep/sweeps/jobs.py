@@ -19,6 +19,7 @@ from recsweep.errors import UserError, explain, summarize_error
 
 REQUEST_FILE = "sweep.json"
 METRICS_FILE = "metrics.json"
+NAMED_AFTER = 0.3  # seconds after which the process that has a lock has written its name into it
 
 
 class SweepRequest(NamedTuple):
@@ -150,7 +151,7 @@ def check_unheld(folder: Path) -> None:
 def _acquire(folder: Path, wait: bool) -> AcquireReturnProxy:
     folder_lock = lock(folder)
     try:
-        return folder_lock.acquire(blocking=wait)
+        return folder_lock.acquire(timeout=-1 if wait else NAMED_AFTER)
     except Timeout:
         text = Path(folder_lock.lock_file).read_text(errors="replace")
         holder = text.partition("\n")[0] or "another process"
