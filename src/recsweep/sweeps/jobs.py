@@ -5,12 +5,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
 from typing import Any, NamedTuple
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
 from pydantic import TypeAdapter
 
@@ -148,7 +148,7 @@ def check_unheld(folder: Path) -> None:
             pass
 
 
-def _acquire(folder: Path, wait: bool) -> AcquireReturnProxy:
+def _acquire(folder: Path, wait: bool) -> AbstractContextManager[object]:
     folder_lock = lock(folder)
     try:
         return folder_lock.acquire(timeout=-1 if wait else NAMED_AFTER)
