@@ -7,7 +7,7 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from recsweep.config import BUILT, check_config, compose_with_hydra, conf_dir
+from recsweep.config import TARGET_GROUPS, check_config, compose_with_hydra, conf_dir
 from recsweep.config.combinations import fits
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -79,7 +79,7 @@ def node(group: str, name: str) -> DictConfig:
             parts += [{package: node(group, choice)}] if source == f"/{group}" else []
         elif default != "_self_":
             parts.append(node(group, default.partition("@")[0]))
-    own = content.get(group) or OmegaConf.masked_copy(content, [key for key in content if key not in BUILT])
+    own = content.get(group) or OmegaConf.masked_copy(content, [key for key in content if key not in TARGET_GROUPS])
     merged = OmegaConf.merge(*parts, own)
     assert isinstance(merged, DictConfig)
     return merged
@@ -111,7 +111,7 @@ def compose_and_build(overrides: list[str], conf: Path | None = None) -> DictCon
     del cfg["hydra"]
     fill_missing(cfg)
     check_config(cfg)
-    for group in BUILT:
+    for group in TARGET_GROUPS:
         instantiate(cfg[group])
     build.training(cfg)
     return cfg

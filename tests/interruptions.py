@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from shell import equal_weights, fit_model, weights
 
 from recsweep.runs import build
-from recsweep.runs.folder import judge
+from recsweep.runs.folder import describe_epochs, judge
 
 NOISE = [
     "regularization.dropout=0.2",
@@ -22,17 +22,19 @@ class Interrupted(Exception):
 
 
 def train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Trains or resumes a run; its checkpoints, objectives and metrics."""
+    """Trains or resumes a run; its checkpoints, objectives, metrics, and what metrics.json says about its epochs."""
     model = fit_model(cfg, folder / "checkpoints")
     tensors = {path.name: weights(path) for path in (folder / "checkpoints").glob("*.ckpt")}
     metrics = judge(cfg, build.data(cfg), folder)
-    return {"checkpoints": tensors, "objectives": model.objectives, "metrics": metrics}
+    epochs = describe_epochs(model)
+    return {"checkpoints": tensors, "objectives": model.objectives, "metrics": metrics, "epochs": epochs}
 
 
 def assert_same(outcome: dict[str, Any], expected: dict[str, Any]) -> None:
     """Fails where two outcomes of `train_and_judge` differ in a single bit."""
     assert outcome["objectives"] == expected["objectives"]
     assert outcome["metrics"] == expected["metrics"]
+    assert outcome["epochs"] == expected["epochs"]
     assert outcome["checkpoints"].keys() == expected["checkpoints"].keys()
     for name, tensors in expected["checkpoints"].items():
         assert equal_weights(outcome["checkpoints"][name], tensors), name

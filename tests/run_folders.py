@@ -29,7 +29,7 @@ def write_run(folder: Path, *overrides: str, model: str = "means", value: float 
         key, _, text = override.partition("=")
         group, _, leaf = key.partition(".")
         if leaf:
-            config[group][leaf] = yaml.safe_load(text)
+            config.setdefault(group, {})[leaf] = yaml.safe_load(text)
         elif key in choices:
             choices[key] = text
         else:

@@ -3,16 +3,21 @@
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from choices import compose_and_build
-from shell import read_metrics, recsweep
+from shell import TINY, read_metrics, recsweep
+from torch import Tensor
 
 from recsweep.config.combinations import fits
+from recsweep.data.schema import Interactions
+from recsweep.evaluation import RatingEvaluation
 from recsweep.losses.ranking import RankingLoss
 from recsweep.losses.rating import RatingLoss
 from recsweep.models.base import RecModule
+from recsweep.models.baselines import Baseline
 from recsweep.runs import build
 
 EXTENSION = Path(__file__).parent / "extension"
@@ -29,7 +34,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def atomic(tmp_path: Path) -> Path:
-    """Blocks as a RecBole file: users rate items of their own half 5, the others 1; nobody rates the own number."""
+    """Blocks as a RecBole file: a user rates items of their own half 5, the others 1, and leaves out their number's."""
     rows = [
         f"u{user}\ti{item}\t{5 if (user < N // 2) == (item < N // 2) else 1}"
         for user in range(N)
@@ -85,12 +90,12 @@ SHORT = ["trainer.max_epochs=3", "trainer.batch_size=16"]
 @pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
 def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: Path) -> None:
     """It repeats bit for bit, and its verbs give the same numbers without being told of the folder."""
-    words = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
-    first, again = train(tmp_path, *words), train(tmp_path, *words)
+    settings = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
+    first, again = train(tmp_path, *settings), train(tmp_path, *settings)
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
-    shown = recsweep(tmp_path, "evaluate", f"run={first}")
-    assert shown.status == 0, shown.err
-    cells = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    judged = recsweep(tmp_path, "evaluate", f"run={first}")
+    assert judged.status == 0, judged.err
+    cells = [line.split("│")[1:3] for line in judged.out.splitlines() if line.startswith("│")]
     assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
     recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1")
     assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
@@ -120,10 +125,71 @@ def test_a_report_takes_the_baseline_that_says_so(atomic: Path, tmp_path: Path) 
     assert "minus that of toy_item_mean" in sweep.out
 
 
-def test_without_its_folder_on_the_path_a_model_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_folder_on_the_path_a_model_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.undo()
     monkeypatch.delitem(sys.modules, "toy_models", raising=False)
-    found = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
-    assert found.status == 2
-    assert found.err == "recsweep: model._target_=toy_models.ItemMean: nothing of that name can be imported\n"
-    assert list(tmp_path.iterdir()) == []
+    outcome = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
+    assert outcome.status == 2
+    advice = "nothing of that name can be imported; is its folder on PYTHONPATH?"
+    assert outcome.err == f"recsweep: model._target_=toy_models.ItemMean: {advice}\n"
+    assert list(tmp_path.iterdir()) == [] and caplog.text == ""
+
+
+@pytest.mark.parametrize("position", [0, 1, 4])
+def test_the_folder_may_be_named_anywhere(position: int, atomic: Path, tmp_path: Path) -> None:
+    arguments = ["data=toy_atomic", f"data.path={atomic}", "model=toy_item_mean", "logger=none"]
+    arguments[position:position] = ["--config-dir", str(CONF)]
+    outcome = recsweep(tmp_path, "train", "-m", *arguments, "seed=0,1")
+    assert outcome.status == 0, outcome.err
+
+
+class Unfinished(RecModule):
+    """Lacks what a model must define."""
+
+    evaluations = (RatingEvaluation,)
+
+
+class WrongShape(Baseline):
+    """Scores of pairs are [B, 1] where [B] is right."""
+
+    evaluations = (RatingEvaluation,)
+
+    def __init__(self, data: Interactions) -> None:
+        super().__init__()
+        self.register_buffer("n_items", torch.tensor(data.n_items))
+
+    def fit(self, data: Interactions) -> None:
+        pass
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return torch.ones(len(user), 1)
+
+    def score_all(self, user: Tensor) -> Tensor:
+        return torch.ones(len(user), int(self.n_items))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model._target_=mistakes.Unfinished", "~model.embedding_dim", "~model.init_std"],
+            "model Unfinished does not define columns, training_loss, score, score_all, losses, sparse",
+        ),
+        (
+            ["model._target_=mistakes.WrongShape", "~model.embedding_dim", "~model.init_std"],
+            "the model returned scores of shape [24, 1], where [24] is expected",
+        ),
+        (["~loss._partial_"], "loss: set _partial_: true, since mse gets prediction, rating later"),
+        (["~model._partial_"], "model: set _partial_: true, since BiasedMF gets data, training later"),
+    ],
+)
+def test_mistakes_of_an_author_are_one_line(
+    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("mistakes")
+    module.Unfinished, module.WrongShape = Unfinished, WrongShape
+    monkeypatch.setitem(sys.modules, "mistakes", module)
+    outcome = recsweep(tmp_path, "train", *TINY, *overrides, "evaluation.batch_size=24")
+    assert outcome == (2, "", f"recsweep: {message}\n")

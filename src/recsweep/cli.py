@@ -51,10 +51,7 @@ def main() -> int:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:
             importlib.import_module(f"recsweep.commands.{verb}").run(arguments)
-    except UserError as error:
-        print(f"recsweep: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # such as a folder without write permission, or a full disk
+    except (UserError, OSError) as error:  # OSError: such as a folder without write permission, or a full disk
         print(f"recsweep: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:

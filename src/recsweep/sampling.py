@@ -48,7 +48,7 @@ def group_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> UserI
 
 
 class UnseenItems(NamedTuple):
-    """The items that each user may be given, in a form that `sample_negatives` can search.
+    """The items that each user has not interacted with, in a form that `sample_negatives` can search.
 
     Args:
         key: [S] int64, ascending: user * n_items + e_i - i for the user's i-th excluded item e_i (i from 0), so
@@ -81,7 +81,7 @@ def sample_negatives(user: Tensor, n: int, unseen: UnseenItems, generator: torch
     Args:
         user: [L] int64; the rows of one user are drawn independently.
         n: negatives a row, at least 1.
-        unseen: what each user may be given, from `unseen_items`.
+        unseen: of all users, from `unseen_items`.
         generator: on the device of `user`.
 
     Returns:

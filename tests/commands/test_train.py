@@ -1,6 +1,7 @@
 """`recsweep train`: what a run and a sweep print and write, and how they fail."""
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,30 @@ def test_metrics_json(run: Path) -> None:
     assert set(record["seconds"]) == {"data", "fit", "test", "total"}
     assert record["n_parameters"] == (60 + 100) * (32 + 1)
     sizes = {"n_users": 60, "n_items": 100, "n_interactions": 1200, "train": 960, "val": 120, "test": 120}
+    fingerprints = {key: record["data"].pop(key) for key in ("fingerprint", "split_fingerprint")}
     assert record["data"] == {"name": "synthetic", **sizes}
+    assert all(len(text) == 32 and set(text) <= set("0123456789abcdef") for text in fingerprints.values())
     assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["python"] == platform.python_version()
+    assert record["host"] == platform.node()
+
+
+def test_metrics_json_says_how_the_training_went(run: Path, means_run: Path, events: EventAccumulator) -> None:
+    record = read_metrics(run)
+    on_val = [event.value for event in events.Scalars("val/mse")]
+    assert (record["epochs"], record["ended_by"]) == (3, "max_epochs")
+    assert record["chosen_epoch"] == 1 + on_val.index(min(on_val))
+    record = read_metrics(means_run)
+    assert (record["epochs"], record["chosen_epoch"], record["ended_by"]) == (None, None, "no epochs")
+
+
+def test_jobs_say_the_command_of_their_sweep(tmp_path: Path) -> None:
+    overrides = ["-m", *TINY, "model=means", "seed=0,1", "hydra.sweep.dir=my sweep"]
+    assert recsweep(tmp_path, "train", *overrides).status == 0
+    records = [read_metrics(tmp_path / "my sweep" / job) for job in "01"]
+    command = f"recsweep train -m {' '.join(TINY)} model=means seed=0,1 'hydra.sweep.dir=my sweep'"
+    assert [record["command"] for record in records] == [command] * 2
+    assert len({record["data"]["fingerprint"] for record in records}) == 1
 
 
 def test_tensorboard_has_the_curves_and_the_final_metrics(run: Path, events: EventAccumulator) -> None:

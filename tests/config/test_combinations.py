@@ -43,7 +43,7 @@ def message(*overrides: str, **chosen: str) -> str | None:
     return None
 
 
-KNOWN = {
+LOSSES_BY_MODEL = {
     "biased_mf": (["mse"], ["bce", "bpr", "ce", "ddpg", "bpr_mse"]),
     "bpr_mf": (["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"], ["mse", "bpr_mse", "ce", "td3"]),
     "two_tower": (["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"], ["mse", "uncertainty"]),
@@ -56,9 +56,9 @@ KNOWN = {
 """Losses that a model is trained with, and some that it is not."""
 
 
-@pytest.mark.parametrize("model", KNOWN)
+@pytest.mark.parametrize("model", LOSSES_BY_MODEL)
 def test_known_pairs_of_model_and_loss(model: str) -> None:
-    fitting, others = KNOWN[model]
+    fitting, others = LOSSES_BY_MODEL[model]
     found = fitting_losses(TRAINED[model])
     assert set(fitting) <= set(found) and not set(others) & set(found)
 

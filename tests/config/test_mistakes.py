@@ -65,11 +65,15 @@ BAD = {
     "train model=popularity evaluation=rating": (
         "model Popularity cannot be judged by RatingEvaluation: evaluation=full_ranking|sampled_99|sessions|two_stage"
     ),
-    "train model=drr model.frozen=true": "model.frozen=true: noise would stay noise; give model.pretrained=DIR",
-    "train model=drr model.pretrained=embeddings trainer.refit=true": (
-        "trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false"
+    "train model=drr model.frozen=true": (
+        "model.frozen=true: random vectors would never be learned; give model.pretrained=DIR"
     ),
-    "train experiment=drr_ml_1m_best": "model.frozen=true: noise would stay noise; give model.pretrained=DIR",
+    "train model=drr model.pretrained=embeddings trainer.refit=true": (
+        "trainer.refit=true: model.pretrained was trained without the validation rows; set it to false"
+    ),
+    "train experiment=drr_ml_1m_best": (
+        "model.frozen=true: random vectors would never be learned; give model.pretrained=DIR"
+    ),
     "train evaluation=sessions": (
         "model BiasedMF cannot be judged by SessionEvaluation: evaluation=full_ranking|rating|sampled_99"
     ),
@@ -104,7 +108,7 @@ BAD = {
     "train -m seed=0,-1": "seed=-1: it should be greater than or equal to 0",
     "train run=nope": f"run=nope: {NO_RUN}",
     "nope": "nope: no such verb; there are train, evaluate, recommend, report, data",
-    "evaluate": "which run? give run=DIR, a folder that `recsweep train` made",
+    "evaluate": "which run? give run=DIR, a folder that `recsweep train` wrote",
     "evaluate run=nope": f"run=nope: {NO_RUN}",
     "recommend run=nope user=1": f"run=nope: {NO_RUN}",
     "report": "report: wants one folder of runs, got 0; recsweep report DIR [baseline=NAME]",

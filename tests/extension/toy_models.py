@@ -18,7 +18,7 @@ class ItemMean(Baseline):
     """An item's mean rating, shrunk towards the mean of all ratings.
 
     Args:
-        shrinkage: ratings equal to the overall mean that each item is given besides its own.
+        shrinkage: how many ratings at the overall mean are added to each item's own.
     """
 
     evaluations = (RatingEvaluation, RankingEvaluation)

@@ -86,7 +86,7 @@ def test_a_baseline_for_which_the_data_are_too_large_fails_before_training(tmp_p
             "[{model:means},{model:bpr_mf}]",
             "callbacks.compare_with: model=bpr_mf is no baseline for this",
         ),
-        ("[{model:ease},{model:ease,l2:3}]", "callbacks.compare_with: model=ease is there twice"),
+        ("[{model:ease},{model:ease,l2:3}]", "callbacks.compare_with: model=ease is listed twice"),
         ("[{model:ease,l2:0}]", "callbacks.compare_with[0].l2=0: it should be greater than 0"),
         ("[{l2:3}]", "callbacks.compare_with: model=None is no baseline"),
     ],

@@ -1,5 +1,6 @@
 """What a run's folder holds; its checkpoints are loaded only for the rows and the model that they belong to."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from shell import SYNTHETIC, TINY, read_metrics, recsweep, train_run
 
-from recsweep.runs.folder import BEST, REFIT
+from recsweep.runs.folder import BEST, LAST, REFIT
 
 pytestmark = pytest.mark.xdist_group("folder")
 
@@ -54,6 +55,74 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     table.write_text("user,item,rating\n" + "".join(rows[:-1]))
     outcome = recsweep(tmp_path, "train", f"run={run}", "resume=true")
     assert outcome == (2, "", f"recsweep: {run}/checkpoints/last.ckpt: {OTHER_ROWS}\n")
+
+
+OTHER_VALUES = (
+    "trained and judged on other ratings, timestamps, features or held-out rows than data and split give now; "
+    "leave both as the run had them"
+)
+
+
+def write_ratings(path: Path, scale: int = 1, last: str = "3,999") -> None:
+    """40 users and 25 items, in time; `last` is the rating and timestamp of the last row, which is in test."""
+    rows = [f"{row // 25},{row % 25},{scale * (1 + row % 5)},{row}" for row in range(999)]
+    path.write_text("\n".join(["user,item,rating,timestamp", *rows, f"39,24,{last}", ""]))
+
+
+@pytest.fixture(scope="module")
+def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the table `t.csv` beside it, split by time."""
+    folder = tmp_path_factory.mktemp("table")
+    write_ratings(folder / "t.csv")
+    table = ["data=table", f"data.path={folder}/t.csv", "data.timestamp=timestamp", "split=rows"]
+    return train_run(folder, *table, "trainer.max_epochs=1", "logger=none")
+
+
+@pytest.mark.parametrize(("scale", "last"), [(2, "3,999"), (1, "4,999"), (1, "3,998")], ids=["all", "rating", "time"])
+@pytest.mark.parametrize(
+    ("verb", "options", "checkpoint"),
+    [("evaluate", [], BEST), ("recommend", ["user=3"], BEST), ("train", ["resume=true"], LAST)],
+)
+def test_a_model_is_not_used_with_other_ratings_or_times(
+    verb: str, options: list[str], checkpoint: str, scale: int, last: str, table_run: Path, tmp_path: Path
+) -> None:
+    """The pairs are the same; in two of the cases so are all rows that the model was trained on."""
+    run = shutil.copytree(table_run, tmp_path / "run")
+    if verb == "train":
+        (run / "metrics.json").unlink()
+    write_ratings(tmp_path / "other.csv", scale, last)
+    replace_path(run, f"{tmp_path}/other.csv")
+    outcome = recsweep(tmp_path, verb, f"run={run}", *options)
+    assert outcome == (2, "", f"recsweep: {run}/checkpoints/{checkpoint}: {OTHER_VALUES}\n")
+
+
+def replace_path(run: Path, path: str) -> None:
+    """Lets a run read another file."""
+    for name in ("overrides", "config"):
+        file = run / ".hydra" / f"{name}.yaml"
+        file.write_text(re.sub(r"path([=:] ?).*t\.csv", rf"path\1{path}", file.read_text()))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["evaluation=full_ranking", "evaluation.ks=[10]"],
+        ["evaluation=sampled_99", "evaluation.n_negatives=40"],
+        ["trainer.threads=2"],
+    ],
+)
+def test_a_model_is_judged_by_another_protocol_on_the_same_rows(overrides: list[str], refit_run: Path) -> None:
+    outcome = recsweep(refit_run.parent, "evaluate", f"run={refit_run}", *overrides)
+    assert outcome.status == 0, outcome.err
+
+
+def test_a_checkpoint_without_a_fingerprint_is_loaded(table_run: Path, tmp_path: Path) -> None:
+    """As those of earlier versions."""
+    run = shutil.copytree(table_run, tmp_path / "run")
+    checkpoint = torch.load(run / "checkpoints" / BEST, weights_only=True)
+    del checkpoint["recsweep"]["trained_on"]["fingerprint"]
+    torch.save(checkpoint, run / "checkpoints" / BEST)
+    assert recsweep(tmp_path, "evaluate", f"run={run}").status == 0
 
 
 def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:

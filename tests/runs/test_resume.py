@@ -115,6 +115,9 @@ def test_the_variants_stop_early_and_lower_the_learning_rate(tmp_path: Path) -> 
     assert len(objectives) < 8
     assert min(objectives) < objectives[-1]
     assert stopped["metrics"]["val/mse"] == min(objectives)
+    chosen_epoch = 1 + objectives.index(min(objectives))
+    expected = {"epochs": len(objectives), "chosen_epoch": chosen_epoch, "ended_by": "early stopping"}
+    assert stopped["epochs"] == expected
     train_and_judge(tiny_config("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
     last = torch.load(tmp_path / "plateau" / "checkpoints" / LAST, weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.1
@@ -162,7 +165,11 @@ def test_a_killed_process_is_resumed(how: signal.Signals, whole_run: Path, tmp_p
         assert (tmp_path / "output").read_text() == f"recsweep: interrupted; {advice}\n"
     outcome = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert outcome.status == 0, outcome.err
-    assert read_metrics(killed)["metrics"] == read_metrics(whole_run)["metrics"]
+    resumed, whole = read_metrics(killed), read_metrics(whole_run)
+    for key in ("metrics", "training", "data", "epochs", "chosen_epoch", "ended_by"):
+        assert resumed[key] == whole[key]
+    assert (resumed["epochs"], resumed["ended_by"]) == (80, "max_epochs")
+    assert resumed["command"] == "recsweep train run=run resume=true"
     for name in (BEST, LAST):
         assert equal_weights(weights(killed / "checkpoints" / name), weights(whole_run / "checkpoints" / name))
     assert not list(killed.rglob("*.part"))

@@ -21,6 +21,8 @@ def assert_sixth_stops_early(sweep: Path, outcome: Outcome) -> None:
     assert 0 < len(trials[5].intermediate_values) < N_EPOCHS
     record = read_metrics(sweep / "5")
     assert record["status"] == "pruned" and "not promising" in record["error"]
+    assert (record["epochs"], record["ended_by"]) == (len(trials[5].intermediate_values), "pruned")
+    assert 1 <= record["chosen_epoch"] <= record["epochs"] and record["command"].startswith("recsweep train -m ")
     assert "pruned" in outcome.out and "failed" not in outcome.out
 
 

@@ -171,7 +171,7 @@ def test_recommend_by_an_index(run: Path) -> None:
     first, second = recsweep(run.parent, *arguments), recsweep(run.parent, *arguments)
     assert (first.status, first.err, second.status) == (0, "", 0)
     assert first.out.startswith(f"built {run}/embeddings/Flat.faiss\n") and "built" not in second.out
-    line = "Flat: recall@4 against exact search 1.0000 for the given users, 1.0000 for 60 drawn at random, where a user"
+    line = "Flat: recall@4 against exact search: 1.0000 for these users, 1.0000 for 60 random users; a search takes"
     assert line in first.out and line in second.out
     data = build.data(compose_config([*SYNTHETIC, "model=popularity"])).data
     seen = group_items(data.user, data.item, 60, 100)

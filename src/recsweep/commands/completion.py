@@ -17,7 +17,8 @@ def run(arguments: list[str], verbs: tuple[str, ...]) -> None:
     request, _, shell = arguments[-1].partition("=")
     if request not in ("install", "uninstall", "query") or shell not in ("bash", "zsh", "fish"):
         raise UserError(
-            '--shell-completion: what for? eval "$(recsweep --shell-completion install=bash)", or zsh, fish'
+            "--shell-completion takes install=, uninstall= or query= with bash, zsh or fish: "
+            'eval "$(recsweep --shell-completion install=bash)"'
         )
     if request == "query" and "COMP_LINE" not in os.environ:
         raise UserError("--shell-completion query=…: only shells call this, with the line in COMP_LINE")

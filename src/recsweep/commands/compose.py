@@ -45,7 +45,7 @@ def parse_flags(arguments: list[str]) -> Namespace:
     """The arguments as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
     with redirect_stderr(StringIO()) as errors:
         try:
-            flags = get_args_parser().parse_args(arguments)
+            flags = get_args_parser().parse_intermixed_args(arguments)
         except SystemExit as end:
             if not end.code:  # --version has printed its answer
                 raise
@@ -55,6 +55,12 @@ def parse_flags(arguments: list[str]) -> Namespace:
     if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
         raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
     return flags
+
+
+def _put_flags_first(arguments: list[str]) -> list[str]:
+    """The same arguments, flags before overrides: Hydra's parser wants all overrides in one place."""
+    overrides = parse_flags(arguments).overrides
+    return [*(argument for argument in arguments if argument not in overrides), *overrides]
 
 
 def pop_option(arguments: list[str], key: str) -> str | None:
@@ -70,7 +76,7 @@ def pop_run(arguments: list[str]) -> Path:
     """Removes `run=DIR` from the arguments and returns the folder; `UserError` where it is not a run's."""
     value = pop_option(arguments, "run")
     if value is None:
-        raise UserError("which run? give run=DIR, a folder that `recsweep train` made")
+        raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
     folder = Path(value)
     if not (folder / ".hydra" / "overrides.yaml").is_file():
         raise UserError(f"run={value}: no run of recsweep (it has no .hydra/overrides.yaml)")
@@ -115,6 +121,7 @@ def prepare_sweep(arguments: list[str], folder: Path | None = None) -> Sweep:
     Args:
         folder: of the sweep; None takes the one that the configuration names.
     """
+    arguments = _put_flags_first(arguments)
     flags = parse_flags(arguments)
     overrides = _parse_overrides(flags.overrides)
     keys = {override.key_or_group for override in overrides}
@@ -243,6 +250,7 @@ def launch(
     Args:
         claim: entered before Hydra writes anything: the lock of the folder that it writes to.
     """
+    arguments = _put_flags_first(arguments)
     flags = parse_flags(arguments)
     if flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion:
         run_hydra(arguments, task)

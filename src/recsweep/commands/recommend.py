@@ -70,12 +70,12 @@ def _search_index(
     index = open_index(folder, factory, vectors.item, _print_line)
     result = compare_with_exact(index, vectors, user, seen, k)
     eligible = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]
-    drawn = eligible[torch.randperm(len(eligible), generator=generator("recall"))[:SAMPLE]]
-    sample = compare_with_exact(index, vectors, drawn, seen, k)
+    sample_users = eligible[torch.randperm(len(eligible), generator=generator("recall"))[:SAMPLE]]
+    sample = compare_with_exact(index, vectors, sample_users, seen, k)
     _print_line(
-        f"{factory}: recall@{k} against exact search {result.recall:.4f} for the given users, {sample.recall:.4f} for "
-        f"{len(drawn)} drawn at random, where a user takes {1e3 * sample.seconds:.3f} ms, "
-        f"exactly {1e3 * sample.exact_seconds:.3f} ms"
+        f"{factory}: recall@{k} against exact search: {result.recall:.4f} for these users, {sample.recall:.4f} for "
+        f"{len(sample_users)} random users; a search takes {1e3 * sample.seconds:.3f} ms a user, exact search "
+        f"{1e3 * sample.exact_seconds:.3f} ms"
     )
     return result.items, result.scores
 

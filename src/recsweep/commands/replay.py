@@ -28,8 +28,8 @@ def expand_run(arguments: list[str]) -> tuple[list[str], Path | None]:
         raise UserError(f"run={origin}: say what to change, such as seed=1, or add resume=true to go on with it")
     flags = [argument for argument in arguments if argument not in overrides]  # Hydra wants them first
     keys = {override.partition("=")[0] for override in overrides}
-    unchanged = [argument for argument in compose.load_arguments(origin) if argument.partition("=")[0] not in keys]
-    return [*flags, *unchanged, *overrides], origin
+    kept_arguments = [argument for argument in compose.load_arguments(origin) if argument.partition("=")[0] not in keys]
+    return [*flags, *kept_arguments, *overrides], origin
 
 
 def record_changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:

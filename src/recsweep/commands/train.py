@@ -26,7 +26,8 @@ from recsweep.models.baselines import Baseline
 from recsweep.runs import build, exports
 from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
-from recsweep.runs.folder import check_size, describe_run, judge, oracle_metrics
+from recsweep.runs.folder import check_size, describe_epochs, describe_run, judge, oracle_metrics
+from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.share import Share, gpu
 
@@ -38,30 +39,31 @@ def run(arguments: list[str]) -> None:
 
     `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
     """
+    command = describe_command(["train", *arguments])
     sweep_folder = compose.pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
-        _resume_sweep(Path(sweep_folder), arguments)
+        _resume_sweep(Path(sweep_folder), arguments, command)
     elif compose.parse_flags(arguments).multirun:
         sweep, origin = _prepare_sweep(arguments)
         jobs.write_request(sweep.folder, jobs.SweepRequest(arguments, sweep.jobs))
-        _run_sweep(sweep, origin)
+        _run_sweep(sweep, origin, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
         folder, arguments = _resume_arguments(arguments)
-        compose.launch(arguments, train, jobs.hold(folder, wait=False))
+        compose.launch(arguments, partial(train, command=command), jobs.hold(folder, wait=False))
     else:
         arguments, origin = replay.expand_run(arguments)
         named = compose.check_run_dir(arguments)
         claim = jobs.hold(named, wait=False) if named else None
-        compose.launch(arguments, partial(train, origin=origin), claim)
+        compose.launch(arguments, partial(train, command=command, origin=origin), claim)
 
 
-def _resume_sweep(folder: Path, arguments: list[str]) -> None:
+def _resume_sweep(folder: Path, arguments: list[str], command: Command) -> None:
     if extra := [argument for argument in arguments if argument not in ("-m", "--multirun")]:
         raise UserError(f"{extra[0]}: a resumed sweep keeps its settings; start another to change something")
     request = jobs.read_request(folder)
     sweep, origin = _prepare_sweep(request.arguments, folder)
     jobs.check_same_jobs(folder, request, sweep.jobs)
-    _run_sweep(sweep, origin)
+    _run_sweep(sweep, origin, command)
 
 
 def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
@@ -70,13 +72,14 @@ def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[co
     return compose.prepare_sweep(arguments, folder), origin
 
 
-def _run_sweep(sweep: compose.Sweep, origin: Path | None) -> None:
+def _run_sweep(sweep: compose.Sweep, origin: Path | None, command: Command) -> None:
     """Runs the jobs that are not completed, then prints the table; `UserError` where a job failed."""
     gc.freeze()  # modules stay in memory anyway; without them a collection after each job takes milliseconds
     resume = f"recsweep train sweep.resume={sweep.folder}"
     try:
         with progress.show_progress(sweep.folder, sweep.n_jobs):
-            compose.run_hydra(sweep.arguments, partial(_run_job, share=sweep.share, origin=origin, cwd=Path.cwd()))
+            job = partial(_run_job, share=sweep.share, origin=origin, command=command, cwd=Path.cwd())
+            compose.run_hydra(sweep.arguments, job)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(resume) from None
     except UserError:
@@ -95,7 +98,7 @@ def _run_sweep(sweep: compose.Sweep, origin: Path | None) -> None:
         raise UserError(f"{len(failed)} of {sweep.n_jobs} jobs failed, as listed above{advice}")
 
 
-def _run_job(cfg: DictConfig, share: Share, origin: Path | None, cwd: Path) -> float:
+def _run_job(cfg: DictConfig, share: Share, origin: Path | None, command: Command, cwd: Path) -> float:
     """Runs one job of a sweep, in this process or another, and returns its objective; NaN where it failed.
 
     Errors are recorded, and the other jobs go on. A completed job of a resumed sweep is not run again. Processes of an
@@ -110,15 +113,17 @@ def _run_job(cfg: DictConfig, share: Share, origin: Path | None, cwd: Path) -> f
         if previous:
             jobs.start_over(folder)
         _choose_gpu(share)
+        provenance = {**command, **describe_start()}
         try:
             if origin:
                 replay.record_changes(cfg, origin, folder)
             cfg.callbacks.progress = False  # the sweep shows its own
             check_config(cfg)  # the trials of a search are not checked before they start
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
-            return _train_and_record(cfg, folder, n_threads)["objective"]["value"]
+            return _train_and_record(cfg, folder, n_threads, provenance)["objective"]["value"]
         except Pruned as reason:
-            write_json(folder / "metrics.json", {"status": "pruned", "error": str(reason)})
+            content = {"status": "pruned", "error": str(reason), **reason.epochs, **provenance}
+            write_json(folder / "metrics.json", content)
             return float("nan")
         except Exception as error:  # of any kind: one job must not end the sweep
             log.info("The job failed.", exc_info=True)
@@ -145,14 +150,15 @@ def _resume_arguments(arguments: list[str]) -> tuple[Path, list[str]]:
     return folder, [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
 
 
-def train(cfg: DictConfig, origin: Path | None = None) -> float:
+def train(cfg: DictConfig, command: Command, origin: Path | None = None) -> float:
     """Trains one run, with changes to the run `origin` where that is given, and returns the objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with jobs.hold(folder, wait=False):
         if origin:
             replay.print_changes(replay.record_changes(cfg, origin, folder))
         try:
-            outcome = _train_and_record(cfg, folder, cfg.trainer.threads)
+            provenance = {**command, **describe_start()}
+            outcome = _train_and_record(cfg, folder, cfg.trainer.threads, provenance)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
         except UserError as error:
@@ -162,11 +168,11 @@ def train(cfg: DictConfig, origin: Path | None = None) -> float:
     return outcome["objective"]["value"]
 
 
-def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int) -> dict[str, Any]:
-    """Trains and judges a run, writes its metrics.json, and returns the content."""
+def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Trains and judges a run, writes its metrics.json, `provenance` included, and returns the content."""
     _redirect_logs()
     torch.set_num_threads(n_threads)
-    outcome = _train_and_judge(cfg, folder)
+    outcome = {**_train_and_judge(cfg, folder), **provenance}
     write_json(folder / "metrics.json", outcome)
     gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
@@ -180,10 +186,10 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for node in cfg.callbacks.compare_with:
         exports.build_baseline(cfg, node, data)  # so that mistakes show before training
     description = describe_run(cfg, data, model)
-    built = time.perf_counter()
+    data_end = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
     fit(cfg, data, model, folder / "checkpoints", logger, _pruning_callbacks())
-    fitted = time.perf_counter()
+    fit_end = time.perf_counter()
     oracle = oracle_metrics(cfg, data)
     metrics = judge(cfg, data, folder)
     if cfg.callbacks.embeddings:
@@ -196,16 +202,19 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         exports.log_hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
-    selected = f"val/{objective}"
-    if math.isnan(metrics[selected]):
-        raise UserError(f"{selected} is NaN, nothing to select by: choose another evaluation.objective, or log more")
+    objective_key = f"val/{objective}"
+    if math.isnan(metrics[objective_key]):
+        raise UserError(
+            f"{objective_key} is NaN, nothing to select by: choose another evaluation.objective, or log more"
+        )
     return {
         "status": "completed",
-        "objective": {"name": selected, "value": metrics[selected], "mode": build.evaluation(cfg).mode},
+        "objective": {"name": objective_key, "value": metrics[objective_key], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
         "oracle": oracle,
+        **describe_epochs(model),
         "training": _training_means(model),
-        "seconds": {"data": built - start, "fit": fitted - built, "test": end - fitted, "total": end - start},
+        "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,
     }
 
@@ -237,12 +246,12 @@ def _redirect_logs() -> None:
 
 def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     """What may change a result: the configuration as `group.key` values, and the choice of each group."""
-    excluded = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
+    neutral_keys = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
     settings = {
         key: value if isinstance(value, bool | int | float) else str(value)
         for key, value in replay.flatten(OmegaConf.to_container(cfg, resolve=True)).items()
-        if not key.endswith(("_target_", "_partial_")) and not key.startswith(excluded)
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(neutral_keys)
     }
     for group in ("callbacks", "logger", "search", "trainer"):  # their values say it all
         choices.pop(group)

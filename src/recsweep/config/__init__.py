@@ -19,7 +19,7 @@ from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
 __all__ = [
-    "BUILT",
+    "TARGET_GROUPS",
     "baseline_node",
     "check_config",
     "compose_config",
@@ -28,7 +28,7 @@ __all__ = [
     "describe_error",
 ]
 
-BUILT = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
+TARGET_GROUPS = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
 
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
@@ -57,7 +57,7 @@ def check_config(cfg: DictConfig) -> None:
         raise UserError(describe_error(error)) from None
     groups = cast(dict[str, Any], node)
     bind("", Config, groups)
-    for group in BUILT:
+    for group in TARGET_GROUPS:
         check_node(group, groups[group])
     check_combination(cfg)
 

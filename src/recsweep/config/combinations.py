@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from inspect import Parameter, isclass, signature
+from inspect import Parameter, getattr_static, isclass, signature
 from typing import Any, cast
 
 import torch
@@ -27,6 +27,7 @@ def check_combination(cfg: DictConfig) -> None:
     model = get_object(cfg.model._target_)
     if not (isclass(model) and issubclass(model, RecModule | Baseline)):
         raise UserError(f"model._target_={cfg.model._target_}: give a subclass of RecModule or Baseline")
+    _check_interface(model)
     evaluation = get_object(cfg.evaluation._target_)
     if evaluation not in model.evaluations:
         fitting = _choices("evaluation", lambda target: target in model.evaluations)
@@ -44,19 +45,34 @@ def check_combination(cfg: DictConfig) -> None:
         _construct(group, cfg[group])
 
 
+def _check_interface(model: type[RecModule | Baseline]) -> None:
+    """Raises `UserError` for a class that lacks something of its base class's interface."""
+    methods, attributes = ["score", "score_all"], ["evaluations"]
+    if issubclass(model, RecModule):
+        attributes += ["losses", "sparse"]
+        has_own_steps = model.training_step is not RecModule.training_step
+        methods = ["columns", *methods] if has_own_steps else ["columns", "training_loss", *methods]
+    else:
+        methods = ["fit", *methods]
+    missing = [name for name in methods if getattr(getattr(model, name), "__isabstractmethod__", False)]
+    missing += [name for name in attributes if not hasattr(model, name)]
+    if missing:
+        raise UserError(f"model {model.__name__} does not define {', '.join(missing)}")
+
+
 def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
     rows = getattr(model, "rows", None)
     if rows and cfg.data.get("rows", rows) != rows:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
-    shipped = getattr(get_object(cfg.data._target_), "ships", None)
-    if shipped is None:
+    split_names = getattr(get_object(cfg.data._target_), "ships", None)
+    if split_names is None:
         raise UserError(f"data._target_={cfg.data._target_}: give a Source, as data/schema.py describes it")
-    if "name" in cfg.split and cfg.split.name not in shipped:
+    if "name" in cfg.split and cfg.split.name not in split_names:
         fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
         raise UserError(
-            f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*shipped, fitting]))}"
+            f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*split_names, fitting]))}"
         )
 
 
@@ -64,15 +80,15 @@ def fits(loss: Any, kind: type) -> bool:
     """Whether a loss is of a model's kind (`RecModule.losses`).
 
     Of a kind that is a class, such as `RankingLoss`, the loss is a subclass. Of a kind that is a protocol, such as
-    `RatingLoss`, it is a function or a class of callables: its positional arguments have the names that the protocol
-    hands over, and it takes those that the protocol gives no default.
+    `RatingLoss`, it is a function, or a class whose instances are called: its positional arguments have the names that
+    the protocol hands over, and it takes those that the protocol gives no default.
     """
     if not is_protocol(kind):
         return isclass(loss) and issubclass(loss, kind)
-    offered = _positional(cast(Any, kind).__call__)
-    taken = _positional(loss.__dict__.get("__call__") if isclass(loss) else loss)
-    required = {name for name, default in offered.items() if default is Parameter.empty}
-    return required <= taken.keys() <= offered.keys()
+    kind_arguments = _positional(cast(Any, kind).__call__)
+    loss_arguments = _positional(getattr_static(loss, "__call__", None) if isclass(loss) else loss)
+    required_names = {name for name, default in kind_arguments.items() if default is Parameter.empty}
+    return required_names <= loss_arguments.keys() <= kind_arguments.keys()
 
 
 def _positional(function: Any) -> dict[str, Any]:
@@ -107,9 +123,9 @@ def _check_loss(cfg: DictConfig, model: type[RecModule]) -> None:
 
 def _check_pretrained(cfg: DictConfig) -> None:
     if cfg.model.get("frozen") and not cfg.model.pretrained:
-        raise UserError("model.frozen=true: noise would stay noise; give model.pretrained=DIR")
+        raise UserError("model.frozen=true: random vectors would never be learned; give model.pretrained=DIR")
     if cfg.model.get("pretrained") and cfg.trainer.refit:
-        raise UserError("trainer.refit=true: model.pretrained knows the rows of one training alone; set it to false")
+        raise UserError("trainer.refit=true: model.pretrained was trained without the validation rows; set it to false")
 
 
 def _check_processes(cfg: DictConfig, model: type[RecModule]) -> None:
@@ -147,7 +163,7 @@ def _check_exports(cfg: DictConfig, model: type[RecModule | Baseline], evaluatio
     names = [entry.get("model") for entry in cfg.callbacks.compare_with]
     for number, (entry, name) in enumerate(zip(cfg.callbacks.compare_with, names, strict=True)):
         if name in names[:number]:
-            raise UserError(f"callbacks.compare_with: model={name} is there twice; make another run for it")
+            raise UserError(f"callbacks.compare_with: model={name} is listed twice; make another run for it")
         if name not in fitting.split("|"):
             raise UserError(f"callbacks.compare_with: model={name} is no baseline for this evaluation; take {fitting}")
         copy = cfg.copy()
@@ -197,18 +213,18 @@ def _target_of(node: Any) -> Any:
     return get_object(node._target_) if isinstance(node, DictConfig) and "_target_" in node else None
 
 
-def _choices(group: str, fits: Callable[[Any], bool]) -> str:
+def _choices(group: str, is_fitting: Callable[[Any], bool]) -> str:
     """Names of the YAML files of a group whose target fits, joined by |."""
-    return "|".join(name for name, target in _targets(group).items() if target and fits(get_object(target)))
+    return "|".join(name for name, target in _targets(group).items() if target and is_fitting(get_object(target)))
 
 
 @cache
 def _targets(group: str) -> dict[str, str | None]:
     """The target that each YAML file of a group names."""
-    _targets = {}
+    targets: dict[str, str | None] = {}
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = cast(DictConfig, OmegaConf.load(path))
         while group not in node and "_target_" not in node:  # a variant of the file that it names first
             node = cast(DictConfig, OmegaConf.load(path.with_stem(node.defaults[0])))
-        _targets[path.stem] = node.get(group, node).get("_target_")  # a model's file also sets other groups
-    return _targets
+        targets[path.stem] = node.get(group, node).get("_target_")  # a model's file also sets other groups
+    return targets

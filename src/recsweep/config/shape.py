@@ -5,6 +5,7 @@ model, loss or data set needs no line here, wherever it is defined. The other gr
 """
 
 import inspect
+import logging
 from typing import Annotated, Any, Literal, cast, get_type_hints
 
 from hydra.utils import get_object
@@ -128,19 +129,36 @@ def check_node(key: str, node: dict[str, Any]) -> None:
     nested = {key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
     for name in nested:
         check_node(f"{key}.{name}", arguments[name])
+    is_partial = bool(node.get("_partial_"))
+    _check_partial(key, target, is_partial, arguments)
     try:
-        schema = _schema(target, "_partial_" in node, nested) if key not in BY_TORCH else _torch_schema(target)
+        schema = _schema(target, is_partial, nested) if key not in BY_TORCH else _torch_schema(target)
     except (TypeError, ValueError, NameError):
         advice = "its arguments cannot be read; give another class or function"
         raise UserError(f"{key}._target_={node['_target_']}: {advice}") from None
     bind(f"{key}.", schema, arguments)
 
 
+def _check_partial(key: str, target: Any, is_partial: bool, arguments: dict[str, Any]) -> None:
+    """Raises `UserError` for a model or a function without `_partial_`, which lacks what it gets when it is called."""
+    if is_partial or key in BY_TORCH or (inspect.isclass(target) and key != "model"):
+        return
+    signature = inspect.signature(target).parameters.values()
+    later = [a.name for a in signature if a.kind is a.POSITIONAL_OR_KEYWORD and a.name not in arguments]
+    if later:
+        raise UserError(f"{key}: set _partial_: true, since {target.__name__} gets {', '.join(later)} later")
+
+
 def _target(key: str, path: str) -> Any:
+    hydra_utils = logging.getLogger("hydra.utils")  # it would print the error that is raised here
+    was_disabled, hydra_utils.disabled = hydra_utils.disabled, True
     try:
         target = get_object(path)
     except (ImportError, ValueError):
-        raise UserError(f"{key}._target_={path}: nothing of that name can be imported") from None
+        advice = "" if path.startswith("recsweep.") else "; is its folder on PYTHONPATH?"
+        raise UserError(f"{key}._target_={path}: nothing of that name can be imported{advice}") from None
+    finally:
+        hydra_utils.disabled = was_disabled
     if not callable(target):
         raise UserError(f"{key}._target_={path}: it cannot be called; give a class or a function")
     return target

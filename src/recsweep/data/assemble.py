@@ -78,19 +78,19 @@ def _entities_in_column(sheet: Sheet, kind: str) -> Entities:
     return Entities(np.sort(raw_ids(distinct, _describe_column(sheet, kind))), str(sheet.path))
 
 
-def _encode_ids(sheet: Sheet, kind: str, sorted_ids: np.ndarray, listed_in: str) -> np.ndarray:
+def _encode_ids(sheet: Sheet, kind: str, sorted_ids: np.ndarray, source: str) -> np.ndarray:
     """Contiguous ids [N] of a column of raw ids; `UserError` at the first id that is not in `sorted_ids`.
 
     Args:
         sheet: N rows.
         kind: the column, "user" or "item".
         sorted_ids: [n] allowed raw ids; the contiguous id of each is its index.
-        listed_in: where they come from, for messages.
+        source: where they come from, for messages.
     """
     codes, values = pd.factorize(sheet.frame[kind])
     distinct = raw_ids(pd.Series(values), _describe_column(sheet, kind))
     if sorted_ids.dtype.kind != distinct.dtype.kind:
-        types = f"{_describe_type(distinct)}, but {_describe_type(sorted_ids)} in {listed_in}"
+        types = f"{_describe_type(distinct)}, but {_describe_type(sorted_ids)} in {source}"
         raise UserError(f"{sheet.path}: {kind} ids are {types}")
     index = np.searchsorted(sorted_ids, distinct).clip(max=len(sorted_ids) - 1)
     is_unknown = sorted_ids[index] != distinct
@@ -99,7 +99,7 @@ def _encode_ids(sheet: Sheet, kind: str, sorted_ids: np.ndarray, listed_in: str)
         row = int((codes == unknown_code).argmax())
         raise UserError(
             f"{sheet.location(row, kind)}: unknown {kind} {distinct[unknown_code]}, "
-            f"allowed: the {len(sorted_ids)} {kind}s of {listed_in}, ids {sorted_ids[0]} to {sorted_ids[-1]}"
+            f"allowed: the {len(sorted_ids)} {kind}s of {source}, ids {sorted_ids[0]} to {sorted_ids[-1]}"
         )
     return index[codes]
 

@@ -8,6 +8,7 @@ import torch
 from lightning import LightningDataModule
 
 from recsweep.data.batches import Batches, Columns
+from recsweep.data.fingerprint import fingerprint_rows
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
 from recsweep.evaluation import Target
@@ -43,9 +44,13 @@ class InteractionData(LightningDataModule):
         self.data = source.read()
         self.split = split(self.data, source)
         self.train = self.data.take(self.split.train)
+        self.fingerprints = fingerprint_rows(self.data, self.split)
 
     def refit_data(self) -> "InteractionData":
-        """The same data with validation merged into train, for the refit after model selection."""
+        """The same data with validation merged into train, for the refit after model selection.
+
+        `fingerprints` stays that of the split, which says on which rows the model was selected and judged.
+        """
         rows = torch.cat([self.split.train, self.split.val])
         merged = copy(self)
         merged.split = self.split._replace(train=rows, val=rows[:0])

@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, check_scores
 
 
 @runtime_checkable
@@ -71,7 +71,7 @@ class BinaryEvaluation(Metric):
     def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` if a score is NaN."""
         logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
-        self.logits.append(without_nan(logits).double())
+        self.logits.append(check_scores(logits, len(user), 1).double())
         self.labels.append(label.double())
 
     def compute(self) -> dict[str, Tensor]:

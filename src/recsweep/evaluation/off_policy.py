@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 from recsweep.data.logged import BanditLog, DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import off_policy
 
 ITEM_SHRINKAGE = 10.0  # pseudo-rows at the overall mean in each item's mean reward
@@ -108,7 +108,7 @@ class OffPolicyEvaluation(Metric):
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` if a probability is NaN."""
         user, user_index, item, propensity, reward, predicted, true = batch
-        policy = without_nan(cast(Policy, scorer).log_policy(user)).exp()
+        policy = check_scores(cast(Policy, scorer).log_policy(user), len(user), 2).exp()
         weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
         expected = (policy * predicted).sum(1)[user_index]
         self.rows.append(torch.stack([weight, reward, predicted[user_index, item], expected], 1).double())

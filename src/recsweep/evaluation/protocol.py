@@ -1,6 +1,6 @@
 """What every evaluation expects of a model and of the data."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -48,8 +48,11 @@ class Target(NamedTuple):
     candidates: Tensor | None = None
 
 
-def without_nan(scores: Tensor) -> Tensor:
-    """The scores themselves; `UserError` if one is NaN."""
+def check_scores(scores: Tensor, n_rows: int, n_dims: Literal[1, 2]) -> Tensor:
+    """The scores themselves; `UserError` if one is NaN, or if they are not [n_rows], or [n_rows, n_items]."""
+    if scores.dim() != n_dims or len(scores) != n_rows:
+        expected = f"[{n_rows}]" if n_dims == 1 else f"[{n_rows}, n_items]"
+        raise UserError(f"the model returned scores of shape {list(scores.shape)}, where {expected} is expected")
     if scores.numel() and scores.amax().isnan():  # ten times as fast as scores.isnan().any()
         raise UserError("the model returned NaN scores: training diverged; lower the learning rate")
     return scores

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import ranking
 from recsweep.sampling import ROWS_AT_ONCE, group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
@@ -88,9 +88,9 @@ class RankingEvaluation(Metric):
         if self.n_negatives is None:
             batches = _catalogue_batches(target, batch_size)
         else:
-            unmasked = target._replace(seen=target.seen[:0])
-            excluding = unmasked if self.negatives == "reference" else target
-            batches = _candidate_batches(excluding, batch_size, self.n_negatives, self.seed)
+            target_without_seen = target._replace(seen=target.seen[:0])
+            negatives_target = target_without_seen if self.negatives == "reference" else target
+            batches = _candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
         for batch in batches:
             yield tuple(column.to(device) for column in batch)
 
@@ -194,7 +194,7 @@ def _seen_pairs(target: Target, users: Tensor) -> tuple[Tensor, Tensor]:
 def _score_catalogue(
     scorer: Scorer, user: Tensor, user_index: Tensor, item: Tensor, seen_index: Tensor, seen_item: Tensor
 ) -> _Lists:
-    scores = _clamp_scores(scorer.score_all(user))
+    scores = _clamp_scores(scorer.score_all(user), len(user), 2)
     n_relevant = torch.bincount(user_index, minlength=len(user))
     start = n_relevant.cumsum(0) - n_relevant
     column = torch.arange(len(item), device=item.device) - start[user_index]
@@ -221,10 +221,10 @@ def _all_ranks(lists: _Lists) -> Tensor:
 def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _Lists:
     n_candidates = candidates.shape[1]
     scores = scorer.score(user.repeat_interleave(n_candidates), candidates.flatten())
-    scores = _clamp_scores(scores).view_as(candidates)
+    scores = _clamp_scores(scores, candidates.numel(), 1).view_as(candidates)
     return _Lists(scores[:, :1], candidates[:, :1], scores[:, 1:], candidates[:, 1:])
 
 
-def _clamp_scores(scores: Tensor) -> Tensor:
+def _clamp_scores(scores: Tensor, n_rows: int, n_dims: Literal[1, 2]) -> Tensor:
     """Scores with -inf raised to the lowest finite number, since -inf marks what is masked."""
-    return without_nan(scores).clamp(min=torch.finfo(scores.dtype).min)
+    return check_scores(scores, n_rows, n_dims).clamp(min=torch.finfo(scores.dtype).min)

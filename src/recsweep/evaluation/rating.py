@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, check_scores
 from recsweep.metrics.rating import mae, mse, rmse
 
 
@@ -46,7 +46,7 @@ class RatingEvaluation(Metric):
         self, scorer: PairScorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
     ) -> None:
         """Adds one batch of `batches`; `UserError` if a score is NaN."""
-        predicted = without_nan(scorer.score(user, item)).double().clamp(*rating_scale)
+        predicted = check_scores(scorer.score(user, item), len(user), 1).double().clamp(*rating_scale)
         error = predicted - rating.double()
         self.squared_error = self.squared_error + error.square().sum()
         self.absolute_error = self.absolute_error + error.abs().sum()

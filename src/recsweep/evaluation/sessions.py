@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from recsweep.data.splits import position_in_group
-from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, without_nan
+from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, check_scores
 from recsweep.sampling import group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
 
@@ -59,7 +59,7 @@ class SessionEvaluation(Metric):
 
     def update(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, sampled: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` if a score is NaN."""
-        scores = without_nan(scorer.score(user.repeat(2), torch.cat([sampled, liked])))
+        scores = check_scores(scorer.score(user.repeat(2), torch.cat([sampled, liked])), 2 * len(user), 1)
         earned, length = session_earnings(scores, session)
         self.totals = self.totals + torch.stack([(earned / length).sum(), earned.sum()])
         self.n_sessions = self.n_sessions + len(length)

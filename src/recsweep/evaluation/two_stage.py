@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from recsweep.errors import UserError
 from recsweep.evaluation.off_policy import LoggedBatch, OffPolicyEvaluation, Policy, bandit_log
-from recsweep.evaluation.protocol import Scorer, Target, without_nan
+from recsweep.evaluation.protocol import Scorer, Target, check_scores
 from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
@@ -92,7 +92,13 @@ class TwoStageEvaluation(Metric):
         for batch in self.off_policy.batches(target, torch.device("cpu")):
             user_index, item = masked.pairs_of(batch.user)
             relevant = log.relevant[batch.user].index_put((user_index, item), torch.tensor(False))
-            columns = (*batch, user_index, item, relevant, without_nan(log.ranker.score_all(batch.user)))
+            columns = (
+                *batch,
+                user_index,
+                item,
+                relevant,
+                check_scores(log.ranker.score_all(batch.user), len(batch.user), 2),
+            )
             yield tuple(column.to(device) for column in columns)
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
@@ -101,7 +107,7 @@ class TwoStageEvaluation(Metric):
         if isinstance(scorer, Policy):
             self.off_policy.update(scorer, *logged)
             self.n_by_policy = self.n_by_policy + 1
-        scores = without_nan(scorer.score_all(logged.user)).double().clamp(min=LOWEST)
+        scores = check_scores(scorer.score_all(logged.user), len(logged.user), 2).double().clamp(min=LOWEST)
         scores = scores.index_put((user_index, item), scores.new_tensor(-torch.inf))
         slate = _top_k(scores, relevant, self.slate_size)
         order = _top_k(ranker_logits.double().gather(1, slate), relevant.gather(1, slate), self.slate_size)

@@ -4,7 +4,7 @@ The losses themselves are in `losses/ranking.py` and `losses/rating.py`. A `Bala
 weights. Pairs of losses or weights are [2], the ranking's first.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
 import torch
@@ -65,7 +65,7 @@ def gradnorm(weight: Tensor, norm: Tensor, progress: Tensor, alpha: float | Tens
     return (weighted_norm - target).sign() * norm
 
 
-class Balance(nn.Module):
+class Balance(nn.Module, ABC):
     """Weighs a ranking loss against MSE.
 
     Args:

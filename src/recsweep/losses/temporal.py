@@ -14,6 +14,7 @@ from recsweep.errors import UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+ALGORITHM = ("n_critics", "policy_delay", "target_noise", "noise_clip")
 
 
 def td_target(reward: Tensor, next_value: Tensor, discount: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -48,6 +49,9 @@ def critic(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 class TemporalLoss:
     """An actor-critic algorithm with target networks.
 
+    A subclass also has `n_critics`, `policy_delay`, `target_noise` and `noise_clip` (see `TD3`), as settings or class
+    variables.
+
     Args:
         gamma: discount of later rewards.
         min_value, max_value: bounds of a target value.
@@ -62,6 +66,8 @@ class TemporalLoss:
     n_critics: ClassVar[int]
 
     def __post_init__(self) -> None:
+        if missing := [name for name in ALGORITHM if not hasattr(self, name)]:
+            raise UserError(f"loss {type(self).__name__} has no {', '.join(missing)}")
         if self.min_value >= self.max_value:
             raise UserError(
                 f"loss.min_value={self.min_value}: allowed are values below loss.max_value={self.max_value}"

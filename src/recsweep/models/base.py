@@ -1,13 +1,13 @@
 """What all models trained by gradient steps share: grouped optimizer steps, and selection by the one protocol.
 
-TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and further means that a family notes;
+TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and other means that a model family records;
 `val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; a family's
 histograms.
 """
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, cast
@@ -50,7 +50,8 @@ class Training:
     """Everything that a module needs for training, besides its own architecture.
 
     Args:
-        loss: pure function of tensors, from `losses/`; a balance of two losses is a module and a part of the model.
+        loss: of the kind that the model names in `losses`: a function of tensors, a `RankingLoss`, a `TemporalLoss`,
+            or a `Balance`, which is a module and a part of the model.
         optimizer: parameters -> Optimizer.
         scheduler: Optimizer -> schedule; `OneCycleLR` also takes `total_steps`.
         evaluation: the protocol whose objective selects the best epoch.
@@ -59,7 +60,7 @@ class Training:
         seed: of initialisation, dropout and noise.
     """
 
-    loss: Callable[..., Tensor]
+    loss: Any
     regularization: Regularization
     optimizer: partial[Optimizer]
     scheduler: partial[Any]
@@ -98,8 +99,10 @@ class RecModule(LightningModule):
     losses: ClassVar[type]
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
     simple_baseline: ClassVar[bool] = False
+    """Whether reports test other models against this one by default; metrics.json records it."""
     sparse: ClassVar[bool]
     data: InteractionData
+    trained_on: "Identity"
 
     @abstractmethod
     def columns(self, data: Interactions) -> Columns:
@@ -110,7 +113,6 @@ class RecModule(LightningModule):
         self.automatic_optimization = False
         self.training_setup = training
         self.evaluation = training.evaluation
-        self.trained_on = identity(data)
         self.generator = torch.Generator()
         self.epochs: list[dict[str, float]] = []
         self.objectives: list[float] = []
@@ -131,6 +133,7 @@ class RecModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         self.data = cast(Any, self.trainer).datamodule
+        self.trained_on = identity(self.data)
 
     def configure_optimizers(self) -> Any:
         setup = self.training_setup
@@ -243,7 +246,6 @@ class RecModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["recsweep"]
-        check_identity(saved["trained_on"], self.trained_on)
         self.epochs = TypeAdapter(list[dict[str, float]]).validate_python(saved["epochs"], strict=True)
         self.objectives = TypeAdapter(list[float]).validate_python(saved["objectives"], strict=True)
         if len(self.objectives) < len(self.epochs):
@@ -255,26 +257,35 @@ def _as_list(one_or_more: Any) -> list[Any]:
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]
 
 
-Identity = dict[str, Tensor | list[str]]
+Identity = dict[str, Tensor | list[str] | str]
 
 
-def identity(train: Interactions) -> Identity:
-    """What identifies training data, in types that `torch.load(weights_only=True)` accepts.
+def identity(data: InteractionData) -> Identity:
+    """What identifies the data of a training, in types that `torch.load(weights_only=True)` accepts.
 
-    The raw ids of users and items, in the order of their contiguous ids, and the checksum of the rows.
+    The raw ids of users and items, in the order of their contiguous ids, the checksum of the training rows, and the
+    fingerprint of all parts.
     """
-    maps = {"user": train.user_ids.raw, "item": train.item_ids.raw}
+    maps = {"user": data.data.user_ids.raw, "item": data.data.item_ids.raw}
     ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
-    return ids | {"rows": train.checksum}
+    return ids | {"rows": data.train.checksum, "fingerprint": data.fingerprints.split}
 
 
 def check_identity(saved: Identity, current: Identity) -> None:
-    """Raises `UserError` where a model was trained on other users, items or rows than those of `current`."""
+    """Raises `UserError` where a model was trained or judged on other data than `current`.
 
-    def to_list(values: Tensor | list[str]) -> list[Any]:
+    Checkpoints of earlier versions have no fingerprint.
+    """
+
+    def to_list(values: Tensor | list[str] | str) -> list[Any] | str:
         return values.tolist() if isinstance(values, Tensor) else values
 
     if any(to_list(saved[kind]) != to_list(current[kind]) for kind in ("user", "item")):
         raise UserError("trained on other users or items than the data has now; train again")
     if to_list(saved["rows"]) != to_list(current["rows"]):
         raise UserError("trained on other rows than data and split give now; leave both as the run had them")
+    if "fingerprint" in saved and saved["fingerprint"] != current["fingerprint"]:
+        raise UserError(
+            "trained and judged on other ratings, timestamps, features or held-out rows than data and split give now; "
+            "leave both as the run had them"
+        )

@@ -158,8 +158,8 @@ class PositiveLogits:
         model = self.model
         if model.fewest_unseen < n:
             raise UserError(
-                f"n_negatives={n}: user {model.busiest_user} has interacted with all but {model.fewest_unseen} of the "
-                f"{model.n_items} items; lower it, or use loss=full_softmax"
+                f"n_negatives={n}: user {model.busiest_user} has interacted with all but {model.fewest_unseen} of "
+                f"the {model.n_items} items; lower it, or use loss=full_softmax"
             )
         unseen = UnseenItems(model.unseen_key, model.unseen_start, model.n_items)
         negative = sample_negatives(self.batch.user, n, unseen, model.generator)

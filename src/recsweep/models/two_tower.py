@@ -50,7 +50,7 @@ class TwoTower(Retrieval):
         hidden: widths of the blocks of either tower; [] compares the embeddings themselves.
         user_ids: whether each user has an embedding.
         history: how a user's earlier items enter the user tower: not at all (none), or as their embeddings pooled by
-            mean (their sum over √n), attention or gru; see `histories`.
+            mean (their sum over √n), attention or gru; see `models/histories.py`.
         max_history: how many of the latest items of a history count.
         item_features: names of categorical columns of the data; the vectors of their values are added to the item's
             embedding, and replace it for an item without a training row. [] for none.

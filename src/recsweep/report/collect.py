@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.errors import UserError
-from recsweep.report.labels import SEEDS, describe, labels, protocol_keys, sweep_keys, value
+from recsweep.report.labels import REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
 from recsweep.report.read import Record, Run, read_run, run_folders
 
 
@@ -23,9 +23,9 @@ class Runs:
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
             words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
-            `simple_baseline`,
-            `seconds/<part>`, every metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as
-            typed). Index: position in `runs`. `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
+            `simple_baseline`, `refit` (bool), sizes and fingerprints of the data, `seconds/<part>`, every metric under
+            its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
+            `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
 
@@ -35,7 +35,7 @@ class Runs:
 
 
 def collect(folder: Path) -> Runs:
-    """Read all runs at any depth below `folder`; `UserError` if there are none."""
+    """Reads all runs at any depth below `folder`; `UserError` if there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds runs, such as outputs/multirun/…")
     runs = tuple(read_run(path) for path in run_folders(folder))
@@ -60,11 +60,17 @@ def _row(run: Run, protocol: Sequence[str], keys: Sequence[str], seeds: Sequence
         "seed": "/".join(str(value(run, key)) for key in seeds if value(run, key) is not None),
         **{group: run.choices.get(group, "?") for group in ("data", "split", "evaluation", "model")},
         "settings": describe(run, protocol),
+        "refit": value(run, REFIT) == "True",
         **{key: value(run, key) for key in (*seeds[1:], *protocol, *keys)},
         "objective": record.objective.name if record.objective else None,
         "mode": record.objective.mode if record.objective else None,
         "selected_on": record.selected_on,
         "n_parameters": _number(record.n_parameters),
+        "n_users": _number(record.data.n_users),
+        "n_items": _number(record.data.n_items),
+        "n_interactions": _number(record.data.n_interactions),
+        "fingerprint": record.data.fingerprint,
+        "split_fingerprint": record.data.split_fingerprint,
         "simple_baseline": record.simple_baseline,
         "seconds/total": np.nan,
         **{f"seconds/{part}": seconds for part, seconds in record.seconds.items()},

@@ -10,6 +10,7 @@ from recsweep.errors import UserError
 from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.labels import SEEDS, value
+from recsweep.report.protocols import add_protocols
 from recsweep.report.read import Run
 
 FOLDS = ("u1", "u2", "u3", "u4", "u5")
@@ -18,10 +19,10 @@ FOLDS = ("u1", "u2", "u3", "u4", "u5")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations evaluated by one protocol.
+    """Configurations evaluated by one protocol on the same data.
 
     Args:
-        title: the protocol of all runs, such as "ml_100k · u1 · rating".
+        title: the protocol of all runs, such as "ml_100k · u1 · rating", and what tells their data from that of others.
         evaluation: the evaluation's name, such as "rating".
         repeat: what the repetitions are, "seed" or "fold".
         metric: the main metric, such as "test/mse"; the validation metric if no run has a test metric.
@@ -75,23 +76,22 @@ class Comparison:
 
 
 def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
-    """One comparison per protocol and objective of the completed runs.
+    """One comparison per protocol, data and objective of the completed runs.
 
     Args:
-        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest
-            parameters, else the first run's.
+        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest parameters, else
+            the first run's.
     """
-    table = _replace_seeds_by_folds(runs.table)
-    protocol = table[["data", "split", "evaluation", "settings"]].agg(" · ".join, axis="columns")
-    table = table.assign(protocol=protocol.str.removesuffix(" · "))
+    table = add_protocols(_replace_seeds_by_folds(runs.table))
     completed = table[table["status"] == "completed"]
     if baseline and baseline not in {*completed["model"], *completed["label"]}:
         labels = ", ".join(dict.fromkeys(completed["label"])) or "none"
         raise UserError(f"baseline={baseline}: no completed run has this model or configuration; available: {labels}")
     result = []
-    for (_, objective), group in completed.groupby(["protocol", "objective"], sort=False):
-        has_protocol = table["protocol"] == group["protocol"].iloc[0]
-        n_runs = table.loc[has_protocol, "label"].value_counts().to_dict()
+    for (_, _, objective), group in completed.groupby(["protocol", "on_data", "objective"], sort=False):
+        has_protocol, has_data = (table[key] == group[key].iloc[0] for key in ("protocol", "on_data"))
+        is_counted = has_protocol & (has_data | (table["status"] != "completed"))
+        n_runs = table.loc[is_counted, "label"].value_counts().to_dict()
         result.append(_compare(str(objective).split("/", 1)[-1], group, n_runs, baseline))
     return result
 
@@ -125,7 +125,7 @@ def _compare(metric_name: str, table: pd.DataFrame, n_runs: dict[str, int], base
     sign = 1 if first["mode"] == "min" else -1
     baseline_label = _baseline(table, baseline)
     return Comparison(
-        title=str(first["protocol"]),
+        title=" · ".join(filter(None, (first["protocol"], first["on_data"]))),
         evaluation=str(first["evaluation"]),
         repeat=str(first["repeat"]),
         metric=metric,
@@ -146,11 +146,11 @@ def _has_values(table: pd.DataFrame, column: str) -> bool:
     return column in table and bool(table[column].notna().any())
 
 
-def _baseline(table: pd.DataFrame, wanted: str | None) -> str:
-    """The baseline's label in this comparison: the wanted one, else the simplest one, else the first."""
-    named = table[(table["label"] == wanted) | (table["model"] == wanted)]
+def _baseline(table: pd.DataFrame, name: str | None) -> str:
+    """The label of the named baseline; else of the simple one with the fewest parameters; else of the first run."""
+    by_name = table[(table["label"] == name) | (table["model"] == name)]
     simple = table[table["simple_baseline"]].sort_values("n_parameters", kind="stable")
-    return str(pd.concat([named, simple, table])["label"].iloc[0])
+    return str(pd.concat([by_name, simple, table])["label"].iloc[0])
 
 
 def oracle_value(table: pd.DataFrame, metric: str) -> float:

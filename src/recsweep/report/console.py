@@ -23,7 +23,7 @@ OPTIONAL_COLUMNS = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds":
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print one comparison: its title, the table, and the finding."""
+    """Prints one comparison: its title, the table, and the finding."""
     table = main_table(comparison)
     columns = _columns_that_fit(table, console.width)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
@@ -43,7 +43,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def print_incomplete_runs(console: Console, runs: Runs) -> None:
-    """List the runs that did not complete, with the reason; pruned runs, which a search expects, are only counted."""
+    """Lists the runs that did not complete, with the reason; pruned runs, which a search expects, are only counted."""
     status = runs.table["status"]
     incomplete = runs.table[~status.isin(["completed", "pruned"])]
     if "pruned" in set(status):

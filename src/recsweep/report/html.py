@@ -37,7 +37,7 @@ class Section:
 
 
 def write(path: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
-    """Write the report to `path`, atomically."""
+    """Writes the report to `path`, atomically."""
     page = render(runs, comparisons, path.parent)
     with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -83,7 +83,7 @@ def _section(comparison: Comparison, runs: Runs) -> Section:
 def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:
     """Sizes of the data; a range if they differ between the runs."""
     records = [runs.runs[index].record for index in comparison.table.index]
-    sizes = pd.DataFrame([record.data for record in records if record])
+    sizes = pd.DataFrame([record.data.model_dump() for record in records if record])
     names = {"n_users": "users", "n_items": "items", "n_interactions": "interactions"}
     names |= {part: f"in {part}" for part in ("train", "val", "test")}
     facts = {}

@@ -11,6 +11,9 @@ Value = str | int | float | None
 PROTOCOL = ("data", "split", "evaluation")
 """The groups that must agree before two numbers may stand in one table."""
 
+REFIT = "trainer.refit"
+"""Whether the judged model was trained on train + validation; that must agree, too."""
+
 SEEDS = ("seed", "split.seed", "data.seed")
 """Runs that differ only in these keys are repetitions of one configuration."""
 
@@ -54,9 +57,11 @@ def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
         protocol: from `protocol_keys`.
     """
     typed = dict.fromkeys(override.split("=", 1)[0].lstrip("+~") for run in runs for override in run.overrides)
-    keys = [key for key in typed if key not in ("experiment", "model", *SEEDS) and key.split(".")[0] not in PROTOCOL]
+    keys = [
+        key for key in typed if key not in ("experiment", "model", REFIT, *SEEDS) and key.split(".")[0] not in PROTOCOL
+    ]
     keys = [key for key in keys if len({value(run, key) for run in runs}) > 1]
-    base = (*PROTOCOL, *protocol, "model", *keys)
+    base = (*PROTOCOL, REFIT, *protocol, "model", *keys)
     if not _keys_that_separate(runs, base, _config_keys(runs)):
         return tuple(keys)
     groups = dict.fromkeys(group for run in runs for group in run.choices if group not in NEUTRAL)

@@ -19,6 +19,19 @@ class Objective(BaseModel):
     mode: Literal["min", "max"]
 
 
+class Data(BaseModel):
+    """The data of a run, as far as metrics.json says: runs of earlier versions have no fingerprints."""
+
+    n_users: int | None = None
+    n_items: int | None = None
+    n_interactions: int | None = None
+    train: int | None = None
+    val: int | None = None
+    test: int | None = None
+    fingerprint: str | None = None
+    split_fingerprint: str | None = None
+
+
 class Record(BaseModel):
     """`metrics.json` as a run writes it. A metric is None if the run could not compute it."""
 
@@ -30,7 +43,7 @@ class Record(BaseModel):
     seconds: dict[str, float] = Field(default_factory=dict)
     n_parameters: int | None = None
     simple_baseline: bool = False
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Data = Field(default_factory=Data)
     selected_on: Literal["val", "test"] = "val"
     versions: dict[str, str] = Field(default_factory=dict)
 

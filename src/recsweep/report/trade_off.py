@@ -41,7 +41,7 @@ def _higher_is_better(name: str) -> bool:
     return name != "n_parameters" and not name.startswith("seconds/") and name.rpartition("/")[2] not in ERRORS
 
 
-def trade_off_table(comparison: Comparison, both: Sequence[Goal]) -> pd.DataFrame:
+def trade_off_table(comparison: Comparison, pair: Sequence[Goal]) -> pd.DataFrame:
     """The configurations that have both metrics: first the front, then the rest, each best on validation first.
 
     Returns:
@@ -49,13 +49,13 @@ def trade_off_table(comparison: Comparison, both: Sequence[Goal]) -> pd.DataFram
         (whether no other configuration is better in one mean and no worse in the other); index label.
     """
     c = comparison
-    x, y = (stats.summaries(c.table, goal.metric) for goal in both)
+    x, y = (stats.summaries(c.table, goal.metric) for goal in pair)
     table = pd.DataFrame(
         [(x[label].mean, y[label].mean, x[label].half_width, y[label].half_width) for label in c.labels],
         index=c.labels,
         columns=["x", "y", "dx", "dy"],
     ).dropna(subset=["x", "y"])
-    signs = np.array([1 if goal.higher_is_better else -1 for goal in both])
+    signs = np.array([1 if goal.higher_is_better else -1 for goal in pair])
     table = table.assign(front=pareto_mask(table[["x", "y"]].to_numpy() * signs))
     return table.sort_values("front", ascending=False, kind="stable")
 
@@ -77,12 +77,12 @@ def pareto_mask(points: np.ndarray) -> np.ndarray:
     return ~np.any(is_dominated, axis=1)
 
 
-def trade_off_plot(title: str, both: Sequence[Goal], table: pd.DataFrame) -> str:
+def trade_off_plot(title: str, pair: Sequence[Goal], table: pd.DataFrame) -> str:
     """A point per configuration with both intervals; filled and joined on the front, hollow elsewhere.
 
     Args:
         title: of the comparison.
-        both: the goals of the horizontal and the vertical axis.
+        pair: the goals of the horizontal and the vertical axis.
         table: from `trade_off_table`; the first rows have the colours.
     """
     with mpl.rc_context(STYLE):
@@ -95,6 +95,6 @@ def trade_off_plot(title: str, both: Sequence[Goal], table: pd.DataFrame) -> str
             filling = colour if number < len(front) else "none"
             axes.errorbar(x, y, dy, dx, color=colour, alpha=0.4, linewidth=1.4)
             axes.plot(x, y, marker, color=colour, markersize=8, markeredgewidth=1.6, markerfacecolor=filling)
-        axes.set_xlabel(both[0].label())
-        axes.set_ylabel(both[1].label())
+        axes.set_xlabel(pair[0].label())
+        axes.set_ylabel(pair[1].label())
         return to_svg(figure, f"trade-off {title}")

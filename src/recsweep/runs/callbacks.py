@@ -10,13 +10,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from recsweep.models.base import RecModule
+from recsweep.runs.folder import describe_epochs
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 
 class Pruned(Exception):
-    """A search stopped this run: its validation curve is not promising."""
+    """A search stopped this run: its validation curve is not promising.
+
+    Args:
+        reason: one line.
+        epochs: what metrics.json says about its epochs.
+    """
+
+    def __init__(self, reason: str, epochs: dict[str, Any]) -> None:
+        super().__init__(reason, epochs)
+        self.epochs = epochs
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StopEarly(EarlyStopping):
@@ -78,7 +91,8 @@ class Pruning(Callback):
         self._report(module.objectives)
         if self.trial.should_prune():
             name, value = f"val/{module.evaluation.objective}", module.objectives[-1]
-            raise Pruned(f"{name} is {value:.4f} after epoch {len(module.objectives)}, not promising")
+            reason = f"{name} is {value:.4f} after epoch {len(module.objectives)}, not promising"
+            raise Pruned(reason, {**describe_epochs(module), "ended_by": "pruned"})
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RecModule)

@@ -1,5 +1,6 @@
 """A run's folder: its checkpoints, saved and loaded, and the content of its metrics.json."""
 
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ WITH_ORACLE = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEval
 
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     """Saves a model without its training state: a baseline, or a refitted model."""
-    write_checkpoint(path, {"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data.train)}})
+    write_checkpoint(path, {"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data)}})
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
@@ -43,7 +44,7 @@ def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     with explain_checkpoint(path):
         trained_on, weights = checkpoint["recsweep"]["trained_on"], checkpoint["state_dict"]
         try:
-            check_identity(trained_on, identity(data.train))
+            check_identity(trained_on, identity(data))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         try:
@@ -108,8 +109,17 @@ def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     return {f"test/{name}": value for name, value in exact.items()}
 
 
+def describe_epochs(model: RecModule | Baseline) -> dict[str, Any]:
+    """What metrics.json says about the epochs of the training that selects: how many, which was chosen, from 1 on."""
+    if isinstance(model, Baseline):
+        return {"epochs": None, "chosen_epoch": None, "ended_by": "no epochs"}
+    n_epochs = len(model.objectives)
+    ended_by = "max_epochs" if n_epochs == model.training_setup.max_epochs else "early stopping"
+    return {"epochs": n_epochs, "chosen_epoch": model.best_epoch + 1, "ended_by": ended_by}
+
+
 def describe_run(cfg: DictConfig, data: InteractionData, model: RecModule | Baseline) -> dict[str, Any]:
-    """What metrics.json says besides metrics: sizes of the data and the model, its kind, versions of packages."""
+    """What metrics.json says besides metrics: the data, their sizes and fingerprints, the model's size, versions."""
     rows, split = data.data, data.split
     packages = ("recsweep", "torch", "lightning", "hydra-core")
     parameters = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
@@ -124,6 +134,8 @@ def describe_run(cfg: DictConfig, data: InteractionData, model: RecModule | Base
             "train": len(split.train),
             "val": len(split.val),
             "test": len(split.test),
+            "fingerprint": data.fingerprints.data,
+            "split_fingerprint": data.fingerprints.split,
         },
-        "versions": {name: version(name) for name in packages},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }

@@ -187,7 +187,7 @@ def record_failure(job: Path, error: Exception) -> None:
 
 
 def start_over(job: Path) -> None:
-    """Removes the results of a failed job, so that it runs from scratch: its checkpoint may hold the cause."""
+    """Removes the results of a failed or pruned job, to run it from scratch: its checkpoint may hold the cause."""
     for part in ("checkpoints", "tb", "embeddings"):
         shutil.rmtree(job / part, ignore_errors=True)
     (job / METRICS_FILE).unlink()  # last: until then it counts as a failed job

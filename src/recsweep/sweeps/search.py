@@ -32,8 +32,8 @@ MAX_DEATHS = 3
 def run_search(overrides: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
     """Runs the trials that are missing from the search that `hydra.sweeper` and the overrides describe."""
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra.sweeper, resolve=True))
-    parsed = OverridesParser.create(loader).parse_overrides(overrides)
-    plan = plan_search(settings, parsed, partial(loader.load_sweep_config, cfg))
+    sweep_overrides = OverridesParser.create(loader).parse_overrides(overrides)
+    plan = plan_search(settings, sweep_overrides, partial(loader.load_sweep_config, cfg))
     folder = Path(cfg.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     url = plan.settings.storage or local_storage(folder)

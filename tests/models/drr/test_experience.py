@@ -83,12 +83,14 @@ def test_only_users_with_enough_positives_have_sessions() -> None:
 
 
 def test_no_user_has_enough_positives() -> None:
-    with pytest.raises(UserError, match=r"^model\.min_positives=5: no user of rows has so many; lower it$"):
+    with pytest.raises(UserError, match=r"^model\.min_positives=5: no user of rows has that many; lower it$"):
         new_agent(min_positives=5)
 
 
 def test_a_memory_that_no_user_can_fill() -> None:
     """User 2 has the most positives, four."""
     assert new_agent(memory_size=4).memory.shape == (5, 4)
-    with pytest.raises(UserError, match=r"^model\.memory_size=5: no user of rows has so many positives, at most 4$"):
+    with pytest.raises(
+        UserError, match=r"^model\.memory_size=5: no user of rows has that many positives; the most is 4$"
+    ):
         new_agent(memory_size=5)

@@ -35,7 +35,7 @@ def test_an_epoch_notes_its_reward_and_losses(loss: str, tmp_path: Path, monkeyp
 
 def test_too_few_positives_are_one_line(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", *SMALL, "model.min_positives=99", "hydra.run.dir=run")
-    assert outcome == (2, "", "recsweep: model.min_positives=99: no user of synthetic has so many; lower it\n")
+    assert outcome == (2, "", "recsweep: model.min_positives=99: no user of synthetic has that many; lower it\n")
 
 
 def test_a_batch_larger_than_an_epoch_is_one_line(tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def test_labels_of_the_truth(new_bandit: Bandit) -> None:
 def test_data_of_a_table_has_no_truth(blocks: Path, tmp_path: Path) -> None:
     overrides = ["model=nominator", "data/base=table", f"data.base.path={blocks}", "data.labels=truth"]
     source = build.source(compose_config([*TINY_BANDIT[3:], *overrides, f"paths.cache_dir={tmp_path}"]))
-    with pytest.raises(UserError, match=r"^data.labels=truth: .* has no known truth; use data.labels=simulator$"):
+    with pytest.raises(
+        UserError, match=r"^data.labels=truth: .* is not synthetic, its truth is unknown; use data.labels=simulator$"
+    ):
         source.read()
 
 

@@ -47,8 +47,8 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
     means something. C is twice the longest session. Others stand before positives, so a policy that takes the first of
     equal scores recommends the other item.
 
-    An action is one item id for each sub-environment. An item that is not left earns 0 and uses up a step, nothing
-    more.
+    An action is one item id for each sub-environment. An item that is not left earns 0; it only uses up a
+    step.
 
     Args:
         positives: of every user; users without any are not served.

@@ -56,7 +56,9 @@ class StepSummary(NamedTuple):
 
 
 class Experience:
-    """Not a module: it is saved with the training state, and is no part of the model's weights.
+    """Sessions, exploration noise, and the replay that they fill.
+
+    Not a module: it is saved with the training state, and is no part of the model's weights.
 
     Args:
         users: [U] ids of those who are served, in a new random order in every pass.
@@ -113,9 +115,10 @@ def eligible_users(count: Tensor, least: int, memory_size: int, data: Interactio
     """The users [U] with at least `least` positives, from their counts [n_users]."""
     if int(count.max()) < memory_size:
         raise UserError(
-            f"model.memory_size={memory_size}: no user of {data.name} has so many positives, at most {int(count.max())}"
+            f"model.memory_size={memory_size}: no user of {data.name} has that many positives; the most is "
+            f"{int(count.max())}"
         )
     eligible = (count >= least).nonzero()[:, 0]
     if not len(eligible):
-        raise UserError(f"model.min_positives={least}: no user of {data.name} has so many; lower it")
+        raise UserError(f"model.min_positives={least}: no user of {data.name} has that many; lower it")
     return eligible

@@ -173,7 +173,9 @@ class Bandit:
         """Labels by the model that generated the data."""
         truth = base.truth
         if not isinstance(truth, SyntheticTruth):
-            raise UserError(f"data.labels=truth: {base.name} has no known truth; use data.labels=simulator")
+            raise UserError(
+                f"data.labels=truth: {base.name} is not synthetic, its truth is unknown; use data.labels=simulator"
+            )
 
         def build() -> Artefact:
             chance = truth.chance_above(torch.arange(base.n_users), self.positive_above)
