@@ -6,3 +6,8 @@ class UserError(Exception):
 
     `cli.py` prints the message without a traceback and exits with status 2.
     """
+
+
+def summarize_error(error: Exception) -> str:
+    """An unforeseen error in one line: its type and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"

@@ -29,6 +29,7 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
         ".hydra/config.yaml",
         ".hydra/hydra.yaml",
         ".hydra/overrides.yaml",
+        ".hydra/job.lock",
         "metrics.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -164,7 +165,8 @@ def test_a_user_without_training_rows_stops_the_run(tmp_path: Path) -> None:
     assert outcome == (2, "", f"recsweep: {cause}\n")
     assert read_metrics(tmp_path / "run") == {"status": "failed", "error": cause}
     names = {str(path.relative_to(tmp_path / "run")) for path in modification_times(tmp_path / "run")}
-    assert names == {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "metrics.json", "run.log"}
+    record = {".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", ".hydra/job.lock"}
+    assert names == record | {"metrics.json", "run.log"}
 
 
 def test_folders_are_named_by_experiment_and_time(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from recsweep.config import check_choices, compose_config, compose_with_hydra, conf_dir, describe_error
 from recsweep.errors import UserError
 from recsweep.parse import read_yaml
-from recsweep.sweeps import grid
+from recsweep.sweeps import grid, jobs
 from recsweep.sweeps.share import Share, cores, share
 
 if TYPE_CHECKING:
@@ -225,8 +225,12 @@ def _compose_jobs(arguments: list[str]) -> list[list[str]]:
     return jobs
 
 
-def check_run_dir(arguments: list[str]) -> None:
-    """Raises `UserError` where the arguments put a new run into a folder that holds one, or keep no record of it."""
+def check_run_dir(arguments: list[str]) -> Path | None:
+    """The folder that the arguments name for a new run; `UserError` where it holds one, or a run is at work.
+
+    None where they name none, or one that is known only later, such as one with the time in its name.
+    """
+    folder = None
     for override in _parse_overrides(parse_flags(arguments).overrides):
         if override.key_or_group == "hydra.output_subdir":
             raise UserError("hydra.output_subdir: leave it out; a run is found again by its .hydra")
@@ -234,22 +238,35 @@ def check_run_dir(arguments: list[str]) -> None:
             continue
         if not override.get_value_element_as_str().strip("'\""):
             raise UserError("hydra.run.dir is empty: name a folder, or leave it out")
+        if "${" in str(override.value()):
+            continue
         folder = Path(str(override.value()))
         if (folder / "checkpoints").is_dir():
+            jobs.check_unheld(folder)
             raise UserError(
                 f"{folder}: holds a run already; name another hydra.run.dir, or go on with it: "
                 f"recsweep train run={folder} resume=true"
             )
+    return folder
 
 
-def launch(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration."""
+def launch(
+    arguments: list[str], task: Callable[[DictConfig], Any], claim: AbstractContextManager[None] | None = None
+) -> None:
+    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration.
+
+    Args:
+        claim: entered before Hydra writes anything: the lock of the folder that it writes to.
+    """
     arguments = _put_flags_first(arguments)
     flags = parse_flags(arguments)
-    if not (flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion):
-        _compose_jobs(arguments)
-        _check_search_values(flags)
-    run_hydra(arguments, task)
+    if flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion:
+        run_hydra(arguments, task)
+        return
+    _compose_jobs(arguments)
+    _check_search_values(flags)
+    with claim or nullcontext():
+        run_hydra(arguments, task)
 
 
 def _check_search_values(flags: Namespace) -> None:
@@ -264,12 +281,12 @@ def _check_search_values(flags: Namespace) -> None:
 def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Hands checked arguments to Hydra, which composes each job and calls `task` with its configuration."""
     logging.captureWarnings(True)  # libraries' warnings go to run.log, not to the terminal
-    mistakes: list[UserError] = []
+    mistakes: list[UserError | OSError] = []
 
     def run_task(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except UserError as error:  # raised in here, Hydra would print a line of its own
+        except (UserError, OSError) as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
     sys.argv = ["recsweep", *arguments]

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.atomic import write_json
 from recsweep.commands import compose, replay, report
 from recsweep.config import check_config
-from recsweep.errors import UserError
+from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build, exports
@@ -48,11 +48,13 @@ def run(arguments: list[str]) -> None:
         jobs.write_request(sweep.folder, jobs.SweepRequest(arguments, sweep.jobs))
         _run_sweep(sweep, origin, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
-        compose.launch(_resume_arguments(arguments), partial(train, command=command))
+        folder, arguments = _resume_arguments(arguments)
+        compose.launch(arguments, partial(train, command=command), jobs.hold(folder, wait=False))
     else:
         arguments, origin = replay.expand_run(arguments)
-        compose.check_run_dir(arguments)
-        compose.launch(arguments, partial(train, command=command, origin=origin))
+        named = compose.check_run_dir(arguments)
+        claim = jobs.hold(named, wait=False) if named else None
+        compose.launch(arguments, partial(train, command=command, origin=origin), claim)
 
 
 def _resume_sweep(folder: Path, arguments: list[str], command: Command) -> None:
@@ -83,7 +85,7 @@ def _run_sweep(sweep: compose.Sweep, origin: Path | None, command: Command) -> N
     except UserError:
         raise
     except Exception as error:  # of the launcher itself
-        raise UserError(f"the launcher gave up ({jobs.summarize_error(error)}); {resume} goes on") from None
+        raise UserError(f"the launcher gave up ({summarize_error(error)}); {resume} goes on") from None
     if jobs.folders(sweep.folder):  # a search has none where other workers ran all trials
         report.run([str(sweep.folder)])
     if sweep.search:
@@ -104,7 +106,7 @@ def _run_job(cfg: DictConfig, share: Share, origin: Path | None, command: Comman
     """
     os.chdir(cwd)  # arguments may name files relative to it
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with jobs.lock(folder):
+    with jobs.hold(folder, wait=True):
         previous = jobs.outcome(folder)
         if previous and previous["status"] == "completed":
             return previous["objective"]["value"]
@@ -137,30 +139,31 @@ def _choose_gpu(share: Share) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu(HydraConfig.get().job.num, visible)
 
 
-def _resume_arguments(arguments: list[str]) -> list[str]:
-    """The arguments that resume the run of `run=DIR`: its own, and its folder."""
+def _resume_arguments(arguments: list[str]) -> tuple[Path, list[str]]:
+    """The folder of `run=DIR`, and the arguments that resume its run: its own, and the folder."""
     folder = compose.pop_run(arguments)
     if arguments != ["resume=true"]:
         arguments.remove("resume=true")
         raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
     if (jobs.read_outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    return [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
+    return folder, [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
 
 
 def train(cfg: DictConfig, command: Command, origin: Path | None = None) -> float:
     """Trains one run, with changes to the run `origin` where that is given, and returns the objective's value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if origin:
-        replay.print_changes(replay.record_changes(cfg, origin, folder))
-    try:
-        provenance = {**command, **describe_start()}
-        outcome = _train_and_record(cfg, folder, cfg.trainer.threads, provenance)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
-    except UserError as error:
-        jobs.record_failure(folder, error)
-        raise
+    with jobs.hold(folder, wait=False):
+        if origin:
+            replay.print_changes(replay.record_changes(cfg, origin, folder))
+        try:
+            provenance = {**command, **describe_start()}
+            outcome = _train_and_record(cfg, folder, cfg.trainer.threads, provenance)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
+        except UserError as error:
+            jobs.record_failure(folder, error)
+            raise
     _print_outcome(cfg, folder, outcome)
     return outcome["objective"]["value"]
 

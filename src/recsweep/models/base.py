@@ -16,7 +16,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -212,9 +212,13 @@ class RecModule(LightningModule):
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch, counted from 0, with the best validation objective."""
-        best = (min if self.evaluation.mode == "min" else max)(self.objectives)
-        return self.objectives.index(best)
+        """The first epoch, counted from 0, with the best validation objective.
+
+        NaN is worse than anything. Objectives count as float32, like those that are logged and that stop early.
+        """
+        objectives = torch.tensor(self.objectives, dtype=torch.float32) * (1 if self.evaluation.mode == "max" else -1)
+        worst = torch.tensor(-math.inf)
+        return int(torch.where(objectives.isnan(), worst, objectives).argmax())
 
     def _step_schedule(self) -> None:
         for schedule in _as_list(self.lr_schedulers()):
@@ -241,8 +245,11 @@ class RecModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.epochs = checkpoint["recsweep"]["epochs"]
-        self.objectives = checkpoint["recsweep"]["objectives"]
+        saved = checkpoint["recsweep"]
+        self.epochs = TypeAdapter(list[dict[str, float]]).validate_python(saved["epochs"], strict=True)
+        self.objectives = TypeAdapter(list[float]).validate_python(saved["objectives"], strict=True)
+        if len(self.objectives) < len(self.epochs):
+            raise ValueError(f"{len(self.epochs)} epochs, but {len(self.objectives)} validation objectives")
 
 
 def _as_list(one_or_more: Any) -> list[Any]:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from recsweep.atomic import write_atomically
 from recsweep.models.base import RecModule
 from recsweep.runs.folder import describe_epochs
 
@@ -40,17 +39,19 @@ class StopEarly(EarlyStopping):
         trainer.should_stop = self.wait_count >= self.patience
 
 
-def best_checkpoint(folder: Path, objective: str, mode: str) -> ModelCheckpoint:
-    """Keeps the weights of the epoch with the best validation objective in `best.ckpt`."""
-    return ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor=objective,
-        mode=mode,
-        save_weights_only=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+class SaveBest(Checkpoint):
+    """Writes the weights to `path` at the end of each epoch that is the best so far, by `RecModule.best_epoch`.
+
+    It has no state of its own: a resumed module brings its objectives.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RecModule)
+        if module.best_epoch == trainer.current_epoch:
+            trainer.save_checkpoint(self.path, weights_only=True)
 
 
 class ResumePoint(Checkpoint):
@@ -72,8 +73,7 @@ class ResumePoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        with write_atomically(self.path) as partial:
-            trainer.save_checkpoint(partial, weights_only=False)  # optimizers and loops too
+        trainer.save_checkpoint(self.path, weights_only=False)  # optimizers and loops too
         self.saved_at = time.monotonic()
 
 

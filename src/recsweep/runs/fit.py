@@ -5,18 +5,19 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, LambdaCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from recsweep import processes
 from recsweep.data.datamodules import InteractionData
+from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
-from recsweep.runs.callbacks import EpochProgress, ResumePoint, StopEarly, best_checkpoint
+from recsweep.runs.callbacks import EpochProgress, ResumePoint, SaveBest, StopEarly
+from recsweep.runs.checkpoints import WholeCheckpoints, explain_checkpoint, read_checkpoint
 from recsweep.runs.folder import BEST, LAST, REFIT, load_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,10 @@ def fit(
     if cfg.trainer.processes > 1:
         backend = "nccl" if build.device(cfg).type == "cuda" else "gloo"
         processes.launch(cfg.trainer.processes, backend, _fit_by_steps, *arguments)
-        checkpoint = torch.load(checkpoints / LAST, map_location="cpu", weights_only=True)
-        model.load_state_dict(checkpoint["state_dict"])
-        model.on_load_checkpoint(checkpoint)
+        checkpoint = read_checkpoint(checkpoints / LAST)
+        with explain_checkpoint(checkpoints / LAST):
+            model.load_state_dict(checkpoint["state_dict"])
+            model.on_load_checkpoint(checkpoint)
     else:
         _fit_by_steps(*arguments)
 
@@ -88,7 +90,7 @@ def _fit_by_steps(
 def _selection_callbacks(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Callback]:
     objective, mode = f"val/{module.evaluation.objective}", module.evaluation.mode
     stopping = cfg.callbacks.early_stopping
-    save_best = best_checkpoint(checkpoints, objective, mode)
+    save_best = SaveBest(checkpoints / BEST)
     if stopping.patience is None:
         return [save_best]
     stop = StopEarly(objective, stopping.min_delta, stopping.patience, mode=mode, check_on_train_epoch_end=True)
@@ -110,6 +112,8 @@ def _run_trainer(
         callbacks = [*callbacks, *progress, ResumePoint(resume_point, cfg.callbacks.checkpoint.every_seconds)]
     else:
         callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+    starts: list[Trainer] = []
+    callbacks.append(LambdaCallback(on_train_start=lambda trainer, _: starts.append(trainer)))
     trainer = Trainer(
         max_epochs=n_epochs,
         accelerator=device,
@@ -120,6 +124,7 @@ def _run_trainer(
         enable_model_summary=False,
         enable_checkpointing=is_first,
         default_root_dir=resume_point.parent,
+        plugins=[WholeCheckpoints()],
         log_every_n_steps=1,
     )
     checkpoint = resume_point if resume_point.is_file() else None
@@ -129,3 +134,9 @@ def _run_trainer(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # Lightning raises it after Ctrl-C
         raise KeyboardInterrupt from None
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if starts or not checkpoint:
+            raise
+        raise UserError(f"{checkpoint}: no training can go on from it ({summarize_error(error)})") from None

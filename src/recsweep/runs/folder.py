@@ -1,16 +1,13 @@
 """A run's folder: its checkpoints, saved and loaded, and the content of its metrics.json."""
 
-import pickle
 import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from recsweep.atomic import write_atomically
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
 from recsweep.data.truth import Exposure, SyntheticTruth
@@ -27,6 +24,7 @@ from recsweep.evaluation import (
 from recsweep.models.base import RecModule, check_identity, identity
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
+from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
@@ -37,28 +35,22 @@ WITH_ORACLE = (RatingEvaluation, RankingEvaluation, SessionEvaluation, JointEval
 
 def save_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
     """Saves a model without its training state: a baseline, or a refitted model."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as partial:
-        torch.save({"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data)}}, partial)
+    write_checkpoint(path, {"state_dict": model.state_dict(), "recsweep": {"trained_on": identity(data)}})
 
 
 def load_weights(path: Path, model: nn.Module, data: InteractionData) -> None:
-    """Loads a checkpoint into the model; `UserError` where it is missing, or of other data or another model."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    """Loads a checkpoint into the model; `UserError` where it is missing, damaged, of other data or another model."""
+    checkpoint = read_checkpoint(path)
+    with explain_checkpoint(path):
         trained_on, weights = checkpoint["recsweep"]["trained_on"], checkpoint["state_dict"]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint; did the run finish?") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: not a checkpoint of recsweep ({str(error).splitlines()[0]})") from None
-    try:
-        check_identity(trained_on, identity(data))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:
-        raise UserError(f"{path}: the weights of another model; leave model and loss as the run had them") from None
+        try:
+            check_identity(trained_on, identity(data))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError:
+            raise UserError(f"{path}: the weights of another model; leave model and loss as the run had them") from None
 
 
 def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:

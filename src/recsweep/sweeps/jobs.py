@@ -1,10 +1,13 @@
 """A sweep's folder: the request that started the sweep, and one numbered folder per job."""
 
 import json
+import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -12,11 +15,12 @@ from hydra.plugins.launcher import Launcher
 from pydantic import BaseModel, Field, TypeAdapter
 
 from recsweep.atomic import write_json
-from recsweep.errors import UserError
+from recsweep.errors import UserError, summarize_error
 from recsweep.parse import name_file, read_json
 
 REQUEST_FILE = "sweep.json"
 METRICS_FILE = "metrics.json"
+NAMED_AFTER = 0.3  # seconds after which the process that has a lock has written its name into it
 
 
 class Objective(BaseModel):
@@ -145,8 +149,39 @@ def is_newer(path: Path, since: float) -> bool:
 
 
 def lock(job: Path) -> FileLock:
-    """The lock that a process holds while it runs the job."""
-    return FileLock(job / ".hydra" / "job.lock")
+    """The lock that a process holds while it trains in the folder; the system frees it when the process dies."""
+    return FileLock(job.resolve() / ".hydra" / "job.lock", is_singleton=True)
+
+
+@contextmanager
+def hold(folder: Path, wait: bool) -> Iterator[None]:
+    """Holds the folder's lock, in which it says who does; a process may do so more than once.
+
+    Where another process has it, waits for it, or else raises a `UserError` that names that process.
+    """
+    file = Path(lock(folder).lock_file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _acquire(folder, wait):
+        with suppress(OSError):  # a full disk
+            file.write_text(f"process {os.getpid()} on {gethostname()}\n")
+        yield
+
+
+def check_unheld(folder: Path) -> None:
+    """Raises `UserError` where a process trains in the folder; changes nothing in it."""
+    if Path(lock(folder).lock_file).exists():
+        with _acquire(folder, wait=False):
+            pass
+
+
+def _acquire(folder: Path, wait: bool) -> AbstractContextManager[object]:
+    folder_lock = lock(folder)
+    try:
+        return folder_lock.acquire(timeout=-1 if wait else NAMED_AFTER)
+    except Timeout:
+        text = Path(folder_lock.lock_file).read_text(errors="replace")
+        holder = text.partition("\n")[0] or "another process"
+        raise UserError(f"{folder}: {holder} trains here; wait until it ends, or name another folder") from None
 
 
 def folders(sweep: Path) -> list[Path]:
@@ -177,11 +212,6 @@ def record_failure(job: Path, error: Exception) -> None:
     """Writes to the job's metrics.json, in one line, why it failed."""
     reason = str(error) if isinstance(error, UserError) else summarize_error(error)
     write_json(job / METRICS_FILE, {"status": "failed", "error": reason})
-
-
-def summarize_error(error: Exception) -> str:
-    """An unforeseen error in one line: its type and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
 
 
 def start_over(job: Path) -> None:
