@@ -89,15 +89,18 @@ SHORT = ["trainer.max_epochs=3", "trainer.batch_size=16"]
 
 @pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
 def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: Path) -> None:
-    """It repeats bit for bit, and its verbs give the same numbers without being told of the folder."""
+    """It repeats bit for bit, and its verbs give the same numbers once they are told whom to trust."""
     settings = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
     first, again = train(tmp_path, *settings), train(tmp_path, *settings)
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
-    judged = recsweep(tmp_path, "evaluate", f"run={first}")
+    refused = recsweep(tmp_path, "evaluate", f"run={first}")
+    assert refused.status == 2 and "; if you trust it: plugins=toy_" in refused.err
+    plugins = refused.err.rpartition(" ")[2].strip()
+    judged = recsweep(tmp_path, "evaluate", f"run={first}", plugins)
     assert judged.status == 0, judged.err
     cells = [line.split("│")[1:3] for line in judged.out.splitlines() if line.startswith("│")]
     assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
-    recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1")
+    recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1", plugins)
     assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
 
 

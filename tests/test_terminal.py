@@ -61,7 +61,7 @@ def test_titles_and_ids_are_shown_in_full(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("verb", ["evaluate", "recommend", "train"])
 def test_messages_never_act(verb: str, tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, verb, "run=[/b]\x1b[2J\n", "user=1")
-    assert outcome == (2, "", "recsweep: run=[/b]\\x1b[2J\\n: no run of recsweep (it has no .hydra/overrides.yaml)\n")
+    assert outcome == (2, "", "recsweep: run=[/b]\\x1b[2J\\n: no run of recsweep (it has no .hydra/config.yaml)\n")
 
 
 def test_choices_of_a_run_never_act_in_a_report(tmp_path: Path) -> None:

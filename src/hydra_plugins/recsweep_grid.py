@@ -3,23 +3,26 @@
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from recsweep.sweeps import jobs
+from recsweep.sweeps.request import read_request
 
 
 class Grid(BasicSweeper):
-    """Every combination, in the order of Hydra's own sweeper; `recsweep train` has composed and checked the jobs."""
+    """The jobs in sweep.json, batch by batch. Each takes its settings from there: Hydra only launches it."""
 
     def sweep(self, arguments: list[str]) -> None:
-        """Runs the jobs batch by batch; a job whose process is killed does not stop the others."""
+        """Runs the jobs that are not completed; one whose process is killed does not stop the others."""
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(arguments)
-        first = 0
-        for batch in self.split_arguments(overrides, self.max_batch_size):
-            jobs.run_jobs(self.launcher, folder, {number: list(job) for number, job in enumerate(batch, first)})
-            first += len(batch)
+        if not (folder / "multirun.yaml").exists():
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+        numbers = [
+            number
+            for number in range(len(read_request(folder).records))
+            if (jobs.outcome(folder / str(number)) or {}).get("status") != "completed"
+        ]
+        size = self.max_batch_size or max(1, len(numbers))
+        for start in range(0, len(numbers), size):
+            jobs.run_jobs(self.launcher, folder, {number: [] for number in numbers[start : start + size]})

@@ -29,4 +29,4 @@ class GuidedSearch(Sweeper):
         from recsweep.sweeps.search import run_search  # importing Optuna takes a second
 
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
-        run_search(arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        run_search(self.config, self.hydra_context.config_loader, self.launcher)

@@ -1,6 +1,5 @@
 """`recsweep report DIR`."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,12 +8,15 @@ from run_folders import write_run
 
 from recsweep.commands import report
 from recsweep.errors import UserError
+from recsweep.runs.record import Record
+from recsweep.sweeps.request import Request, write_request
 
 
 def test_the_report_is_printed_and_written_into_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And counts the jobs of the sweep that have not started."""
+    records = [Record(config={"seed": seed}, choices={}, overrides=[f"seed={seed}"], cwd="/") for seed in range(3)]
+    write_request(tmp_path, Request(words=[], hydra=[], search=None, origin=None, records=records))
     write_run(tmp_path / "0", "model=means", "seed=0")
-    (tmp_path / "sweep.json").write_text(json.dumps({"words": [], "jobs": [["seed=0"], ["seed=1"], ["seed=2"]]}))
     report.run([str(tmp_path)])
     text = capsys.readouterr().out
     assert "means" in text and "The best again: recsweep train model=means seed=0" in text

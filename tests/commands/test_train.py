@@ -30,6 +30,7 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
         ".hydra/hydra.yaml",
         ".hydra/overrides.yaml",
         ".hydra/job.lock",
+        ".hydra/start.json",
         "metrics.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",

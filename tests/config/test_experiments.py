@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from shell import SYNTHETIC, read_metrics, recsweep, train_run
 
-from recsweep.commands.compose import prepare_sweep
+from recsweep.commands.sweep import prepare_sweep
 from recsweep.config import compose_config, conf_dir
 
 SMALL_BASE = [override.replace("data.", "data.base.") for override in SYNTHETIC]
@@ -79,15 +80,15 @@ def test_balances_of_two_tasks_on_the_embedded_data(tmp_path: Path) -> None:
         assert record["oracle"]["test/mse"] < record["metrics"]["test/mse"]
 
 
-def test_the_four_corners(tmp_path: Path) -> None:
+def test_the_four_corners() -> None:
     """Shared or separate embeddings x two balances."""
-    sweep = prepare_sweep(["-m", "experiment=multitask_ml_100k_corners", "seed=4"], tmp_path)
+    records = prepare_sweep(["-m", "experiment=multitask_ml_100k_corners", "seed=4"]).request.records
     corners = {
         (cfg.model.shared_embeddings, cfg.loss.factorization_weight, cfg.loss.regression_weight)
-        for cfg in map(compose_config, sweep.jobs)
+        for cfg in (OmegaConf.create(record.config) for record in records)
     }
     assert corners == {(shared, *weights) for shared in (True, False) for weights in ((0.99, 0.01), (0.5, 0.5))}
-    assert len(sweep.jobs) == 4
+    assert len(records) == 4
 
 
 AGENTS = {

@@ -19,7 +19,7 @@ TOP = (
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
 COVERED = "mrr, mrr_all, coverage@5, coverage@10, coverage@20"
-NO_RUN = "no run of recsweep (it has no .hydra/overrides.yaml)"
+NO_RUN = "no run of recsweep (it has no .hydra/config.yaml)"
 
 BAD = {
     # keys

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from shell import TINY, read_metrics, recsweep, train_run
 
-from recsweep.commands.compose import load_arguments
 from recsweep.config import compose_config
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import load_final_model
+from recsweep.runs.record import read_record
 
 TWO_TOWER = (
     *TINY,
@@ -52,7 +53,7 @@ def test_the_comparison_has_the_metrics_of_runs_of_the_baselines(run: Path, tmp_
 
 @pytest.mark.xdist_group("exports")
 def test_vectors_are_those_of_the_final_model(run: Path) -> None:
-    cfg = compose_config(load_arguments(run))
+    cfg = OmegaConf.create(read_record(run).config)
     data = build.data(cfg)
     final = load_final_model(cfg, data, run)
     user, item = (np.load(run / "embeddings" / f"{kind}_embeddings.npy") for kind in ("user", "item"))

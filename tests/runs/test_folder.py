@@ -8,11 +8,12 @@ import pytest
 import torch
 from shell import SYNTHETIC, TINY, read_metrics, recsweep, train_run
 
-from recsweep.runs.folder import BEST, LAST, REFIT
+from recsweep.runs.folder import BEST, REFIT
 
 pytestmark = pytest.mark.xdist_group("folder")
 
 OTHER_ROWS = "trained on other rows than data and split give now; leave both as the run had them"
+BEGAN_ON_OTHER_ROWS = "the run began on other rows than the data has now; start a new run"
 OTHER_MODEL = "the weights of another model; leave model and loss as the run had them"
 
 
@@ -54,7 +55,7 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path) -> None:
     (run / "metrics.json").unlink()
     table.write_text("user,item,rating\n" + "".join(rows[:-1]))
     outcome = recsweep(tmp_path, "train", f"run={run}", "resume=true")
-    assert outcome == (2, "", f"recsweep: {run}/checkpoints/last.ckpt: {OTHER_ROWS}\n")
+    assert outcome == (2, "", f"recsweep: {run}: {BEGAN_ON_OTHER_ROWS}\n")
 
 
 OTHER_VALUES = (
@@ -79,12 +80,9 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("scale", "last"), [(2, "3,999"), (1, "4,999"), (1, "3,998")], ids=["all", "rating", "time"])
-@pytest.mark.parametrize(
-    ("verb", "options", "checkpoint"),
-    [("evaluate", [], BEST), ("recommend", ["user=3"], BEST), ("train", ["resume=true"], LAST)],
-)
+@pytest.mark.parametrize(("verb", "options"), [("evaluate", []), ("recommend", ["user=3"]), ("train", ["resume=true"])])
 def test_a_model_is_not_used_with_other_ratings_or_times(
-    verb: str, options: list[str], checkpoint: str, scale: int, last: str, table_run: Path, tmp_path: Path
+    verb: str, options: list[str], scale: int, last: str, table_run: Path, tmp_path: Path
 ) -> None:
     """The pairs are the same; in two of the cases so are all rows that the model was trained on."""
     run = shutil.copytree(table_run, tmp_path / "run")
@@ -93,7 +91,9 @@ def test_a_model_is_not_used_with_other_ratings_or_times(
     write_ratings(tmp_path / "other.csv", scale, last)
     replace_path(run, f"{tmp_path}/other.csv")
     outcome = recsweep(tmp_path, verb, f"run={run}", *options)
-    assert outcome == (2, "", f"recsweep: {run}/checkpoints/{checkpoint}: {OTHER_VALUES}\n")
+    message = BEGAN_ON_OTHER_ROWS if verb == "train" else OTHER_VALUES
+    place = run if verb == "train" else run / "checkpoints" / BEST
+    assert outcome == (2, "", f"recsweep: {place}: {message}\n")
 
 
 def replace_path(run: Path, path: str) -> None:

@@ -1,6 +1,5 @@
 """A sweep's folder: what is written there, jobs that fail, and requests that are refused."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, Thread
@@ -15,7 +14,9 @@ from recsweep.atomic import write_json
 from recsweep.commands import train
 from recsweep.errors import UserError
 from recsweep.runs.folder import LAST
+from recsweep.runs.record import Record, read_record
 from recsweep.sweeps import jobs
+from recsweep.sweeps.request import Request, read_request, write_request
 
 
 def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ class FragileLauncher(Launcher):
         side_by_side = numbers[:3] if 1 in numbers else numbers
         for number in side_by_side:
             (self.sweep / str(number) / ".hydra").mkdir(parents=True, exist_ok=True)
-            (self.sweep / str(number) / ".hydra" / "overrides.yaml").write_text("")
+            (self.sweep / str(number) / jobs.LOCK).write_text("")
         for number in side_by_side if 1 not in numbers else [0]:
             write_json(self.sweep / str(number) / "metrics.json", COMPLETED)
         if 1 in numbers:
@@ -91,12 +92,14 @@ def test_a_launcher_that_cannot_start_ends_the_sweep(tmp_path: Path, monkeypatch
 
 
 def test_of_two_sweeps_that_start_in_one_folder_one_is_refused(tmp_path: Path) -> None:
+    record = Record(config={}, choices={}, overrides=[], cwd="/")
+    request = Request(words=[], hydra=[], search=None, origin=None, records=[record])
     barrier, successes = Barrier(4), []
 
     def start() -> None:
         barrier.wait()
         with suppress(UserError):
-            jobs.write_request(tmp_path / "sweep", jobs.SweepRequest([], []))
+            write_request(tmp_path / "sweep", request)
             successes.append(True)
 
     threads = [Thread(target=start) for _ in range(4)]
@@ -108,10 +111,15 @@ def test_of_two_sweeps_that_start_in_one_folder_one_is_refused(tmp_path: Path) -
 
 
 def test_the_request_is_saved(four_jobs: Path) -> None:
-    assert json.loads((four_jobs / "sweep.json").read_text()) == {
-        "words": list(FOUR_JOBS),
-        "jobs": [[*TINY, f"model={model}", f"seed={seed}"] for model in ("biased_mf", "means") for seed in (0, 1)],
-    }
+    """With the settings of each job, which are those that its folder records."""
+    request = read_request(four_jobs)
+    assert request.words == list(FOUR_JOBS)
+    models_and_seeds = [(model, seed) for model in ("biased_mf", "means") for seed in (0, 1)]
+    assert [record.overrides for record in request.records] == [
+        [*TINY, f"model={model}", f"seed={seed}"] for model, seed in models_and_seeds
+    ]
+    assert [(record.config["name"], record.config["seed"]) for record in request.records] == models_and_seeds
+    assert request.records == [read_record(four_jobs / str(number)) for number in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -148,12 +156,7 @@ def test_a_folder_that_holds_a_sweep_is_not_mixed_with_another(four_jobs: Path, 
         ("[1", [], "sweep.json is broken"),
         ("[1]", [], "sweep.json is broken"),
         ('{"jobs": []}', [], "sweep.json is broken"),
-        (
-            '{"words": ["-m", "seed=0,1"], "jobs": [["seed=0"], ["seed=2"]]}',
-            [],
-            "job 1 was seed=2 and would now be seed=1",
-        ),
-        ('{"words": ["-m", "seed=0,1"], "jobs": [["seed=0"]]}', [], "had 1 jobs and would now have 2"),
+        ('{"words": ["-m", "seed=0,1"], "jobs": [["seed=0"], ["seed=1"]]}', [], "sweep.json is broken"),
         ("{}", ["seed=3"], "seed=3: a resumed sweep keeps its settings; start another to change something"),
     ],
 )

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from searches import EASE, L2, search
 from shell import recsweep
 
-from recsweep.config import compose_config, compose_with_hydra
+from recsweep.config import compose_with_hydra
+from recsweep.runs.record import Record, freeze
+from recsweep.runs.recorded import Recorded, compose_today
 from recsweep.sweeps.plan import Plan, plan_search
 from recsweep.sweeps.study import local_storage, open_study
 
@@ -18,7 +20,9 @@ def plan(model: str, *hydra_overrides: str) -> Plan:
     """The plan of a search over the seed of a model."""
     node = compose_with_hydra([f"model={model}", "hydra/sweeper=optuna", *hydra_overrides]).hydra.sweeper
     overrides = OverridesParser.create().parse_overrides([f"model={model}", "seed=0,1"])
-    return plan_search(OmegaConf.to_container(node, resolve=True), overrides, compose_config)
+    cfg, choices = compose_today([f"model={model}", "seed=0"])
+    record = Record(config=freeze(cfg), choices=choices, overrides=[f"model={model}", "seed=0"], cwd="/")
+    return plan_search(OmegaConf.to_container(node, resolve=True), overrides, Recorded("the search", record))
 
 
 @pytest.mark.parametrize(

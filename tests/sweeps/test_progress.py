@@ -12,6 +12,7 @@ from sweep_results import COMPLETED
 
 from recsweep.atomic import write_json
 from recsweep.sweeps import progress
+from recsweep.sweeps.jobs import LOCK
 from recsweep.sweeps.progress import ProgressLine, show_progress
 
 
@@ -19,10 +20,10 @@ def test_the_line_counts_the_jobs_in_the_folder(tmp_path: Path) -> None:
     """Ten jobs: two done before, two since, in 6 seconds; one failed, one runs, one was interrupted, three to come."""
 
     def write_job(number: int, record: dict[str, Any] | None, age: float = 0.0) -> None:
-        overrides = tmp_path / str(number) / ".hydra" / "overrides.yaml"
-        overrides.parent.mkdir(parents=True)
-        overrides.touch()
-        os.utime(overrides, (time.time() - age, time.time() - age))
+        lock = tmp_path / str(number) / LOCK
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        os.utime(lock, (time.time() - age, time.time() - age))
         if record:
             write_json(tmp_path / str(number) / "metrics.json", record)
 

@@ -3,6 +3,7 @@
 import random
 import shutil
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -56,19 +57,27 @@ def test_a_resume_after_kills_equals_an_undisturbed_sweep(four_jobs: Path, tmp_p
     assert not list(sweep.rglob("*.part"))
 
 
-def test_a_resume_waits_for_a_job_that_still_runs(four_jobs: Path, tmp_path: Path) -> None:
+def test_a_resume_waits_for_a_job_that_still_runs(
+    four_jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a process that outlived the one that was killed."""
     sweep = copy_sweep(four_jobs, tmp_path)
     job = sweep / "2"
     (job / "metrics.json").unlink()
-    overrides, is_locked, has_waited = job / ".hydra" / "overrides.yaml", Event(), []
-    mtime = overrides.stat().st_mtime_ns
+    is_locked, is_about_to_start, has_waited = Event(), Event(), []
+    hold = jobs.hold
+
+    def hold_and_tell(folder: Path, wait: bool) -> AbstractContextManager[None]:
+        is_about_to_start.set()
+        return hold(folder, wait)
+
+    monkeypatch.setattr(jobs, "hold", hold_and_tell)
 
     def hold_lock() -> None:
         with FileLock(job / ".hydra" / "job.lock"):
             is_locked.set()
-            wait_for(lambda: overrides.stat().st_mtime_ns != mtime)  # Hydra is about to start the job,
-            time.sleep(1)  # which would take half as long
+            is_about_to_start.wait(60)
+            time.sleep(1)  # the job would take half as long
             has_waited.append(not (job / "metrics.json").exists())
 
     thread = Thread(target=hold_lock)

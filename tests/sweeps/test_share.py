@@ -35,7 +35,7 @@ def test_cores_are_divided_among_the_jobs_that_run_at_once(
 
 def test_a_job_takes_no_more_threads_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four are requested, and there are three cores."""
-    monkeypatch.setattr("recsweep.commands.compose.cores", lambda: 3)
+    monkeypatch.setattr("recsweep.commands.sweep.cores", lambda: 3)
     n_threads: list[int] = []
     monkeypatch.setattr(train.torch, "set_num_threads", n_threads.append)
     arguments = ["train", "-m", *TINY, "model=means", "trainer.threads=4", "seed=0"]

@@ -1,18 +1,19 @@
-"""Between the command line and Hydra: checks before anything runs, and the arguments of an earlier run."""
+"""Between the command line and Hydra: checks before anything runs."""
 
-import importlib
 import logging
+import os
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import redirect_stderr
 from io import StringIO
+from itertools import compress
+from operator import not_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any
 
 import hydra
-from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -22,14 +23,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.config import check_choices, compose_config, compose_with_hydra, conf_dir, describe_error
+from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
+from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
-from recsweep.parse import read_yaml
-from recsweep.sweeps import grid, jobs
-from recsweep.sweeps.share import Share, cores, share
-
-if TYPE_CHECKING:
-    from recsweep.sweeps.plan import Plan
+from recsweep.runs.record import Record, freeze, has_record, read_record
+from recsweep.runs.recorded import Recorded, compose_today, key_of
+from recsweep.sweeps import jobs
 
 # Our launchers deliberately have the names of those that the plugins bring; Hydra warns about it in every process.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
@@ -37,7 +36,7 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against
 # Hydra composes every command once more to look for hydra.mode; None leaves the mode to the flag -m.
 Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
 
-NO_OUTPUT = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+NO_RECORD = "hydra.output_subdir=null"  # we write it: Hydra would write it anew at every resume
 
 
 def parse_flags(arguments: list[str]) -> Namespace:
@@ -71,132 +70,59 @@ def pop_option(arguments: list[str], key: str) -> str | None:
     return None
 
 
-def pop_run(arguments: list[str]) -> Path:
-    """Removes `run=DIR` from the arguments and returns the folder; `UserError` where it is not a run's."""
-    value = pop_option(arguments, "run")
+def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
+    """Removes `run=DIR` and `plugins=MODULE,…` from the arguments; returns the folder and what is recorded of its run.
+
+    Raises:
+        UserError: the folder is not a run's, or a module is not there.
+    """
+    value, plugins = pop_option(arguments, "run"), pop_plugins(arguments)
     if value is None:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
-    folder = Path(value)
-    if not (folder / ".hydra" / "overrides.yaml").is_file():
-        raise UserError(f"run={value}: no run of recsweep (it has no .hydra/overrides.yaml)")
-    return folder
+    if not has_record(Path(value)):
+        raise UserError(f"run={value}: no run of recsweep (it has no .hydra/config.yaml)")
+    config_dir = parse_flags(arguments).config_dir
+    return Path(value), Recorded(f"run={value}", read_record(Path(value)), plugins, config_dir)
 
 
-def load_arguments(folder: Path) -> list[str]:
-    """The arguments that a run was started with: --config-dir where it had one, and its overrides."""
-    try:
-        overrides, hydra = (read_yaml(folder / ".hydra" / f"{name}.yaml") for name in ("overrides", "hydra"))
-        if not (isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)):
-            raise UserError("overrides.yaml is no list of overrides")
-        sources = hydra["hydra"]["runtime"]["config_sources"]
-        config_dirs = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
-        return [*config_dirs, *overrides]
-    except UserError as error:
-        raise UserError(f"run={folder}: .hydra is not what Hydra wrote ({error})") from None
-    except (LookupError, TypeError):
-        raise UserError(f"run={folder}: .hydra is not what Hydra wrote (hydra.yaml has no config_sources)") from None
+def build_config(origin: Recorded, arguments: list[str]) -> DictConfig:
+    """The configuration of an earlier run with the overrides among the arguments; `UserError` for a mistake in them.
 
-
-class Sweep(NamedTuple):
-    """A sweep, composed, checked and ready to start.
-
-    Args:
-        arguments: what Hydra gets; settings that the configuration adds are spelled out.
-        folder: of the sweep.
-        jobs: the overrides of each job; empty for a search, which proposes its jobs.
-        n_jobs: how many jobs there will be.
-        share: what each job may use of its machine.
-        search: what proposes the jobs; None for a grid.
+    With `--cfg job` it is printed, and the program ends.
     """
-
-    arguments: list[str]
-    folder: Path
-    jobs: list[list[str]]
-    n_jobs: int
-    share: Share
-    search: "Plan | None"
-
-
-def prepare_sweep(arguments: list[str], folder: Path | None = None) -> Sweep:
-    """Composes and checks the sweep that the arguments describe; `UserError` for the first mistake.
-
-    The arguments get the folder itself, because its default name holds the time, and the sweep of an experiment file
-    (`hydra.sweeper.params`) key by key, so that the command line replaces what the file says.
-
-    Args:
-        folder: of the sweep; None takes the one that the configuration names.
-    """
-    arguments = _put_flags_first(arguments)
-    flags = parse_flags(arguments)
-    overrides = _parse_overrides(flags.overrides)
-    keys = {override.key_or_group for override in overrides}
-    countable = [override for override in overrides if not override.is_sweep_override() or override.is_discrete_sweep()]
-    node = compose_with_hydra(grid.first_job(countable) + _search_path(flags)).hydra
-    _check_launcher(node)
-    if any(key in ("hydra.sweep.subdir", "hydra.output_subdir") for key in keys):
-        raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
-    if not node.sweep.dir:
-        raise UserError("hydra.sweep.dir is empty: name a folder, or leave it out")
-    folder = folder or Path(node.sweep.dir)
-    extra = [f"hydra.sweep.dir={QuotedString(str(folder.absolute()), Quote.single).with_quotes()}"]
-    if node.runtime.choices["hydra/sweeper"] == "basic":
-        extra.append("hydra/sweeper=grid")  # in config.yaml it would override what search=NAME chooses
-    if node.sweeper.get("params"):
-        extra += [f"{key}={values}" for key, values in node.sweeper.params.items() if key not in keys]
-        extra.append("hydra.sweeper.params=null")
-    batch = node.sweeper.get("max_batch_size")
-    if batch is not None and not (isinstance(batch, int) and batch > 0):
-        raise UserError(f"hydra.sweeper.max_batch_size={batch}: give a number of jobs, or null for all at once")
-    if node.launcher._target_.endswith(".LocalLauncher") and batch is None and "max_batch_size" in node.sweeper:
-        batch = cores()
-        extra.append(f"hydra.sweeper.max_batch_size={batch}")
-    arguments = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")] + extra
-    job_share = share(node.launcher, batch, cores())
-    if "n_trials" in node.sweeper:
-        search = _prepare_search(node, arguments)
-        return Sweep(arguments, folder, [], search.n_trials, job_share, search)
-    jobs = _compose_jobs(arguments)
-    return Sweep(arguments, folder, jobs, len(jobs), job_share, None)
+    own, of_hydra = split_overrides(arguments)
+    if of_hydra:
+        raise UserError(f"{of_hydra[0]}: this verb starts no job; leave it out")
+    parse_overrides(own)
+    origin.print_drift()
+    cfg = origin.change(own).build()
+    if asks_for_help(arguments):
+        if parse_flags(arguments).cfg != "job":
+            raise UserError("of Hydra's flags, this verb takes --cfg job and --config-dir")
+        print(OmegaConf.to_yaml(cfg), end="")
+        raise SystemExit
+    logging.captureWarnings(True)  # libraries' warnings are not for the terminal
+    return cfg
 
 
-def _prepare_search(node: DictConfig, arguments: list[str]) -> "Plan":
-    """The search that the arguments describe, checked at the ends of its space; each trial is checked when it starts.
-
-    Args:
-        node: `hydra` of the composed configuration.
-    """
-    try:
-        from recsweep.sweeps import study  # importing Optuna takes a second
-        from recsweep.sweeps.plan import PROTOCOL, plan_search
-    except ModuleNotFoundError:
-        raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
-
-    flags = parse_flags(arguments)
-    overrides = [override for override in _parse_overrides(flags.overrides) if not override.is_hydra_override()]
-    settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
-    plan = plan_search(settings, overrides, lambda job: compose_config(job + _search_path(flags)))
-    probes = [plan.space.job_overrides(point) for point in plan.space.probes()]
-    first, *rest = (compose_config(job + _search_path(flags)) for job in probes)
-    for group in PROTOCOL:
-        if any(cfg[group] != first[group] for cfg in rest):
-            raise UserError(f"a search must not change {group}: its trials could not be compared")
-    if plan.settings.storage:
-        study.open_study(plan, plan.settings.storage)  # fails before anything is written
-    return plan
+def pop_plugins(arguments: list[str]) -> tuple[str, ...]:
+    """Removes `plugins=MODULE,…` from the arguments and returns the modules; `UserError` where one is not there."""
+    value = pop_option(arguments, "plugins")
+    plugins = tuple(value.split(",")) if value is not None else ()
+    check_plugins(plugins)
+    return plugins
 
 
-def _check_launcher(node: DictConfig) -> None:
-    """Raises `UserError` where the package behind the launcher is missing."""
-    launcher, module = node.runtime.choices["hydra/launcher"], node.launcher._target_.rpartition(".")[0]
-    try:
-        importlib.import_module(module)
-    except ImportError:
-        extra = "slurm" if launcher.startswith("submitit") else launcher
-        raise UserError(f"hydra/launcher={launcher} is not installed: pip install 'recsweep[{extra}]'") from None
+def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The overrides among the arguments: those of the project, and those of Hydra."""
+    overrides = parse_flags(arguments).overrides
+    is_own = [not key_of(override).startswith(("hydra.", "hydra/")) for override in overrides]
+    return list(compress(overrides, is_own)), list(compress(overrides, map(not_, is_own)))
 
 
-def _parse_overrides(overrides: list[str]) -> list[Override]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+def parse_overrides(overrides: list[str]) -> list[Override]:
+    """The overrides as Hydra parses them; `UserError` for the first one that it does not."""
+    with initialize_hydra():
         choices = GlobalHydra.instance().config_loader()  # for sweeps such as experiment=glob(rating_*)
     try:
         parsed = OverridesParser.create(choices).parse_overrides(overrides)
@@ -206,23 +132,18 @@ def _parse_overrides(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def _search_path(flags: Namespace) -> list[str]:
+def search_path(flags: Namespace) -> list[str]:
     """--config-dir as an override; empty without it."""
     return [f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]"] if flags.config_dir else []
 
 
-def _compose_jobs(arguments: list[str]) -> list[list[str]]:
-    """The overrides of every job; each is composed and checked before any of them starts."""
-    flags = parse_flags(arguments)
-    overrides = _parse_overrides(flags.overrides)
-    for override in overrides:
-        if override.is_sweep_override() and not flags.multirun:
-            raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
-    jobs = grid.split_into_jobs(overrides) if flags.multirun else [flags.overrides]
-    jobs = [[override for override in job if not override.startswith(("hydra.", "hydra/"))] for job in jobs]
-    for job in jobs:
-        compose_config(job + _search_path(flags))
-    return jobs
+def compose_record(overrides: list[str], flags: Namespace) -> Record:
+    """The record of the run that these overrides describe; `UserError` for the first mistake in them."""
+    cfg, choices = compose_today(overrides + search_path(flags))
+    check_config(cfg)
+    return Record(
+        config=freeze(cfg), choices=choices, overrides=overrides, cwd=str(Path.cwd()), config_dir=flags.config_dir
+    )
 
 
 def check_run_dir(arguments: list[str]) -> Path | None:
@@ -231,7 +152,7 @@ def check_run_dir(arguments: list[str]) -> Path | None:
     None where they name none, or one that is known only later, such as one with the time in its name.
     """
     folder = None
-    for override in _parse_overrides(parse_flags(arguments).overrides):
+    for override in parse_overrides(parse_flags(arguments).overrides):
         if override.key_or_group == "hydra.output_subdir":
             raise UserError("hydra.output_subdir: leave it out; a run is found again by its .hydra")
         if override.key_or_group != "hydra.run.dir":
@@ -250,46 +171,51 @@ def check_run_dir(arguments: list[str]) -> Path | None:
     return folder
 
 
-def launch(
-    arguments: list[str], task: Callable[[DictConfig], Any], claim: AbstractContextManager[None] | None = None
-) -> None:
-    """Checks the arguments of one job and hands them to Hydra, which calls `task` with the configuration.
-
-    Args:
-        claim: entered before Hydra writes anything: the lock of the folder that it writes to.
-    """
-    arguments = _put_flags_first(arguments)
+def asks_for_help(arguments: list[str]) -> bool:
+    """Whether a flag among the arguments makes Hydra print something instead of running."""
     flags = parse_flags(arguments)
-    if flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion:
-        run_hydra(arguments, task)
-        return
-    _compose_jobs(arguments)
-    _check_search_values(flags)
-    with claim or nullcontext():
-        run_hydra(arguments, task)
+    return bool(flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion)
 
 
-def _check_search_values(flags: Namespace) -> None:
-    """Raises `UserError` where one run gets `search=NAME`, but not a value for every key of that search."""
-    keys = {override.key_or_group for override in _parse_overrides(flags.overrides)}
+def prepare_run(arguments: list[str]) -> Record:
+    """The record of the one run that the arguments describe; `UserError` for the first mistake in them."""
+    flags = parse_flags(arguments)
+    own, _ = split_overrides(arguments)
+    for override in parse_overrides(flags.overrides):
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
+    record = compose_record(own, flags)
+    keys = {key_of(override) for override in own}
     if "search" in keys:
-        space = compose_with_hydra(flags.overrides + _search_path(flags)).hydra.sweeper.params or {}
+        space = compose_with_hydra(own + search_path(flags)).hydra.sweeper.params or {}
         for key in space.keys() - keys:
             raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
+    return record
+
+
+def quote(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    if isinstance(value, list):
+        return f"[{','.join(map(quote, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
-    """Hands checked arguments to Hydra, which composes each job and calls `task` with its configuration."""
+    """Hands checked arguments to Hydra, which makes the folder and its run.log for each job, and calls `task`."""
     logging.captureWarnings(True)  # libraries' warnings go to run.log, not to the terminal
     mistakes: list[UserError | OSError] = []
+    cwd = Path.cwd()
 
     def run_task(cfg: DictConfig) -> Any:
+        os.chdir(cwd)  # hydra.job.chdir: arguments may name files relative to it
         try:
             return task(cfg)
         except (UserError, OSError) as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
-    sys.argv = ["recsweep", *arguments]
+    sys.argv = ["recsweep", *_put_flags_first(arguments), NO_RECORD]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()
     except (HydraException, OmegaConfBaseException, RecursionError) as error:

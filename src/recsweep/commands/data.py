@@ -1,6 +1,5 @@
 """`recsweep data`: lists the data sets, fetches and summarises one."""
 
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +29,11 @@ def run(arguments: list[str]) -> None:
     if verb == "list" and not rest:
         _print_list()
     elif verb == "prepare":
-        task = partial(_prepare, sequences=_pop_sequences(rest))
-        compose.launch([*rest, *compose.NO_OUTPUT], task)
+        sequences = _pop_sequences(rest)
+        if compose.asks_for_help(rest):
+            compose.run_hydra(rest, lambda _: None)
+        else:
+            _prepare(OmegaConf.create(compose.prepare_run(rest).config), sequences)
     else:
         raise UserError(f"data {' '.join(arguments)}: there are `data list` and `data prepare data=NAME`")
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,7 +26,7 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 
 def run(arguments: list[str]) -> None:
     """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
-    folder = compose.pop_run(arguments)
+    folder, origin = compose.pop_run(arguments)
     users, k = compose.pop_option(arguments, "user"), compose.pop_option(arguments, "k") or "10"
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
@@ -35,21 +34,18 @@ def run(arguments: list[str]) -> None:
         raise UserError(f"k={k}: a whole number from 1 on")
     factory = compose.pop_option(arguments, "index")
     raw_users = list(dict.fromkeys(users.split(",")))
-
-    def task(cfg: DictConfig) -> None:
-        data = build.data(cfg)
-        user = data.data.user_ids.encode(raw_users)
-        rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
-        seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
-        if factory is None:
-            model = load_final_model(cfg, data, folder)
-            _check_scores(model, raw_users, user.to(build.device(cfg)))
-            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
-        else:
-            items, scores = _search_index(factory, folder / "embeddings", data.data, user, seen, int(k))
-        _print_tables(data.data, raw_users, items, scores)
-
-    compose.launch([*compose.load_arguments(folder), *arguments, *compose.NO_OUTPUT], task)
+    cfg = compose.build_config(origin, arguments)
+    data = build.data(cfg)
+    user = data.data.user_ids.encode(raw_users)
+    rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
+    seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+    if factory is None:
+        model = load_final_model(cfg, data, folder)
+        _check_scores(model, raw_users, user.to(build.device(cfg)))
+        items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
+    else:
+        items, scores = _search_index(factory, folder / "embeddings", data.data, user, seen, int(k))
+    _print_tables(data.data, raw_users, items, scores)
 
 
 @torch.inference_mode()

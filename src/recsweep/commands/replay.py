@@ -1,59 +1,31 @@
 """`train run=DIR key=value`: a new run with the settings of an earlier one, some of them changed."""
 
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from recsweep.atomic import write_json
-from recsweep.commands import compose
-from recsweep.errors import UserError
-from recsweep.parse import name_file, read_yaml_text
 from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
 
 
-def expand_run(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """Puts the arguments of the run that `run=DIR` names before the others, which replace those with the same key.
-
-    Returns the arguments and that run; without `run=`, the same arguments and None.
-    """
-    arguments = list(arguments)
-    if not any(argument.startswith("run=") for argument in arguments):
-        return arguments, None
-    origin = compose.pop_run(arguments)
-    overrides = compose.parse_flags(arguments).overrides
-    if not overrides:
-        raise UserError(f"run={origin}: say what to change, such as seed=1, or add resume=true to go on with it")
-    flags = [argument for argument in arguments if argument not in overrides]  # Hydra wants them first
-    keys = {override.partition("=")[0] for override in overrides}
-    kept_arguments = [argument for argument in compose.load_arguments(origin) if argument.partition("=")[0] not in keys]
-    return [*flags, *kept_arguments, *overrides], origin
-
-
-def record_changes(cfg: DictConfig, origin: Path, folder: Path) -> Changes:
+def record_changes(before: Mapping[str, Any], after: Mapping[str, Any], origin: Path, folder: Path) -> Changes:
     """Writes what differs from the run `origin` to the folder's changed.json, and returns it: key -> `was` and `is`.
 
-    A key that only one of the two runs has gets only that value. Paths do not count.
+    A key that only one of the two configurations has gets only that value. Paths do not count.
     """
-    path = origin / ".hydra" / "config.yaml"
-    with name_file(path):
-        before = _settings(OmegaConf.load(StringIO(read_yaml_text(path))))
-    after = _settings(cfg)
+    old, new = _settings(before), _settings(after)
     changes: Changes = {}
-    for key in [*before, *(key for key in after if key not in before)]:
-        if key not in after or key not in before or after[key] != before[key]:
-            changes[key] = {name: values[key] for name, values in (("was", before), ("is", after)) if key in values}
+    for key in [*old, *(key for key in new if key not in old)]:
+        if key not in new or key not in old or new[key] != old[key]:
+            changes[key] = {name: values[key] for name, values in (("was", old), ("is", new)) if key in values}
     write_json(folder / "changed.json", {"run": str(origin), "changes": changes})
     return changes
 
 
-def _settings(cfg: Any) -> dict[str, Any]:
-    settings = flatten(OmegaConf.to_container(cfg, resolve=True))
-    return {key: value for key, value in settings.items() if not key.startswith("paths.")}
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flatten(config).items() if not key.startswith("paths.")}
 
 
 def print_changes(changes: Changes) -> None:

@@ -46,7 +46,7 @@ def report(folder: Path, baseline: str | None) -> Path:
     from recsweep.report import console, export, html
     from recsweep.report.collect import collect
     from recsweep.report.comparisons import comparisons, train_command
-    from recsweep.sweeps import jobs
+    from recsweep.sweeps.request import REQUEST_FILE
 
     runs = collect(folder)
     results = comparisons(runs, baseline)
@@ -60,10 +60,21 @@ def report(folder: Path, baseline: str | None) -> Path:
         print_line(f"The best again: {rerun}")
         screen.print()
     console.print_incomplete_runs(screen, runs)
-    if (folder / jobs.REQUEST_FILE).is_file():
-        n_missing = len(jobs.read_request(folder).jobs) - len(runs.runs)
-        if n_missing > 0:
-            line = f"{n_missing} jobs of this sweep have not started: recsweep train sweep.resume={folder} runs them"
-            print_line(line)
+    if (folder / REQUEST_FILE).is_file():
+        _print_missing_jobs(folder, len(runs.runs))
     print_line(f"Report: {path}")
     return path
+
+
+def _print_missing_jobs(sweep: Path, n_started: int) -> None:
+    """One line where jobs of the sweep have not started, or where its sweep.json does not say."""
+    from recsweep.sweeps.request import read_request
+
+    try:
+        request = read_request(sweep)
+    except UserError as error:
+        print_line(str(error))
+        return
+    n_missing = len(request.records) - n_started
+    if request.search is None and n_missing > 0:
+        print_line(f"{n_missing} jobs of this sweep have not started: recsweep train sweep.resume={sweep} runs them")

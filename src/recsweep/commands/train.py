@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
-from recsweep.commands import compose, replay, report
-from recsweep.config import check_config
+from recsweep.commands import compose, replay, report, sweep
+from recsweep.commands.sweep import Sweep
 from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -27,7 +28,10 @@ from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
 from recsweep.runs.folder import check_size, describe_epochs, describe_run, judge, oracle_metrics
 from recsweep.runs.provenance import Command, describe_command, describe_start
+from recsweep.runs.record import Record, freeze, read_record, write_record, write_start
+from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
+from recsweep.sweeps.request import read_request, write_request
 from recsweep.sweeps.share import Share, gpu
 from recsweep.terminal import print_line
 
@@ -42,43 +46,69 @@ def run(arguments: list[str]) -> None:
     command = describe_command(["train", *arguments])
     sweep_folder = compose.pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
-        _resume_sweep(Path(sweep_folder), arguments, command)
+        _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
     elif compose.parse_flags(arguments).multirun:
-        sweep, origin = _prepare_sweep(arguments)
-        jobs.write_request(sweep.folder, jobs.SweepRequest(arguments, sweep.jobs))
-        _run_sweep(sweep, origin, command)
+        new_sweep = sweep.prepare_sweep(arguments)
+        write_request(new_sweep.folder, new_sweep.request)
+        _run_sweep(new_sweep, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
-        folder, arguments = _resume_arguments(arguments)
-        compose.launch(arguments, partial(train, command=command), jobs.hold(folder, wait=False))
+        _resume_run(arguments, command)
+    elif any(argument.startswith("run=") for argument in arguments):
+        _repeat_run(arguments, command)
+    elif compose.asks_for_help(arguments):
+        compose.run_hydra(arguments, lambda cfg: None)
     else:
-        arguments, origin = replay.expand_run(arguments)
-        named = compose.check_run_dir(arguments)
-        claim = jobs.hold(named, wait=False) if named else None
-        compose.launch(arguments, partial(train, command=command, origin=origin), claim)
+        compose.pop_plugins(arguments)
+        record = compose.prepare_run(arguments)
+        with _claim(arguments):
+            compose.run_hydra(arguments, lambda _: train(record, OmegaConf.create(record.config), command))
 
 
-def _resume_sweep(folder: Path, arguments: list[str], command: Command) -> None:
-    if extra := [argument for argument in arguments if argument not in ("-m", "--multirun")]:
-        raise UserError(f"{extra[0]}: a resumed sweep keeps its settings; start another to change something")
-    request = jobs.read_request(folder)
-    sweep, origin = _prepare_sweep(request.arguments, folder)
-    jobs.check_same_jobs(folder, request, sweep.jobs)
-    _run_sweep(sweep, origin, command)
+def _claim(arguments: list[str]) -> AbstractContextManager[None]:
+    """The lock of the folder that the arguments name for a new run, where they name one."""
+    folder = compose.check_run_dir(arguments)
+    return jobs.hold(folder, wait=False) if folder else nullcontext()
 
 
-def _prepare_sweep(arguments: list[str], folder: Path | None = None) -> tuple[compose.Sweep, Path | None]:
-    """The sweep that the arguments describe, and the run that `run=DIR` names."""
-    arguments, origin = replay.expand_run(arguments)
-    return compose.prepare_sweep(arguments, folder), origin
+def _repeat_run(arguments: list[str], command: Command) -> None:
+    """A new run with the settings of an earlier one, some of them changed; it shows what changed."""
+    folder, origin = compose.pop_run(arguments)
+    own, of_hydra = compose.split_overrides(arguments)
+    if not [*own, *of_hydra]:
+        raise UserError(f"run={folder}: say what to change, such as seed=1, or add resume=true to go on with it")
+    cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
+    record = origin.change(own).record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
+
+    def task(_: DictConfig) -> None:
+        target = Path(HydraConfig.get().runtime.output_dir)
+        replay.print_changes(replay.record_changes(origin.record.config, record.config, folder, target))
+        train(record, cfg, command)
+
+    with _claim(arguments):
+        compose.run_hydra([f"name={compose.quote(cfg.name)}", *of_hydra], task)
 
 
-def _run_sweep(sweep: compose.Sweep, origin: Path | None, command: Command) -> None:
+def _resume_run(arguments: list[str], command: Command) -> None:
+    """Goes on with an interrupted run, from its record and its last checkpoint."""
+    folder, origin = compose.pop_run(arguments)
+    if arguments != ["resume=true"]:
+        arguments.remove("resume=true")
+        raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
+    if (jobs.read_outcome(folder) or {}).get("status") == "completed":
+        raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
+    cfg = compose.build_config(origin, [])
+    with jobs.hold(folder, wait=False):
+        target = f"hydra.run.dir={compose.quote(str(folder))}"
+        compose.run_hydra([target], lambda _: train(origin.record, cfg, command))
+
+
+def _run_sweep(sweep: Sweep, command: Command) -> None:
     """Runs the jobs that are not completed, then prints the table; `UserError` where a job failed."""
     gc.freeze()  # modules stay in memory anyway; without them a collection after each job takes milliseconds
     resume = f"recsweep train sweep.resume={sweep.folder}"
     try:
         with progress.show_progress(sweep.folder, sweep.n_jobs):
-            job = partial(_run_job, share=sweep.share, origin=origin, command=command, cwd=Path.cwd())
+            job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins)
             compose.run_hydra(sweep.arguments, job)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(resume) from None
@@ -98,13 +128,13 @@ def _run_sweep(sweep: compose.Sweep, origin: Path | None, command: Command) -> N
         raise UserError(f"{len(failed)} of {sweep.n_jobs} jobs failed, as listed above{advice}")
 
 
-def _run_job(cfg: DictConfig, share: Share, origin: Path | None, command: Command, cwd: Path) -> float:
+def _run_job(_: DictConfig, share: Share, command: Command, plugins: tuple[str, ...] | None) -> float:
     """Runs one job of a sweep, in this process or another, and returns its objective; NaN where it failed.
 
-    Errors are recorded, and the other jobs go on. A completed job of a resumed sweep is not run again. Processes of an
-    interrupted sweep may still be at work on the job: the lock waits for them.
+    Its settings are those of its record, which a search writes before; a grid has them in sweep.json. Errors are
+    recorded, and the other jobs go on. A completed job of a resumed sweep is not run again. Processes of an interrupted
+    sweep may still be at work on the job: the lock waits for them.
     """
-    os.chdir(cwd)  # arguments may name files relative to it
     folder = Path(HydraConfig.get().runtime.output_dir)
     with jobs.hold(folder, wait=True):
         previous = jobs.outcome(folder)
@@ -115,12 +145,15 @@ def _run_job(cfg: DictConfig, share: Share, origin: Path | None, command: Comman
         _choose_gpu(share)
         provenance = {**command, **describe_start()}
         try:
-            if origin:
-                replay.record_changes(cfg, origin, folder)
+            request = read_request(folder.parent)
+            record = request.records[int(folder.name)] if request.search is None else read_record(folder)
+            if request.origin:
+                origin = read_record(Path(request.origin)).config
+                replay.record_changes(origin, record.config, Path(request.origin), folder)
+            cfg = Recorded(str(folder), record, plugins or (), is_trusted=plugins is None).build()
             cfg.callbacks.progress = False  # the sweep shows its own
-            check_config(cfg)  # the trials of a search are not checked before they start
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
-            return _train_and_record(cfg, folder, n_threads, provenance)["objective"]["value"]
+            return _train_and_record(record, cfg, folder, n_threads, provenance)["objective"]["value"]
         except Pruned as reason:
             content = {"status": "pruned", "error": str(reason), **reason.epochs, **provenance}
             write_json(folder / "metrics.json", content)
@@ -139,46 +172,40 @@ def _choose_gpu(share: Share) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu(HydraConfig.get().job.num, visible)
 
 
-def _resume_arguments(arguments: list[str]) -> tuple[Path, list[str]]:
-    """The folder of `run=DIR`, and the arguments that resume its run: its own, and the folder."""
-    folder = compose.pop_run(arguments)
-    if arguments != ["resume=true"]:
-        arguments.remove("resume=true")
-        raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
-    if (jobs.read_outcome(folder) or {}).get("status") == "completed":
-        raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    return folder, [*compose.load_arguments(folder), f"hydra.run.dir={folder}"]
+def train(record: Record, cfg: DictConfig, command: Command) -> None:
+    """Trains one run.
 
-
-def train(cfg: DictConfig, command: Command, origin: Path | None = None) -> float:
-    """Trains one run, with changes to the run `origin` where that is given, and returns the objective's value."""
+    Args:
+        record: of what was asked for; written to the folder unless one is there.
+        cfg: its configuration.
+    """
     folder = Path(HydraConfig.get().runtime.output_dir)
     with jobs.hold(folder, wait=False):
-        if origin:
-            replay.print_changes(replay.record_changes(cfg, origin, folder))
         try:
-            provenance = {**command, **describe_start()}
-            outcome = _train_and_record(cfg, folder, cfg.trainer.threads, provenance)
+            outcome = _train_and_record(record, cfg, folder, cfg.trainer.threads, {**command, **describe_start()})
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
         except UserError as error:
             jobs.record_failure(folder, error)
             raise
     _print_outcome(cfg, folder, outcome)
-    return outcome["objective"]["value"]
 
 
-def _train_and_record(cfg: DictConfig, folder: Path, n_threads: int, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _train_and_record(
+    record: Record, cfg: DictConfig, folder: Path, n_threads: int, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
     """Trains and judges a run, writes its metrics.json, `provenance` included, and returns the content."""
+    objectives = HydraConfig.get().sweeper.get("objectives")
+    write_record(folder, record.model_copy(update={"objectives": objectives and list(objectives)}))
     _redirect_logs()
     torch.set_num_threads(n_threads)
-    outcome = {**_train_and_judge(cfg, folder), **provenance}
+    outcome = _train_and_judge(record, cfg, folder, provenance)
     write_json(folder / "metrics.json", outcome)
     gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
 
 
-def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     data = build.data(cfg)
     model = build.model(cfg, data)
@@ -186,6 +213,8 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for node in cfg.callbacks.compare_with:
         exports.build_baseline(cfg, node, data)  # so that mistakes show before training
     description = describe_run(cfg, data, model)
+    start_record = {**provenance, "versions": description["versions"], "data": description["data"]}
+    write_start(folder, start_record)
     data_end = time.perf_counter()
     logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
     fit(cfg, data, model, folder / "checkpoints", logger, _pruning_callbacks())
@@ -199,7 +228,7 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     end = time.perf_counter()
     if logger:
         final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
-        exports.log_hyperparameters(logger, _hyperparameters(cfg), final)  # val/… itself is the curve
+        exports.log_hyperparameters(logger, _hyperparameters(cfg, record.choices), final)  # val/… itself is the curve
         logger.finalize("success")
     objective = build.evaluation(cfg).objective
     objective_key = f"val/{objective}"
@@ -216,6 +245,7 @@ def _train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "training": _training_means(model),
         "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,
+        **provenance,
     }
 
 
@@ -244,17 +274,17 @@ def _redirect_logs() -> None:
         logging.getLogger(name).propagate = True
 
 
-def _hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+def _hyperparameters(cfg: DictConfig, group_choices: Mapping[str, str | None]) -> dict[str, Any]:
     """What may change a result: the configuration as `group.key` values, and the choice of each group."""
     neutral_keys = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
-    choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
+    choices = {group: name for group, name in group_choices.items() if "/" not in group}
     settings = {
         key: value if isinstance(value, bool | int | float) else str(value)
         for key, value in replay.flatten(OmegaConf.to_container(cfg, resolve=True)).items()
         if not key.endswith(("_target_", "_partial_")) and not key.startswith(neutral_keys)
     }
     for group in ("callbacks", "logger", "search", "trainer"):  # their values say it all
-        choices.pop(group)
+        choices.pop(group, None)
     return settings | {group: str(name) for group, name in choices.items()}
 
 

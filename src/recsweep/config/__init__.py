@@ -1,8 +1,11 @@
 """The configuration of a run: Hydra composes it, and it is checked before anything is read or written."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -30,6 +33,7 @@ __all__ = [
     "compose_with_hydra",
     "conf_dir",
     "describe_error",
+    "initialize_hydra",
 ]
 
 TARGET_GROUPS = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
@@ -37,7 +41,7 @@ TARGET_GROUPS = ("model", "loss", "data", "split", "evaluation", "optimizer", "s
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
     """The configuration with Hydra's own node `hydra`; `UserError` where it does not compose."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_hydra():
         try:
             return compose("config", overrides, return_hydra_config=True)
         except ValueError as error:
@@ -45,6 +49,19 @@ def compose_with_hydra(overrides: list[str]) -> DictConfig:
             raise UserError(describe_error(error)) from None
         except (HydraException, OmegaConfBaseException, RecursionError) as error:
             raise UserError(describe_error(error)) from None
+
+
+@contextmanager
+def initialize_hydra() -> Iterator[None]:
+    """Lets the block compose, also within a job that Hydra runs: Hydra itself allows one at a time."""
+    hydra = GlobalHydra.instance()
+    outer = hydra.hydra
+    hydra.clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def check_choices(overrides: list[Override]) -> None:

@@ -101,7 +101,8 @@ def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     best = [runs[index] for index in comparison.rows(comparison.labels[0]).index]
     varying_seeds = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
     overrides = [text for text in best[0].overrides if text.split("=", 1)[0].lstrip("+") not in varying_seeds]
-    return shlex.join(["recsweep", "train", *overrides])
+    flags = [f"--config-dir={best[0].config_dir}"] if best[0].config_dir else []
+    return shlex.join(["recsweep", "train", *flags, *overrides])
 
 
 def _replace_seeds_by_folds(table: pd.DataFrame) -> pd.DataFrame:

@@ -55,6 +55,7 @@ class Record(BaseModel):
 
 class Runtime(BaseModel):
     choices: dict[str, str | None] = Field(default_factory=dict)
+    config_dir: str | None = None
 
 
 class Sweeper(BaseModel):
@@ -78,6 +79,7 @@ class Run:
             "unreadable".
         reason: one line, empty for a completed run.
         overrides: as typed, `("model=svdpp", "seed=1")`.
+        config_dir: --config-dir, as typed; None without one.
         choices: Hydra's group choices, `{"model": "svdpp", …}`.
         config: the composed configuration.
         search_objectives: metrics that a guided search optimised together, such as ("val/ndcg@10", "n_parameters").
@@ -88,6 +90,7 @@ class Run:
     status: str
     reason: str
     overrides: tuple[str, ...]
+    config_dir: str | None
     choices: dict[str, str]
     config: dict[str, Any]
     search_objectives: tuple[str, ...]
@@ -109,7 +112,7 @@ def read_run(folder: Path) -> Run:
         return _read_run(folder)
     except UserError as error:  # in words of the folder that the report names already
         reason = _one_line(error).replace(f"{folder}/", "")
-        return Run(folder, "unreadable", reason, (), {}, {}, (), None)
+        return Run(folder, "unreadable", reason, (), None, {}, {}, (), None)
 
 
 def _read_run(folder: Path) -> Run:
@@ -124,7 +127,8 @@ def _read_run(folder: Path) -> Run:
         raise UserError(".hydra/config.yaml: missing or empty")
     groups = {group: str(name) for group, name in node.runtime.choices.items() if not group.startswith("hydra/")}
     objectives = tuple(node.sweeper.objectives or ())
-    return Run(folder, status, reason, tuple(map(str, overrides)), groups, config, objectives, record)
+    words, config_dir = tuple(map(str, overrides)), node.runtime.config_dir
+    return Run(folder, status, reason, words, config_dir, groups, config, objectives, record)
 
 
 def _read_node(path: Path, kind: type) -> Any:

@@ -1,9 +1,9 @@
 """The jobs of a sweep over lists of values."""
 
 import math
+from itertools import product
 from typing import cast
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override, RangeSweep
 
 from recsweep.errors import UserError
@@ -39,7 +39,15 @@ def split_into_jobs(overrides: list[Override]) -> list[list[str]]:
             raise UserError(
                 f"{override.input_line}: more than {MAX_JOBS:,} jobs; a search draws some: hydra/sweeper=optuna"
             )
-    return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    return [list(job) for job in product(*map(_values, overrides))]
+
+
+def _values(override: Override) -> list[str]:
+    """The override for every value that it stands for, as typed."""
+    if not override.is_sweep_override():
+        return [cast(str, override.input_line)]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _n_values(override: Override) -> int:

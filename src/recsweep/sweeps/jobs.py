@@ -1,6 +1,5 @@
 """A sweep's folder: the request that started the sweep, and one numbered folder per job."""
 
-import json
 import os
 import shutil
 import time
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
@@ -18,8 +17,8 @@ from recsweep.atomic import write_json
 from recsweep.errors import UserError, summarize_error
 from recsweep.parse import name_file, read_json
 
-REQUEST_FILE = "sweep.json"
 METRICS_FILE = "metrics.json"
+LOCK = Path(".hydra", "job.lock")  # written by each process that trains in the folder
 NAMED_AFTER = 0.3  # seconds after which the process that has a lock has written its name into it
 
 
@@ -47,60 +46,6 @@ class Ended(BaseModel):
 
 
 OUTCOME: TypeAdapter[Completed | Ended] = TypeAdapter(Annotated[Completed | Ended, Field(discriminator="status")])
-
-
-class SweepRequest(NamedTuple):
-    """What a sweep was asked to run.
-
-    Args:
-        arguments: the command line after `recsweep train`.
-        jobs: the overrides of each job; empty for a search, which proposes its own.
-    """
-
-    arguments: list[str]
-    jobs: list[list[str]]
-
-
-def write_request(folder: Path, request: SweepRequest) -> None:
-    """Claims the folder for a new sweep and writes the request to it; `UserError` if the folder holds a sweep."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        if folders(folder):
-            raise FileExistsError
-        with (folder / REQUEST_FILE).open("x") as file:  # if two sweeps start at once, only one succeeds
-            json.dump({"words": request.arguments, "jobs": request.jobs}, file, indent=2)
-    except FileExistsError:
-        raise UserError(
-            f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
-            f"recsweep train sweep.resume={folder}"
-        ) from None
-
-
-def read_request(folder: Path) -> SweepRequest:
-    """The request that `write_request` saved; `UserError` if the file is missing or broken."""
-    path = folder / REQUEST_FILE
-    if not path.exists():
-        raise UserError(
-            f"sweep.resume={folder}: has no {REQUEST_FILE}; name a folder that `recsweep train -m` wrote, such as "
-            "outputs/multirun/2026-11-22_10-00-00-000000"
-        )
-    try:
-        content = read_json(path)
-        request = SweepRequest(arguments=content["words"], jobs=content["jobs"])
-        return TypeAdapter(SweepRequest).validate_python(request, strict=True)
-    except (UserError, ValueError, TypeError, KeyError):
-        raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
-
-
-def check_same_jobs(folder: Path, request: SweepRequest, jobs: Sequence[list[str]]) -> None:
-    """Raises `UserError` if the arguments now expand to other jobs: finished ones would have the wrong numbers."""
-    for number, (before, now) in enumerate(zip(request.jobs, jobs, strict=False)):
-        if before != now:
-            raise UserError(
-                f"sweep.resume={folder}: job {number} was {' '.join(before)} and would now be {' '.join(now)}"
-            )
-    if len(request.jobs) != len(jobs):
-        raise UserError(f"sweep.resume={folder}: had {len(request.jobs)} jobs and would now have {len(jobs)}")
 
 
 def run_jobs(launcher: Launcher, sweep: Path, overrides_by_job: Mapping[int, Sequence[str]]) -> None:
@@ -134,7 +79,7 @@ def run_jobs(launcher: Launcher, sweep: Path, overrides_by_job: Mapping[int, Seq
 
 def _is_dead(job: Path, since: float) -> bool:
     """Whether the job started at that time or later, has no result, and no process runs it."""
-    if outcome(job) is not None or not is_newer(job / ".hydra" / "overrides.yaml", since):
+    if outcome(job) is not None or not is_newer(job / LOCK, since):
         return False
     try:
         with lock(job).acquire(blocking=False):
@@ -150,7 +95,7 @@ def is_newer(path: Path, since: float) -> bool:
 
 def lock(job: Path) -> FileLock:
     """The lock that a process holds while it trains in the folder; the system frees it when the process dies."""
-    return FileLock(job.resolve() / ".hydra" / "job.lock", is_singleton=True)
+    return FileLock(job.resolve() / LOCK, is_singleton=True)
 
 
 @contextmanager

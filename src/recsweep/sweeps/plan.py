@@ -1,11 +1,10 @@
 """The plan of a guided search: its space, sampler and objectives, from `hydra.sweeper` and the other overrides."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
 from optuna.samplers import BaseSampler
 from pydantic import BaseModel, Field
 
@@ -14,6 +13,7 @@ from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
 from recsweep.metrics import ERRORS
 from recsweep.runs import build
+from recsweep.runs.recorded import Recorded
 from recsweep.seeding import Seed
 from recsweep.sweeps.samplers import GUIDED, ListSampler, PerTrialSampler
 from recsweep.sweeps.space import Space, parse_space
@@ -56,19 +56,17 @@ class Plan(NamedTuple):
     sampler: BaseSampler
 
 
-def plan_search(
-    sweeper: Mapping[str, Any], overrides: Sequence[Override], compose: Callable[[list[str]], DictConfig]
-) -> Plan:
+def plan_search(sweeper: Mapping[str, Any], overrides: Sequence[Override], base: Recorded) -> Plan:
     """The search that `hydra.sweeper` and the other overrides describe; `UserError` if either is invalid.
 
     Args:
-        compose: from the overrides of a job to its configuration.
+        base: the settings that the trials change.
     """
     values = {key: value for key, value in sweeper.items() if key != "_target_"}
     bind("hydra.sweeper.", Settings, values)
     settings, space = Settings(**values), parse_space(overrides)
     _check_space(space)
-    evaluation = build.evaluation(compose(space.job_overrides(space.probes()[0])))
+    evaluation = build.evaluation(base.change(space.overrides_at(space.probes()[0])).build())
     objectives = _objectives(settings.objectives, evaluation)
     if len(objectives) > 1 and settings.pruner != "none":
         raise UserError(f"hydra.sweeper.pruner={settings.pruner}: pruning needs a single objective; set pruner=none")

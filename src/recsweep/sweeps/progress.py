@@ -47,7 +47,7 @@ class ProgressLine:
                 continue
             outcome = jobs.outcome(job)
             if outcome is None:  # an older job without an outcome was interrupted before this sweep
-                n_running += jobs.is_newer(job / ".hydra" / "overrides.yaml", self.start_time)
+                n_running += jobs.is_newer(job / jobs.LOCK, self.start_time)
             elif outcome["status"] == "failed":
                 n_failed += 1
             else:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +17,11 @@ from optuna.trial import Trial, TrialState
 
 from recsweep.errors import UserError
 from recsweep.runs.callbacks import Pruning
+from recsweep.runs.record import write_record
+from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs
 from recsweep.sweeps.plan import Plan, plan_search
+from recsweep.sweeps.request import read_request
 from recsweep.sweeps.share import cores, n_workers
 from recsweep.sweeps.study import hide_password, load_study, local_storage, open_study
 from recsweep.sweeps.worker import Worker, load_trial
@@ -29,18 +31,20 @@ MAX_DEATHS = 3
 """Workers that may die while running a trial before the trial fails."""
 
 
-def run_search(overrides: list[str], cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
-    """Runs the trials that are missing from the search that `hydra.sweeper` and the overrides describe."""
+def run_search(cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
+    """Runs the trials that are missing from the search that `hydra.sweeper` and the folder's sweep.json describe."""
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra.sweeper, resolve=True))
-    sweep_overrides = OverridesParser.create(loader).parse_overrides(overrides)
-    plan = plan_search(settings, sweep_overrides, partial(loader.load_sweep_config, cfg))
     folder = Path(cfg.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    request = read_request(folder)
+    assert request.search is not None
+    base = Recorded(f"sweep.resume={folder}", request.records[0], is_trusted=True)  # commands/sweep.py has checked it
+    plan = plan_search(settings, OverridesParser.create(loader).parse_overrides(request.search), base)
     url = plan.settings.storage or local_storage(folder)
     study = open_study(plan, url)
-    OmegaConf.save(cfg, folder / "multirun.yaml")
+    if not (folder / "multirun.yaml").exists():
+        OmegaConf.save(cfg, folder / "multirun.yaml")
     try:
-        Search(plan, study, folder, launcher, _batch_size(plan, cfg)).run()
+        Search(plan, base, study, folder, launcher, _batch_size(plan, cfg)).run()
     except StorageInternalError as error:
         raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {str(error).splitlines()[0]}") from None
 
@@ -66,11 +70,13 @@ class Search:
     """This process's part in a guided search.
 
     Args:
+        base: the settings that the trials change.
         folder: of the sweep; trial n has the subfolder n.
         batch_size: trials per call of the launcher.
     """
 
     plan: Plan
+    base: Recorded
     study: Study
     folder: Path
     launcher: Launcher
@@ -114,10 +120,9 @@ class Search:
 
     def _run_batch(self, worker: Worker, batch: list[Trial]) -> None:
         space = self.plan.space
-        overrides_by_job = {
-            trial.number: [*space.job_overrides(space.suggest(trial)), f"hydra.sweeper.trial={trial.number}"]
-            for trial in batch
-        }
+        for trial in batch:
+            write_record(self._folder(trial), self.base.change(space.overrides_at(space.suggest(trial))).record)
+        overrides_by_job = {trial.number: [f"hydra.sweeper.trial={trial.number}"] for trial in batch}
         jobs.run_jobs(self.launcher, self.folder, overrides_by_job)
         for trial in batch:
             self._finish(worker, trial)

@@ -29,7 +29,11 @@ class Space:
 
     def job_overrides(self, point: Point) -> list[str]:
         """The overrides of the job at a point."""
-        return [*self.fixed, *(f"{key}={value}" for key, value in point.items())]
+        return [*self.fixed, *self.overrides_at(point)]
+
+    def overrides_at(self, point: Point) -> list[str]:
+        """The overrides of the searched keys at a point."""
+        return [f"{key}={value}" for key, value in point.items()]
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """The trial's value of each searched key, drawn if the trial has none yet."""

@@ -1,0 +1,242 @@
+"""An earlier run's settings as they were recorded, and what overrides change in them.
+
+Files of today decide nothing but what a changed group brings along. The record may be a stranger's: it is data.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recsweep.config import check_config, compose_with_hydra
+from recsweep.config.shape import Config
+from recsweep.config.targets import check_targets
+from recsweep.errors import UserError
+from recsweep.paths import conf_dir
+from recsweep.runs import build
+from recsweep.runs.record import RESOLVER, Record
+from recsweep.terminal import escape, print_line
+
+Key = tuple[str, ...]
+Leaves = dict[Key, Any]
+OWN_KEYS = {*Config.model_fields, "experiment", "search"}
+ABSENT = object()
+
+
+class Today(NamedTuple):
+    """What overrides say with today's files: the values of the configuration, and the choice of each group."""
+
+    leaves: Leaves
+    choices: dict[str, str | None]
+
+
+def key_of(override: str) -> str:
+    """What an override sets: `model`, `model.embedding_dim`, `loss@loss.ranking`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def is_own(override: str) -> bool:
+    """Whether an override sets something of the project, not of Hydra, and not the cache's folder."""
+    key = key_of(override)
+    return re.split("[./@]", key)[0] in OWN_KEYS and key != "paths.cache_dir"
+
+
+def compose_today(overrides: list[str]) -> tuple[DictConfig, dict[str, str | None]]:
+    """The configuration that these overrides give with today's files, not checked, and the choice of each group."""
+    cfg = compose_with_hydra(overrides)
+    choices = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, choices
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An earlier run's settings.
+
+    Args:
+        source: what to call it in messages, such as `run=outputs/x`.
+        record: its record.
+        plugins: modules that the user trusts besides the project's own.
+        config_dir: --config-dir of today; None takes the recorded one, if that is there.
+        paths: overrides of today that set `paths`.
+        is_trusted: whether the user wrote all of it just now.
+    """
+
+    source: str
+    record: Record
+    plugins: tuple[str, ...] = ()
+    config_dir: str | None = None
+    paths: tuple[str, ...] = ()
+    is_trusted: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """Those of its overrides that count; any others are not the project's own, and a file has no say in them."""
+        return [override for override in self.record.overrides if is_own(override)]
+
+    def change(self, overrides: Sequence[str]) -> "Recorded":
+        """The same with these overrides.
+
+        A key that neither they nor what they bring along touches keeps its recorded value, whatever files say today.
+        """
+        if not overrides:
+            return self
+        keys = {key_of(override) for override in overrides}
+        words, before = self._before
+        kept = [word for word in words if key_of(word) not in keys]
+        after = self._compose([*kept, *overrides])
+        groups = {key for key in keys if (conf_dir() / key).is_dir()}
+        other = {group for group, name in self.record.choices.items() if before.choices.get(group, ABSENT) != name}
+        config = _merge(_leaves(self.record.config), before.leaves, after.leaves, other, groups & other, keys - groups)
+        changed = {group: name for group, name in after.choices.items() if name != before.choices.get(group, ABSENT)}
+        choices = {**self.record.choices, **changed, **{group: after.choices.get(group) for group in groups}}
+        known = [word for word in self.overrides if key_of(word) not in keys]
+        update = {"config": config, "choices": choices, "overrides": [*known, *overrides]}
+        paths = tuple(override for override in overrides if key_of(override).startswith("paths"))
+        return replace(self, record=self.record.model_copy(update=update), paths=paths)
+
+    @cached_property
+    def _before(self) -> tuple[list[str], Today]:
+        """Overrides that stand for the record today, and what they say; where its own do not compose, its choices."""
+        try:
+            return self.overrides, self._compose(self.overrides)
+        except UserError:
+            choices = [
+                f"{group}={name}"
+                for group, name in self.record.choices.items()
+                if group in Config.model_fields and (conf_dir() / group / f"{name}.yaml").is_file()
+            ]
+            return choices, self._compose(choices)
+
+    def _compose(self, overrides: list[str]) -> Today:
+        config_dir = self.config_dir and Path(self.config_dir)
+        if not config_dir and self.record.config_dir:
+            config_dir = Path(self.record.cwd) / self.record.config_dir
+        search_path = (
+            [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir and config_dir.is_dir() else []
+        )
+        config, choices = compose_today(overrides + search_path)
+        return Today(_leaves(OmegaConf.to_container(config)), choices)
+
+    def print_drift(self) -> None:
+        """One line where today's files say something else than the record."""
+        words, today = self._before
+        if words != self.overrides:
+            return
+        recorded = _leaves(self.record.config)
+        keys = [
+            key
+            for key, value in today.leaves.items()
+            if key[0] != "paths" and not _is_from_outside(value) and value != recorded.get(key, ABSENT)
+        ]
+        if keys:
+            shown = [f"{'.'.join(key)}={today.leaves[key]}, not {_show(recorded.get(key, ABSENT))}" for key in keys[:3]]
+            more = f", and {len(keys) - 3} keys more" if len(keys) > 3 else ""
+            print_line(f"{self.source}: files say {'; '.join(shown)}{more}: what was recorded counts", stderr=True)
+
+    def build(self) -> DictConfig:
+        """The configuration, checked; `UserError` for the first mistake, and for what a stranger's record may not say.
+
+        There `paths` are those of this machine; a recorded `paths.data_dir` counts where the data are there already.
+        """
+        if self.is_trusted:
+            cfg = OmegaConf.create(self.record.config)
+            check_config(cfg)
+            return cfg
+        config = {group: node for group, node in self.record.config.items() if group != "paths"}
+        check_targets(config, self.plugins)
+        for key, value in _leaves(config).items():
+            if _is_from_outside(value):
+                place = f"{self.source}: {'.'.join(key)}={escape(str(value))}"
+                raise UserError(f"{place}: a record holds no values of the environment; give the value")
+        config["paths"] = OmegaConf.to_container(compose_with_hydra(list(self.paths)).paths)
+        cfg = OmegaConf.create(config)
+        for key in _leaves(config):
+            if key[0] == "data" and key[-1] == "cache":
+                OmegaConf.update(cfg, ".".join(key), "${paths.cache_dir}")
+        check_config(cfg)
+        recorded_paths = self.record.config.get("paths")
+        data_dir = recorded_paths.get("data_dir") if isinstance(recorded_paths, dict) else None
+        if isinstance(data_dir, str) and not _is_from_outside(data_dir) and not self.paths:
+            elsewhere = cfg.copy()
+            elsewhere.paths.data_dir = data_dir
+            if build.source(elsewhere).ready():
+                return elsewhere
+        self._check_data(cfg)
+        return cfg
+
+    def _check_data(self, cfg: DictConfig) -> None:
+        """Raises `UserError` where the data are not on disk, unless they belong into this machine's data folder."""
+        if build.source(cfg).ready():
+            return
+        for key, value in _leaves(OmegaConf.to_container(cfg.data, resolve=True)).items():
+            if key[-1] not in ("path", "folder") or not isinstance(value, str) or Path(value).exists():
+                continue
+            if not Path(value).absolute().is_relative_to(Path(cfg.paths.data_dir).absolute()):
+                name, there = f"data.{'.'.join(key)}", Path(self.record.cwd) / value
+                advice = f"give {name}={there}" if there.exists() else f"give {name}=…"
+                place = f"{value}: not in {Path.cwd()}; {self.source} was made in {self.record.cwd}"
+                raise UserError(f"{place}: {advice}")
+
+
+def _merge(
+    recorded: Leaves, before: Leaves, after: Leaves, other: set[str], replaced: set[str], named: set[str]
+) -> dict[str, Any]:
+    """The record with the difference between two configurations, both of which today's files give.
+
+    Args:
+        other: groups of which today's files do not have the recorded choice.
+        replaced: those of them that are chosen anew: what was recorded does not count.
+        named: keys whose values in `after` count in any case.
+    """
+    merged: Leaves = {}
+    for key, value in after.items():
+        is_named = any(".".join(key[:length]) in named for length in range(1, len(key) + 1))
+        if is_named or key[0] in replaced or before.get(key, ABSENT) != value:
+            merged[key] = value
+        elif key in recorded:
+            merged[key] = recorded[key]
+        elif key[0] not in other:  # a setting that was not there yet
+            merged[key] = value
+    for key, value in recorded.items():
+        if key not in after and key not in before and key[0] not in replaced:
+            merged[key] = value
+    return _nest(merged)
+
+
+def _leaves(node: Any, key: Key = ()) -> Leaves:
+    """The values of a tree, with lists and empty nodes as values."""
+    return dict(_walk(node, key))
+
+
+def _walk(node: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from _walk(value, (*key, str(name)))
+    else:
+        yield key, node
+
+
+def _nest(leaves: Mapping[Key, Any]) -> dict[str, Any]:
+    """The tree that has these values; a key below one that holds a value is left out."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        node: Any = tree
+        for name in key[:-1]:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node[key[-1]] = value
+    return tree
+
+
+def _is_from_outside(value: Any) -> bool:
+    return RESOLVER.search(str(value)) is not None
+
+
+def _show(value: Any) -> str:
+    return "(none)" if value is ABSENT else str(value)
