@@ -19,10 +19,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.config import check_choices, compose_config, compose_with_hydra, conf_dir, describe_error
+from recsweep.config import check_choices, compose_config, compose_with_hydra, conf_dir, describe_error, resolve
+from recsweep.config.files import search_path
 from recsweep.errors import UserError
 from recsweep.parse import read_yaml
 from recsweep.sweeps import grid, jobs
@@ -51,6 +52,7 @@ def parse_flags(arguments: list[str]) -> Namespace:
             raise UserError(errors.getvalue().rpartition("error: ")[2].strip()) from None
     if flags.multirun and (flags.cfg or flags.info or flags.help or flags.hydra_help or flags.shell_completion):
         raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
+    search_path(flags.config_dir)
     if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
         raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
     return flags
@@ -173,7 +175,7 @@ def _prepare_search(node: DictConfig, arguments: list[str]) -> "Plan":
 
     flags = parse_flags(arguments)
     overrides = [override for override in _parse_overrides(flags.overrides) if not override.is_hydra_override()]
-    settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
+    settings = cast(dict[str, Any], resolve(node.sweeper))
     plan = plan_search(settings, overrides, lambda job: compose_config(job + _search_path(flags)))
     probes = [plan.space.job_overrides(point) for point in plan.space.probes()]
     first, *rest = (compose_config(job + _search_path(flags)) for job in probes)
@@ -208,7 +210,7 @@ def _parse_overrides(overrides: list[str]) -> list[Override]:
 
 def _search_path(flags: Namespace) -> list[str]:
     """--config-dir as an override; empty without it."""
-    return [f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]"] if flags.config_dir else []
+    return search_path(flags.config_dir)
 
 
 def _compose_jobs(arguments: list[str]) -> list[list[str]]:

@@ -7,6 +7,7 @@ from traceback import walk_tb
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,6 +43,16 @@ def _find_source(repository: ConfigRepository, config_path: str, object_type: Ob
 # Hydra's own loading of a file lets exceptions of any kind through, without the file's name.
 _find_source_as_hydra = ConfigRepository._find_object_source
 ConfigRepository._find_object_source = _find_source  # type: ignore[method-assign, assignment]
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """--config-dir as an override, empty without it; `UserError` where it is no folder."""
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir={config_dir}: no such folder")
+    entry = QuotedString(f"file://{Path(config_dir).resolve()}", Quote.single)
+    return [f"hydra.searchpath=[{entry.with_quotes()}]"]
 
 
 def find_cycle(error: RecursionError) -> str:
