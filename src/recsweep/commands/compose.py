@@ -209,7 +209,6 @@ def _parse_overrides(overrides: list[str]) -> list[Override]:
 
 
 def _search_path(flags: Namespace) -> list[str]:
-    """--config-dir as an override; empty without it."""
     return search_path(flags.config_dir)
 
 

@@ -4,8 +4,8 @@ import re
 import shlex
 from typing import Any
 
-from antlr4 import CommonTokenStream, InputStream
-from antlr4.error.ErrorListener import ErrorListener
+from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
+from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import OverrideParseException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
@@ -15,7 +15,7 @@ ENDS = (",[]{}", ",[]{}:", "")
 """What an element of a value lies between, at first guess, at second, and the whole value."""
 
 
-class _FirstError(ErrorListener):  # type: ignore[misc]
+class _FirstError(ErrorListener):
     """Ends the parsing at its first error, with the index of the character."""
 
     def syntaxError(self, recognizer: Any, symbol: Any, line: int, column: int, msg: str, error: Any) -> None:
@@ -25,7 +25,7 @@ class _FirstError(ErrorListener):  # type: ignore[misc]
 def _find_error(override: str) -> int | None:
     """The index of the first character that the grammar refuses; the length if more is wanted, None if all is well."""
     lexer = OverrideLexer(InputStream(override))
-    parser = OverrideParser(CommonTokenStream(lexer))
+    parser: Any = OverrideParser(CommonTokenStream(lexer))
     for part in (lexer, parser):
         part.removeErrorListeners()
         part.addErrorListener(_FirstError())
