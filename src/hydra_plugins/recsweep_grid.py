@@ -4,8 +4,8 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
+from recsweep.config.files import save_config
 from recsweep.sweeps import jobs
 
 
@@ -16,8 +16,7 @@ class Grid(BasicSweeper):
         """Runs the jobs batch by batch; a job whose process is killed does not stop the others."""
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        save_config(self.config, folder / "multirun.yaml")
         overrides = OverridesParser.create(self.hydra_context.config_loader).parse_overrides(arguments)
         first = 0
         for batch in self.split_arguments(overrides, self.max_batch_size):

@@ -4,13 +4,16 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository
+from hydra.core import utils
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from recsweep.atomic import write_atomically
 from recsweep.config.shape import Config
 from recsweep.errors import UserError
 from recsweep.parse import name_file, read_yaml_text
@@ -43,6 +46,17 @@ def _find_source(repository: ConfigRepository, config_path: str, object_type: Ob
 # Hydra's own loading of a file lets exceptions of any kind through, without the file's name.
 _find_source_as_hydra = ConfigRepository._find_object_source
 ConfigRepository._find_object_source = _find_source  # type: ignore[method-assign, assignment]
+
+
+def save_config(cfg: Any, path: Path) -> None:
+    """Writes a node of a configuration as YAML, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as partial:
+        partial.write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
+
+
+# Hydra's own writing leaves half a file on a full disk, and its error names none.
+utils._save_config = lambda cfg, name, folder: save_config(cfg, folder / name)
 
 
 def search_path(config_dir: str | None) -> list[str]:

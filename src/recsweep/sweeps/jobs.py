@@ -1,6 +1,6 @@
 """A sweep's folder: the request that started the sweep, and one numbered folder per job."""
 
-import json
+import fcntl
 import os
 import shutil
 import time
@@ -64,16 +64,18 @@ class SweepRequest(NamedTuple):
 def write_request(folder: Path, request: SweepRequest) -> None:
     """Claims the folder for a new sweep and writes the request to it; `UserError` if the folder holds a sweep."""
     folder.mkdir(parents=True, exist_ok=True)
+    claim = os.open(folder, os.O_RDONLY)
     try:
-        if folders(folder):
-            raise FileExistsError
-        with (folder / REQUEST_FILE).open("x") as file:  # if two sweeps start at once, only one succeeds
-            json.dump({"words": request.arguments, "jobs": request.jobs}, file, indent=2)
-    except FileExistsError:
-        raise UserError(
-            f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
-            f"recsweep train sweep.resume={folder}"
-        ) from None
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(claim, fcntl.LOCK_EX)  # if two sweeps start at once, only one succeeds
+        if folders(folder) or (folder / REQUEST_FILE).exists():
+            raise UserError(
+                f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
+                f"recsweep train sweep.resume={folder}"
+            )
+        write_json(folder / REQUEST_FILE, {"words": request.arguments, "jobs": request.jobs})
+    finally:
+        os.close(claim)
 
 
 def read_request(folder: Path) -> SweepRequest:
@@ -189,6 +191,20 @@ def folders(sweep: Path) -> list[Path]:
     return [path for path in sweep.iterdir() if path.name.isdigit()] if sweep.is_dir() else []
 
 
+def check_complete(sweep: Path, n_jobs: int) -> None:
+    """Raises `UserError` where a job of an ended sweep has no result: somebody deleted it, or the disk was full."""
+    if not (sweep / REQUEST_FILE).is_file():
+        raise UserError(f"{sweep}: {REQUEST_FILE} is gone, somebody deleted it while the sweep ran; start it again")
+    folders = [sweep / str(number) for number in range(n_jobs)]
+    missing = [job.name for job in folders if not ((job / ".hydra" / "overrides.yaml").is_file() and outcome(job))]
+    if missing:
+        names = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+        raise UserError(
+            f"{len(missing)} of {n_jobs} jobs have no result ({names}): the disk is full, or somebody deleted them; "
+            f"recsweep train sweep.resume={sweep} runs them"
+        )
+
+
 def outcome(job: Path) -> dict[str, Any] | None:
     """The content of the job's metrics.json; None if the job has not ended, or if the file is broken."""
     try:
@@ -209,9 +225,14 @@ def read_outcome(job: Path) -> dict[str, Any] | None:
 
 
 def record_failure(job: Path, error: Exception) -> None:
-    """Writes to the job's metrics.json, in one line, why it failed."""
+    """Writes to the job's metrics.json, in one line, why it failed, if the disk takes it.
+
+    `is_lost`: the disk or the memory failed, and the job may well succeed another time.
+    """
     reason = str(error) if isinstance(error, UserError) else summarize_error(error)
-    write_json(job / METRICS_FILE, {"status": "failed", "error": reason})
+    lost = {"is_lost": True} if isinstance(error, OSError | MemoryError) else {}
+    with suppress(OSError):
+        write_json(job / METRICS_FILE, {"status": "failed", "error": reason, **lost})
 
 
 def start_over(job: Path) -> None:

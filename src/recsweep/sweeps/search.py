@@ -16,6 +16,7 @@ from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 
+from recsweep.config.files import save_config
 from recsweep.errors import UserError
 from recsweep.runs.callbacks import Pruning
 from recsweep.sweeps import jobs
@@ -37,12 +38,13 @@ def run_search(overrides: list[str], cfg: DictConfig, loader: ConfigLoader, laun
     folder = Path(cfg.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     url = plan.settings.storage or local_storage(folder)
-    study = open_study(plan, url)
-    OmegaConf.save(cfg, folder / "multirun.yaml")
+    save_config(cfg, folder / "multirun.yaml")
     try:
+        study = open_study(plan, url)
         Search(plan, study, folder, launcher, _batch_size(plan, cfg)).run()
     except StorageInternalError as error:
-        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {str(error).splitlines()[0]}") from None
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {reason}") from None
 
 
 def pruning_callback(hydra: HydraConf) -> Pruning:
@@ -79,6 +81,7 @@ class Search:
     def run(self) -> None:
         """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
+        finished_before = self._finished_here()
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
                 names = ", ".join(map(str, sorted(silent)))
@@ -91,7 +94,15 @@ class Search:
                 elif any(trial.number < self.plan.n_trials for trial in worker.trials_elsewhere()):
                     time.sleep(pause)
                 else:
-                    return
+                    break
+        for folder in self._finished_here() - finished_before:
+            if not (folder / jobs.METRICS_FILE).is_file():
+                raise UserError(f"{folder}: somebody deleted it while the search ran; the study has its values")
+
+    def _finished_here(self) -> set[Path]:
+        """The folders of the trials that have ended in this search's folder."""
+        folders = {Path(trial.user_attrs.get("folder", "")) for trial in self.study.get_trials(deepcopy=False)}
+        return {folder for folder in folders if folder.parent == self.folder.resolve()}
 
     def _next_batch(self, worker: Worker) -> list[Trial]:
         orphans = [trial for trial in worker.orphans() if trial.number < self.plan.n_trials]
@@ -120,14 +131,28 @@ class Search:
         }
         jobs.run_jobs(self.launcher, self.folder, overrides_by_job)
         for trial in batch:
-            self._finish(worker, trial)
+            if not self._is_lost(trial):
+                self._finish(worker, trial)
+        for trial in batch:
+            if self._is_lost(trial):
+                outcome = jobs.outcome(self._folder(trial)) or {"error": "its metrics.json is missing"}
+                raise UserError(
+                    f"trial {trial.number} of the search ended through no fault of its own ({outcome['error']}); "
+                    f"`recsweep train sweep.resume={self.folder}` takes it up again"
+                )
+
+    def _is_lost(self, trial: Trial) -> bool:
+        """Whether the disk or the memory failed, not the trial: it stays as it is in the study, to be taken over."""
+        outcome = jobs.outcome(self._folder(trial))
+        return outcome is None or outcome.get("is_lost", False)
 
     def _folder(self, trial: Trial) -> Path:
         return self.folder / str(trial.number)
 
     def _finish(self, worker: Worker, trial: Trial) -> None:
         """Tells the study what the trial's metrics.json says."""
-        outcome = jobs.outcome(self._folder(trial)) or {"status": "failed", "error": "ended without metrics.json"}
+        outcome = jobs.outcome(self._folder(trial))
+        assert outcome, "a trial without one is lost"
         trial.set_user_attr("folder", str(self._folder(trial).resolve()))
         if outcome["status"] == "completed":
             worker.finish(trial, [_value(outcome, name) for name in self.plan.objectives])
