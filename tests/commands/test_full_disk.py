@@ -43,7 +43,7 @@ def test_a_checkpoint_that_does_not_fit(model: str, tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "run") == {
         "status": "failed",
         "error": f"OSError: [Errno 27] File too large: '{tmp_path}/run/checkpoints/best.ckpt'",
-        "is_lost": True,
+        "lost_to": "disk",
     }
     assert no_parts(tmp_path)
     assert recsweep(tmp_path, "train", "run=run", "resume=true").status == 0

@@ -26,6 +26,7 @@ from recsweep.sweeps.study import hide_password, load_study, local_storage, open
 from recsweep.sweeps.worker import Worker, load_trial
 from recsweep.terminal import print_line
 
+NO_OUTCOME = {"status": "failed", "error": "it left no metrics.json", "lost_to": "disk"}
 MAX_DEATHS = 3
 """Workers that may die while running a trial before the trial fails."""
 
@@ -113,8 +114,9 @@ class Search:
             else:
                 folder = self._folder(trial)
                 folder.mkdir(parents=True, exist_ok=True)
-                jobs.record_failure(folder, UserError(f"{MAX_DEATHS} workers died while running it"))
-                self._finish(worker, trial)
+                reason = f"{MAX_DEATHS} workers died while running it"
+                jobs.record_failure(folder, UserError(reason))
+                self._finish(worker, trial, {"status": "failed", "error": reason})
         while len(batch) < self.batch_size and len(self.study.get_trials(deepcopy=False)) < self.plan.n_trials:
             trial = worker.start_trial()
             if trial.number >= self.plan.n_trials:  # another worker was faster
@@ -130,29 +132,24 @@ class Search:
             for trial in batch
         }
         jobs.run_jobs(self.launcher, self.folder, overrides_by_job)
-        for trial in batch:
-            if not self._is_lost(trial):
-                self._finish(worker, trial)
-        for trial in batch:
-            if self._is_lost(trial):
-                outcome = jobs.outcome(self._folder(trial)) or {"error": "its metrics.json is missing"}
+        outcomes = [jobs.outcome(self._folder(trial)) or NO_OUTCOME for trial in batch]
+        for trial, outcome in zip(batch, outcomes, strict=True):
+            if "lost_to" not in outcome:
+                self._finish(worker, trial, outcome)
+        for trial, outcome in zip(batch, outcomes, strict=True):
+            if "lost_to" in outcome:  # it stays as it is in the study, to be taken over
+                if outcome["lost_to"] == "memory":
+                    trial.set_user_attr("deaths", trial.user_attrs.get("deaths", 0) + 1)
                 raise UserError(
                     f"trial {trial.number} of the search ended through no fault of its own ({outcome['error']}); "
-                    f"`recsweep train sweep.resume={self.folder}` takes it up again"
+                    f"recsweep train sweep.resume={self.folder} takes it up again"
                 )
-
-    def _is_lost(self, trial: Trial) -> bool:
-        """Whether the disk or the memory failed, not the trial: it stays as it is in the study, to be taken over."""
-        outcome = jobs.outcome(self._folder(trial))
-        return outcome is None or outcome.get("is_lost", False)
 
     def _folder(self, trial: Trial) -> Path:
         return self.folder / str(trial.number)
 
-    def _finish(self, worker: Worker, trial: Trial) -> None:
+    def _finish(self, worker: Worker, trial: Trial, outcome: Mapping[str, Any]) -> None:
         """Tells the study what the trial's metrics.json says."""
-        outcome = jobs.outcome(self._folder(trial))
-        assert outcome, "a trial without one is lost"
         trial.set_user_attr("folder", str(self._folder(trial).resolve()))
         if outcome["status"] == "completed":
             worker.finish(trial, [_value(outcome, name) for name in self.plan.objectives])
