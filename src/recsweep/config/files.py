@@ -56,7 +56,7 @@ def save_config(cfg: Any, path: Path) -> None:
 
 
 # Hydra's own writing leaves half a file on a full disk, and its error names none.
-utils._save_config = lambda cfg, name, folder: save_config(cfg, folder / name)
+utils._save_config = lambda cfg, filename, output_dir: save_config(cfg, output_dir / filename)
 
 
 def search_path(config_dir: str | None) -> list[str]:
