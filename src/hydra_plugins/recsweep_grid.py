@@ -5,7 +5,6 @@ from pathlib import Path
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsweep.config.files import save_config
 from recsweep.sweeps import jobs
 
 
@@ -14,6 +13,8 @@ class Grid(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the jobs batch by batch; a job whose process is killed does not stop the others."""
+        from recsweep.config.files import save_config  # it loads torch, and Hydra imports this file at every Tab
+
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
         save_config(self.config, folder / "multirun.yaml")

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_tensorboard_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RecordWriter, "write", write)
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # pytest has put its own there
     outcome = recsweep(tmp_path, "train", *TINY, "logger=tensorboard", "hydra.run.dir=run")
     assert outcome == (2, "", f"recsweep: [Errno 28] No space left on device: '{tmp_path}/run'\n")
     assert read_metrics(tmp_path / "run")["status"] == "failed"

@@ -7,7 +7,7 @@ from shell import recsweep
 
 BOMBS = {
     "without text": ("x0=''", "x{n}=${{x{before}}}${{x{before}}}"),
-    "of text": (f"x0={'a' * 1000}", "x{n}=" + "${{x{before}}}" * 40),
+    "of text": (f"x0={'a' * 100_000}", "x{n}=" + "${{x{before}}}" * 11),
     "of nodes": ("x0={a:1}", "x{n}={{a:${{x{before}}},b:${{x{before}}}}}"),
     "a long chain": ("x0=1", "x{n}=${{x{before}}}"),
 }
@@ -18,6 +18,8 @@ def test_bombs(name: str, tmp_path: Path) -> None:
     first, others = BOMBS[name]
     bomb = [first, *(others.format(n=n, before=n - 1) for n in range(1, 200 if name == "a long chain" else 30))]
     outcome = recsweep(tmp_path, "train", *(f"+{override}" for override in bomb))
+    reason = "make a text" if name == "of text" else "recursion" if name == "a long chain" else "interpolations for one"
+    assert reason in outcome.err
     assert outcome.status == 2 and outcome.err.count("\n") == 1 and len(outcome.err) < 250
     assert not list(tmp_path.iterdir())
 

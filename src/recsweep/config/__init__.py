@@ -89,7 +89,7 @@ def check_config(cfg: DictConfig) -> None:
     """Raises `UserError` for the first wrong key, type, range or combination."""
     try:
         node = resolve(cfg, throw_on_missing=True)
-    except (OmegaConfBaseException, RecursionError) as error:
+    except OmegaConfBaseException as error:
         raise UserError(describe_error(error)) from None
     groups = cast(dict[str, Any], node)
     bind("", Config, groups)
