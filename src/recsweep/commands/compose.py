@@ -38,8 +38,6 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against
 # Hydra composes every command once more to look for hydra.mode; None leaves the mode to the flag -m.
 Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
 
-logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
-
 NO_OUTPUT = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
 
 

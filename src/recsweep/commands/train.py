@@ -33,6 +33,7 @@ from recsweep.sweeps.share import Share, gpu
 from recsweep.terminal import print_line
 
 log = logging.getLogger(__name__)
+logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
 
 
 def run(arguments: list[str]) -> None:
