@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from omegaconf import OmegaConf
 
 from recsweep.sweeps import jobs
 from recsweep.sweeps.request import read_request
@@ -14,10 +13,12 @@ class Grid(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the jobs that are not completed; one whose process is killed does not stop the others."""
+        from recsweep.config.files import save_config  # it loads torch, and Hydra imports this file at every Tab
+
         assert self.config and self.hydra_context and self.launcher, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
         if not (folder / "multirun.yaml").exists():
-            OmegaConf.save(self.config, folder / "multirun.yaml")
+            save_config(self.config, folder / "multirun.yaml")
         numbers = [
             number
             for number in range(len(read_request(folder).records))

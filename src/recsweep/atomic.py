@@ -31,9 +31,26 @@ def write_atomically(path: Path) -> Iterator[Path]:
                 part.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        if error.errno is None or (error.filename is not None and not str(error.filename).endswith(".part")):
+        if error.filename is not None and not str(error.filename).endswith(".part"):
             raise  # it says which other file is the matter
-        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk names no file
+        raise _name(error, path) from None  # a full disk names no file
+
+
+@contextmanager
+def name_folder(folder: Path) -> Iterator[None]:
+    """An `OSError` that names no file, such as that of a full disk, gets the folder's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or str(folder) in str(error):
+            raise
+        raise _name(error, folder) from None
+
+
+def _name(error: OSError, path: Path) -> OSError:
+    if error.errno is None:
+        return OSError(f"{path}: {error}")
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _create_part(path: Path) -> tuple[Path, IO[bytes]]:

@@ -105,6 +105,30 @@ def test_100k_names_a_published_row_that_is_not_in_the_data(ml_100k: Path) -> No
         source.parts("u1", source.read())
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"u1_base": "7\t20\t3\t100\n2\t10\t5\t90\n"},
+            r"u1\.test, line 1: this user and item are in .*u1\.base, line 2 too \(1 of 1 lines\), and",
+        ),
+        (
+            {"u1_test": "2\t10\t5\t90\n2\t10\t5\t90\n"},
+            r"u1\.test, line 2: this user and item are already in .*u1\.test, line 1$",
+        ),
+        (
+            {"u1_base": "7\t20\t3\t100\n2\t20\t1\t80\n7\t20\t3\t100\n"},
+            r"u1\.base, line 3: this user and item are already in .*u1\.base, line 1$",
+        ),
+    ],
+)
+def test_100k_published_parts_that_overlap_or_repeat(ml_100k: Path, files: dict[str, str], message: str) -> None:
+    write(ml_100k, **files)
+    source = ML100K(str(ml_100k), "error")
+    with pytest.raises(UserError, match=message):
+        source.parts("u1", source.read())
+
+
 def test_a_split_that_the_release_does_not_ship(ml_100k: Path, ml_1m: Path) -> None:
     source = ML100K(str(ml_100k), "error")
     with pytest.raises(UserError, match="ml_100k ships no split 'u9'; it ships u1, u2, u3, u4, u5, ua, ub"):

@@ -67,6 +67,19 @@ def test_a_mistake_in_the_test_file_names_that_file(ncf: Path) -> None:
         NCFMovieLens1M(str(ncf), True, "error").read()
 
 
+def test_parts_that_overlap(ncf: Path) -> None:
+    """`duplicates=error` names the lines when it reads them; the other policies would merge them."""
+    path = ncf / "ml-1m.test.rating"
+    path.write_text(path.read_text().replace("1\t1\t3\t10", "1\t0\t1\t9"))
+    with pytest.raises(
+        UserError, match=r"test\.rating, line 2: user 1 and item 0 are already in .*train\.rating, line 4"
+    ):
+        NCFMovieLens1M(str(ncf), True, "error").read()
+    source = NCFMovieLens1M(str(ncf), True, "last")
+    with pytest.raises(UserError, match=r"test\.rating, line 2: this user and item are in .*train\.rating, line 4 too"):
+        source.parts("given", source.read())
+
+
 def test_without_its_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder; put the ml-1m\.\* files of https://"):
         NCFMovieLens1M(str(tmp_path / "nowhere"), True, "error").read()

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
+from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
 from recsweep.runs.record import Record, freeze, has_record, read_record
@@ -50,6 +51,7 @@ def parse_flags(arguments: list[str]) -> Namespace:
             raise UserError(errors.getvalue().rpartition("error: ")[2].strip()) from None
     if flags.multirun and (flags.cfg or flags.info or flags.help or flags.hydra_help or flags.shell_completion):
         raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
+    search_path(flags.config_dir)
     if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
         raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
     return flags
@@ -132,14 +134,9 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def search_path(flags: Namespace) -> list[str]:
-    """--config-dir as an override; empty without it."""
-    return [f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]"] if flags.config_dir else []
-
-
 def compose_record(overrides: list[str], flags: Namespace) -> Record:
     """The record of the run that these overrides describe; `UserError` for the first mistake in them."""
-    cfg, choices = compose_today(overrides + search_path(flags))
+    cfg, choices = compose_today(overrides + search_path(flags.config_dir))
     check_config(cfg)
     return Record(
         config=freeze(cfg), choices=choices, overrides=overrides, cwd=str(Path.cwd()), config_dir=flags.config_dir
@@ -187,7 +184,7 @@ def prepare_run(arguments: list[str]) -> Record:
     record = compose_record(own, flags)
     keys = {key_of(override) for override in own}
     if "search" in keys:
-        space = compose_with_hydra(own + search_path(flags)).hydra.sweeper.params or {}
+        space = compose_with_hydra(own + search_path(flags.config_dir)).hydra.sweeper.params or {}
         for key in space.keys() - keys:
             raise UserError(f"{key} is searched: -m starts the search; one run takes {key}=VALUE")
     return record

@@ -10,7 +10,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.commands import compose
-from recsweep.config import compose_with_hydra
+from recsweep.config import compose_with_hydra, resolve
+from recsweep.config.files import search_path
 from recsweep.errors import UserError
 from recsweep.runs.record import Record, freeze
 from recsweep.runs.recorded import Recorded, key_of
@@ -147,7 +148,7 @@ def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "
     except ModuleNotFoundError:
         raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
-    settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
+    settings = cast(dict[str, Any], resolve(node.sweeper))
     plan = plan_search(settings, compose.parse_overrides(overrides), base)
     first, *rest = (base.change(plan.space.overrides_at(point)).build() for point in plan.space.probes())
     for group in PROTOCOL:
@@ -187,8 +188,7 @@ def _is_harmless(override: str) -> bool:
 
 
 def _hydra_node(overrides: list[str], flags: Namespace | None = None) -> DictConfig:
-    search_path = compose.search_path(flags) if flags else []
-    return compose_with_hydra(overrides + search_path).hydra
+    return compose_with_hydra(overrides + search_path(flags.config_dir if flags else None)).hydra
 
 
 def _countable(overrides: list[Override]) -> list[Override]:
@@ -261,7 +261,7 @@ def _spell_out(nodes: list[DictConfig]) -> list[str]:
         launcher = [f"hydra/launcher={name}", *_differences("hydra.launcher", settings, default)]
     sweeper = node.runtime.choices["hydra/sweeper"]
     sweeper = "grid" if sweeper == "basic" else sweeper  # in config.yaml it would override what search=NAME chooses
-    settings = cast(dict[str, Any], OmegaConf.to_container(node.sweeper, resolve=True))
+    settings = cast(dict[str, Any], resolve(node.sweeper))
     return [*launcher, f"hydra/sweeper={sweeper}", *_differences("hydra.sweeper", settings, {})]
 
 

@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from recsweep.atomic import write_json
+from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
 from recsweep.commands.sweep import Sweep
 from recsweep.errors import UserError, summarize_error
@@ -31,11 +32,12 @@ from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.runs.record import Record, freeze, read_record, write_record, write_start
 from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
-from recsweep.sweeps.request import read_request, write_request
+from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
 from recsweep.terminal import print_line
 
 log = logging.getLogger(__name__)
+logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
 
 
 def run(arguments: list[str]) -> None:
@@ -107,25 +109,34 @@ def _run_sweep(sweep: Sweep, command: Command) -> None:
     gc.freeze()  # modules stay in memory anyway; without them a collection after each job takes milliseconds
     resume = f"recsweep train sweep.resume={sweep.folder}"
     try:
-        with progress.show_progress(sweep.folder, sweep.n_jobs):
-            job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins)
-            compose.run_hydra(sweep.arguments, job)
+        _run_jobs(sweep, command, resume)
+        if jobs.folders(sweep.folder):  # a search has none where other workers ran all trials
+            report.run([str(sweep.folder)])
+        if sweep.search:
+            from recsweep.sweeps import conclusion  # importing Optuna takes a second
+
+            conclusion.show(sweep.search, sweep.folder)
+        else:
+            check_complete(sweep.folder, sweep.n_jobs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(resume) from None
-    except UserError:
-        raise
-    except Exception as error:  # of the launcher itself
-        raise UserError(f"the launcher gave up ({summarize_error(error)}); {resume} goes on") from None
-    if jobs.folders(sweep.folder):  # a search has none where other workers ran all trials
-        report.run([str(sweep.folder)])
-    if sweep.search:
-        from recsweep.sweeps import conclusion  # importing Optuna takes a second
-
-        conclusion.show(sweep.search, sweep.folder)
     failed = [job for job in jobs.folders(sweep.folder) if (jobs.outcome(job) or {}).get("status") == "failed"]
     if failed:
         advice = "" if sweep.search else f"; {resume} tries them again"  # a search has learned from them
         raise UserError(f"{len(failed)} of {sweep.n_jobs} jobs failed, as listed above{advice}")
+
+
+def _run_jobs(sweep: Sweep, command: Command, resume: str) -> None:
+    try:
+        with progress.show_progress(sweep.folder, sweep.n_jobs):
+            job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins)
+            compose.run_hydra(sweep.arguments, job)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{error}; {resume} goes on") from None
+    except Exception as error:  # of the launcher itself
+        raise UserError(f"the launcher gave up ({summarize_error(error)}); {resume} goes on") from None
 
 
 def _run_job(_: DictConfig, share: Share, command: Command, plugins: tuple[str, ...] | None) -> float:
@@ -185,7 +196,7 @@ def train(record: Record, cfg: DictConfig, command: Command) -> None:
             outcome = _train_and_record(record, cfg, folder, cfg.trainer.threads, {**command, **describe_start()})
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"recsweep train run={folder} resume=true") from None
-        except UserError as error:
+        except Exception as error:
             jobs.record_failure(folder, error)
             raise
     _print_outcome(cfg, folder, outcome)
@@ -199,7 +210,8 @@ def _train_and_record(
     write_record(folder, record.model_copy(update={"objectives": objectives and list(objectives)}))
     _redirect_logs()
     torch.set_num_threads(n_threads)
-    outcome = _train_and_judge(record, cfg, folder, provenance)
+    with name_folder(folder):
+        outcome = _train_and_judge(record, cfg, folder, provenance)
     write_json(folder / "metrics.json", outcome)
     gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
@@ -269,9 +281,18 @@ def _training_means(model: RecModule | Baseline) -> dict[str, float]:
 def _redirect_logs() -> None:
     """Sends the messages of libraries to run.log; the terminal is for progress and results."""
     logging.captureWarnings(True)
+    threading.excepthook = _log_thread_error
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _log_thread_error(thread: threading.ExceptHookArgs) -> None:
+    """Keeps off the terminal what ends TensorBoard's thread; its next call raises the same error in the main thread."""
+    if isinstance(thread.exc_value, OSError):
+        log.info("A thread ended.", exc_info=thread.exc_value)
+    else:
+        threading.__excepthook__(thread)
 
 
 def _hyperparameters(cfg: DictConfig, group_choices: Mapping[str, str | None]) -> dict[str, Any]:

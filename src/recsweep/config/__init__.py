@@ -1,15 +1,17 @@
 """The configuration of a run: Hydra composes it, and it is checked before anything is read or written."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -20,6 +22,8 @@ from omegaconf.errors import (
 
 from recsweep.config.combinations import baseline_node, check_combination
 from recsweep.config.files import find_cycle
+from recsweep.config.grammar import describe_syntax
+from recsweep.config.interpolation import resolve
 from recsweep.config.shape import Config, bind, check_node
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
@@ -34,9 +38,12 @@ __all__ = [
     "conf_dir",
     "describe_error",
     "initialize_hydra",
+    "resolve",
 ]
 
 TARGET_GROUPS = ("model", "loss", "data", "split", "evaluation", "optimizer", "scheduler")
+PATH_PARTS = re.compile(r"[=,/]\.{1,2}/")
+"""`model=../x`, `model=x/../y`: other files than the choices of the group."""
 
 
 def compose_with_hydra(overrides: list[str]) -> DictConfig:
@@ -65,13 +72,25 @@ def initialize_hydra() -> Iterator[None]:
 
 
 def check_choices(overrides: list[Override]) -> None:
-    """Raises `UserError` for the first group that gets something else than a name."""
+    """Raises `UserError` for the first group that gets something else than a name, or a folder that is not there."""
     for override in overrides:
+        if override.key_or_group == "hydra.searchpath":
+            _check_search_path(override)
         folder = conf_dir() / override.key_or_group
         is_name = isinstance(override.value(), str | list | QuotedString)
-        if folder.is_dir() and not (is_name or override.is_delete() or override.is_sweep_override()):
+        is_plain = is_name or override.is_delete() or override.is_sweep_override()
+        if folder.is_dir() and (not is_plain or PATH_PARTS.search(override.input_line or "")):
             choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
             raise UserError(f"{override.input_line}: a name is wanted; there are {choices}")
+
+
+def _check_search_path(override: Override) -> None:
+    entries = override.value()
+    for entry in entries if isinstance(entries, list) else []:
+        scheme, separator, path = str(entry).rpartition("://")
+        source = SourcesRegistry.instance().resolve(scheme or "file")
+        if not source(override.key_or_group, entry if separator else f"file://{path}").available():
+            raise UserError(f"hydra.searchpath: {entry}: no such folder")
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
@@ -86,7 +105,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
 def check_config(cfg: DictConfig) -> None:
     """Raises `UserError` for the first wrong key, type, range or combination."""
     try:
-        node = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        node = resolve(cfg, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(describe_error(error)) from None
     groups = cast(dict[str, Any], node)
@@ -111,7 +130,7 @@ def describe_error(error: Exception) -> str:
         hint = ": use data=bandit" if source.startswith("data.") else ""
         return f"{error.full_key} takes its value from {source}, which does not exist{hint}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not of the form key=value ({str(error).splitlines()[0]})"
+        return describe_syntax(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         choice = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
         return f"{choice}: no such choice; there are {', '.join(error.options)}"

@@ -4,12 +4,15 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from recsweep.atomic import write_atomically
 from recsweep.config.shape import Config
 from recsweep.errors import UserError
 from recsweep.parse import name_file, read_yaml_text
@@ -42,6 +45,23 @@ def _find_source(repository: ConfigRepository, config_path: str, object_type: Ob
 # Hydra's own loading of a file lets exceptions of any kind through, without the file's name.
 _find_source_as_hydra = ConfigRepository._find_object_source
 ConfigRepository._find_object_source = _find_source  # type: ignore[method-assign, assignment]
+
+
+def save_config(cfg: Any, path: Path) -> None:
+    """Writes a node of a configuration as YAML, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as partial:
+        partial.write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """--config-dir as an override, empty without it; `UserError` where it is no folder."""
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir={config_dir}: no such folder")
+    entry = QuotedString(f"file://{Path(config_dir).resolve()}", Quote.single)
+    return [f"hydra.searchpath=[{entry.with_quotes()}]"]
 
 
 def find_cycle(error: RecursionError) -> str:

@@ -67,6 +67,35 @@ def find_rows(sheet: Sheet, data: Interactions) -> Tensor:
     return torch.from_numpy(rows)
 
 
+def find_parts(train: Sheet, test: Sheet, data: Interactions) -> tuple[Tensor, Tensor]:
+    """The rows of two published parts; `UserError` where they have one in common, or where test repeats one."""
+    train_rows, test_rows = find_rows(train, data), find_rows(test, data)
+    is_common = torch.isin(test_rows, train_rows)
+    if is_common.any():
+        line = int(is_common.int().argmax())
+        other_line = int((train_rows == test_rows[line]).int().argmax())
+        raise UserError(
+            f"{test.location(line)}: this user and item are in {train.location(other_line)} too "
+            f"({int(is_common.sum())} of {len(test_rows)} lines), and a model must not see what it is tested on: "
+            "get the published files again"
+        )
+    check_distinct(test, test_rows)
+    return train_rows, test_rows
+
+
+def check_distinct(sheet: Sheet, rows: Tensor) -> None:
+    """Raises `UserError` at the first line of a published part that repeats a row.
+
+    Args:
+        rows: of the lines, see `find_rows`.
+    """
+    is_repeated = pd.Series(rows.numpy()).duplicated().to_numpy()
+    if is_repeated.any():
+        line = int(is_repeated.argmax())
+        first = int((rows == rows[line]).int().argmax())
+        raise UserError(f"{sheet.location(line)}: this user and item are already in {sheet.location(first)}")
+
+
 def unknown_split_error(source: Source, split: str) -> UserError:
     """The error for a `split` that `source` does not ship."""
     return UserError(f"{source.name} ships no split {split!r}; it ships {', '.join(source.ships) or 'none'}")

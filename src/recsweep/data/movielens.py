@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recsweep.data.assemble import assemble, find_rows, unknown_split_error
+from recsweep.data.assemble import assemble, check_distinct, find_parts, unknown_split_error
 from recsweep.data.download import Archive, fetch
 from recsweep.data.features import (
     Entities,
@@ -105,10 +105,11 @@ class ML100K(MovieLens):
         """Rows of the published `<name>.base` (train) and `<name>.test`; validation is empty."""
         if name not in self.ships:
             raise unknown_split_error(self, name)
-        train, test = (
-            find_rows(read_text(Path(self.folder) / f"{name}.{part}", TAB, RATING_TYPES), data)
-            for part in ("base", "test")
+        base, held_out = (
+            read_text(Path(self.folder) / f"{name}.{part}", TAB, RATING_TYPES) for part in ("base", "test")
         )
+        train, test = find_parts(base, held_out, data)
+        check_distinct(base, train)
         return Split(train=train, val=torch.empty(0, dtype=torch.int64), test=test)
 
     def _read_ratings(self, folder: Path) -> Sheet:

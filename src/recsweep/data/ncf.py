@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recsweep.data.assemble import assemble, find_rows, unknown_split_error
+from recsweep.data.assemble import assemble, find_parts, find_rows, unknown_split_error
 from recsweep.data.files import INT, TEXT, Sheet, read_text
 from recsweep.data.movielens import RATING_TYPES, TAB
 from recsweep.data.schema import Interactions, Split
@@ -63,7 +63,10 @@ class NCFMovieLens1M:
         if not self.with_test:
             raise UserError("data.with_test=false leaves out the test rows of split=given: choose another split")
         test_sheet = self._read_ratings("test")
-        test = find_rows(test_sheet, data)
+        if self.duplicates == "error":  # so `read` has seen that no pair is in both
+            test = find_rows(test_sheet, data)
+        else:
+            _, test = find_parts(self._read_ratings("train"), test_sheet, data)
         is_rest = torch.ones(len(data), dtype=torch.bool)
         is_rest[test] = False
         rest = is_rest.nonzero().flatten()

@@ -15,8 +15,8 @@ from recsweep.errors import UserError, summarize_error
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes the file atomically; a full disk is an `OSError` that names it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes the file atomically; a full disk, or a run's folder that is gone, is an `OSError` that names the file."""
+    path.parent.mkdir(exist_ok=True)
     archive = io.BytesIO()
     torch.save(content, archive)
     with write_atomically(path) as partial:

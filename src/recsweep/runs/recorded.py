@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recsweep.config import check_config, compose_with_hydra
+from recsweep.config import check_config, compose_with_hydra, resolve
 from recsweep.config.shape import Config
 from recsweep.config.targets import check_targets
 from recsweep.errors import UserError
@@ -174,7 +174,7 @@ class Recorded:
         """Raises `UserError` where the data are not on disk, unless they belong into this machine's data folder."""
         if build.source(cfg).ready():
             return
-        for key, value in _leaves(OmegaConf.to_container(cfg.data, resolve=True)).items():
+        for key, value in _leaves(resolve(cfg.data)).items():
             if key[-1] not in ("path", "folder") or not isinstance(value, str) or Path(value).exists():
                 continue
             if not Path(value).absolute().is_relative_to(Path(cfg.paths.data_dir).absolute()):

@@ -154,9 +154,16 @@ def read_outcome(job: Path) -> dict[str, Any] | None:
 
 
 def record_failure(job: Path, error: Exception) -> None:
-    """Writes to the job's metrics.json, in one line, why it failed."""
+    """Writes to the job's metrics.json, in one line, why it failed, if the disk takes it.
+
+    `lost_to`: the disk or the memory failed, and the job may well succeed another time.
+    """
     reason = str(error) if isinstance(error, UserError) else summarize_error(error)
-    write_json(job / METRICS_FILE, {"status": "failed", "error": reason})
+    content = {"status": "failed", "error": reason}
+    if isinstance(error, OSError | MemoryError):
+        content["lost_to"] = "disk" if isinstance(error, OSError) else "memory"
+    with suppress(OSError):
+        write_json(job / METRICS_FILE, content)
 
 
 def start_over(job: Path) -> None:

@@ -1,14 +1,17 @@
 """`sweep.json`: what a sweep was asked for, with the settings of every job, written before the first one starts."""
 
-import json
+import fcntl
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from recsweep.atomic import write_json
 from recsweep.errors import UserError
 from recsweep.parse import read_json
-from recsweep.runs.record import Record
+from recsweep.runs.record import Record, has_record
 from recsweep.sweeps import jobs
 
 REQUEST_FILE = "sweep.json"
@@ -67,16 +70,18 @@ def write_request(folder: Path, request: Request) -> None:
         differences=[_subtract(record, first) for record in request.records],
     )
     folder.mkdir(parents=True, exist_ok=True)
+    claim = os.open(folder, os.O_RDONLY)
     try:
-        if jobs.folders(folder):
-            raise FileExistsError
-        with (folder / REQUEST_FILE).open("x") as file:  # if two sweeps start at once, only one succeeds
-            json.dump(content.model_dump(), file, indent=2)
-    except FileExistsError:
-        raise UserError(
-            f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
-            f"recsweep train sweep.resume={folder}"
-        ) from None
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(claim, fcntl.LOCK_EX)  # if two sweeps start at once, only one succeeds
+        if jobs.folders(folder) or (folder / REQUEST_FILE).exists():
+            raise UserError(
+                f"{folder}: holds a sweep already; name another hydra.sweep.dir, or continue it: "
+                f"recsweep train sweep.resume={folder}"
+            )
+        write_json(folder / REQUEST_FILE, content.model_dump())
+    finally:
+        os.close(claim)
 
 
 def read_request(folder: Path) -> Request:
@@ -98,6 +103,20 @@ def read_request(folder: Path) -> Request:
     return Request(
         words=content.words, hydra=content.hydra, search=content.search, origin=content.origin, records=records
     )
+
+
+def check_complete(sweep: Path, n_jobs: int) -> None:
+    """Raises `UserError` where a job of an ended sweep has no result: somebody deleted it, or the disk was full."""
+    if not (sweep / REQUEST_FILE).is_file():
+        raise UserError(f"{sweep}: {REQUEST_FILE} is gone, somebody deleted it while the sweep ran; start it again")
+    folders = [sweep / str(number) for number in range(n_jobs)]
+    missing = [job.name for job in folders if not (has_record(job) and jobs.outcome(job))]
+    if missing:
+        names = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+        raise UserError(
+            f"{len(missing)} of {n_jobs} jobs have no result ({names}): the disk is full, or somebody deleted them; "
+            f"recsweep train sweep.resume={sweep} runs them"
+        )
 
 
 def _subtract(record: Record, first: Record) -> _Difference:

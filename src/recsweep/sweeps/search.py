@@ -10,11 +10,13 @@ from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 
+from recsweep.config import resolve
+from recsweep.config.files import save_config
 from recsweep.errors import UserError
 from recsweep.runs.callbacks import Pruning
 from recsweep.runs.record import write_record
@@ -27,26 +29,28 @@ from recsweep.sweeps.study import hide_password, load_study, local_storage, open
 from recsweep.sweeps.worker import Worker, load_trial
 from recsweep.terminal import print_line
 
+NO_OUTCOME = {"status": "failed", "error": "it left no metrics.json", "lost_to": "disk"}
 MAX_DEATHS = 3
 """Workers that may die while running a trial before the trial fails."""
 
 
 def run_search(cfg: DictConfig, loader: ConfigLoader, launcher: Launcher) -> None:
     """Runs the trials that are missing from the search that `hydra.sweeper` and the folder's sweep.json describe."""
-    settings = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra.sweeper, resolve=True))
+    settings = cast(dict[str, Any], resolve(cfg.hydra.sweeper))
     folder = Path(cfg.hydra.sweep.dir)
     request = read_request(folder)
     assert request.search is not None
     base = Recorded(f"sweep.resume={folder}", request.records[0], is_trusted=True)  # commands/sweep.py has checked it
     plan = plan_search(settings, OverridesParser.create(loader).parse_overrides(request.search), base)
     url = plan.settings.storage or local_storage(folder)
-    study = open_study(plan, url)
     if not (folder / "multirun.yaml").exists():
-        OmegaConf.save(cfg, folder / "multirun.yaml")
+        save_config(cfg, folder / "multirun.yaml")
     try:
+        study = open_study(plan, url)
         Search(plan, base, study, folder, launcher, _batch_size(plan, cfg)).run()
     except StorageInternalError as error:
-        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {str(error).splitlines()[0]}") from None
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"hydra.sweeper.storage={hide_password(url)}: {reason}") from None
 
 
 def pruning_callback(hydra: HydraConf) -> Pruning:
@@ -85,6 +89,7 @@ class Search:
     def run(self) -> None:
         """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
+        finished_before = self._finished_here()
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
                 names = ", ".join(map(str, sorted(silent)))
@@ -97,7 +102,15 @@ class Search:
                 elif any(trial.number < self.plan.n_trials for trial in worker.trials_elsewhere()):
                     time.sleep(pause)
                 else:
-                    return
+                    break
+        for folder in self._finished_here() - finished_before:
+            if not (folder / jobs.METRICS_FILE).is_file():
+                raise UserError(f"{folder}: somebody deleted it while the search ran; the study has its values")
+
+    def _finished_here(self) -> set[Path]:
+        """The folders of the trials that have ended in this search's folder."""
+        folders = {Path(trial.user_attrs.get("folder", "")) for trial in self.study.get_trials(deepcopy=False)}
+        return {folder for folder in folders if folder.parent == self.folder.resolve()}
 
     def _next_batch(self, worker: Worker) -> list[Trial]:
         orphans = [trial for trial in worker.orphans() if trial.number < self.plan.n_trials]
@@ -108,8 +121,9 @@ class Search:
             else:
                 folder = self._folder(trial)
                 folder.mkdir(parents=True, exist_ok=True)
-                jobs.record_failure(folder, UserError(f"{MAX_DEATHS} workers died while running it"))
-                self._finish(worker, trial)
+                reason = f"{MAX_DEATHS} workers died while running it"
+                jobs.record_failure(folder, UserError(reason))
+                self._finish(worker, trial, {"status": "failed", "error": reason})
         while len(batch) < self.batch_size and len(self.study.get_trials(deepcopy=False)) < self.plan.n_trials:
             trial = worker.start_trial()
             if trial.number >= self.plan.n_trials:  # another worker was faster
@@ -124,15 +138,24 @@ class Search:
             write_record(self._folder(trial), self.base.change(space.overrides_at(space.suggest(trial))).record)
         overrides_by_job = {trial.number: [f"hydra.sweeper.trial={trial.number}"] for trial in batch}
         jobs.run_jobs(self.launcher, self.folder, overrides_by_job)
-        for trial in batch:
-            self._finish(worker, trial)
+        outcomes = [jobs.outcome(self._folder(trial)) or NO_OUTCOME for trial in batch]
+        for trial, outcome in zip(batch, outcomes, strict=True):
+            if "lost_to" not in outcome:
+                self._finish(worker, trial, outcome)
+        for trial, outcome in zip(batch, outcomes, strict=True):
+            if "lost_to" in outcome:  # it stays as it is in the study, to be taken over
+                if outcome["lost_to"] == "memory":
+                    trial.set_user_attr("deaths", trial.user_attrs.get("deaths", 0) + 1)
+                raise UserError(
+                    f"trial {trial.number} of the search ended through no fault of its own ({outcome['error']}); "
+                    f"recsweep train sweep.resume={self.folder} takes it up again"
+                )
 
     def _folder(self, trial: Trial) -> Path:
         return self.folder / str(trial.number)
 
-    def _finish(self, worker: Worker, trial: Trial) -> None:
+    def _finish(self, worker: Worker, trial: Trial, outcome: Mapping[str, Any]) -> None:
         """Tells the study what the trial's metrics.json says."""
-        outcome = jobs.outcome(self._folder(trial)) or {"status": "failed", "error": "ended without metrics.json"}
         trial.set_user_attr("folder", str(self._folder(trial).resolve()))
         if outcome["status"] == "completed":
             worker.finish(trial, [_value(outcome, name) for name in self.plan.objectives])

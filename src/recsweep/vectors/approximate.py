@@ -71,9 +71,10 @@ def build_index(factory: str, item: Tensor) -> Index:
 
 
 def save_index(index: Index, path: Path) -> None:
-    """Writes the file atomically."""
+    """Writes the file atomically; faiss's own writing would not say that the disk is full."""
+    content = _import_faiss().serialize_index(index)
     with write_atomically(path) as partial:
-        _import_faiss().write_index(index, str(partial))
+        partial.write_bytes(content.tobytes())
 
 
 def load_index(path: Path, item: Tensor) -> Index:
