@@ -147,6 +147,7 @@ def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
     """Trains a model, from `checkpoints` on where there are some, and returns it in eval mode."""
     data = build.data(cfg)
     model = build.model(cfg, data)
+    checkpoints.parent.mkdir(parents=True, exist_ok=True)
     fit(cfg, data, model, checkpoints, None)
     return model.eval()
 

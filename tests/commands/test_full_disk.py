@@ -53,15 +53,19 @@ def test_a_checkpoint_that_does_not_fit(model: str, tmp_path: Path) -> None:
 def test_a_configuration_that_does_not_fit(tmp_path: Path) -> None:
     with files_up_to(100):
         outcome = recsweep(tmp_path, "train", "model=means", *TINY, "hydra.run.dir=run")
-    assert outcome == (2, "", too_large(f"{tmp_path}/run/.hydra/config.yaml"))
+    assert outcome == (2, "", too_large(f"{tmp_path}/run/.hydra/overrides.yaml"))
     assert [path.name for path in (tmp_path / "run" / ".hydra").iterdir()] == ["job.lock"]
 
 
 @pytest.mark.parametrize("sweep", [(), ("hydra/sweeper=optuna", "model.user_shrinkage=interval(1,2)")])
 def test_a_sweep_that_does_not_fit(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    arguments = ("train", "-m", "model=means", *TINY, *(sweep or ("seed=0,1",)), "hydra.sweep.dir=sweep")
     with files_up_to(2_000):
-        values = sweep or ("seed=0,1",)
-        outcome = recsweep(tmp_path, "train", "-m", "model=means", *TINY, *values, "hydra.sweep.dir=sweep")
+        outcome = recsweep(tmp_path, *arguments)
+    assert outcome == (2, "", too_large("sweep/sweep.json"))
+    assert not list((tmp_path / "sweep").iterdir())
+    with files_up_to(4_500):  # sweep.json has about 4,000 bytes, and multirun.yaml 5,000
+        outcome = recsweep(tmp_path, *arguments)
     line = f"recsweep: [Errno 27] File too large: '{tmp_path}/sweep/multirun.yaml'; "
     assert outcome == (2, "", line + "recsweep train sweep.resume=sweep goes on\n")
 
