@@ -33,6 +33,7 @@ ITEMS = pd.DataFrame({"price": [7, 8, 9.5], "sku": [70, 8, 9], "kind": ["x", "y"
 def table(path: Path, **changes: Any) -> BanditTable:
     settings = {
         "item": "shown", "propensity": "prob", "reward": "click", "position": "slot", "context": [], "items": None,
+        "separator": None, "encoding": None, "decimal_comma": None,
     }  # fmt: skip
     return BanditTable(str(path), **(settings | changes))
 

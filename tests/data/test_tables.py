@@ -25,7 +25,8 @@ USERS = pd.DataFrame({"who": [30, 20, 10], "age": [40, 50.5, 60], "city": ["Ulm"
 def table(path: Path, **changes: Any) -> Table:
     settings = {
         "user": "who", "item": "film", "rating": "stars", "timestamp": "when", "rating_scale": None,
-        "user_features": None, "item_features": None, "duplicates": "error",
+        "no_rating": None, "user_features": None, "item_features": None, "item_title": None, "duplicates": "error",
+        "separator": None, "encoding": None, "header": None, "decimal_comma": None, "time_unit": None,
     }  # fmt: skip
     return Table(str(path), **(settings | changes))
 
