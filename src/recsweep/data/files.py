@@ -10,13 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from recsweep.data.ids import ID
 from recsweep.data.lines import encoding_error, is_plain, open_bytes, read_start, scan
 from recsweep.data.sheet import FLOAT, INT, TEXT, Format, Sheet, Types, check_columns, check_exists, to_sheet
 from recsweep.data.times import TIME, TimeUnit, text_type
 from recsweep.errors import UserError
 
 START = 1 << 18  # bytes of a file that show its header and format
-BLOCK = 1 << 20  # bytes that Arrow parses at once; a record must fit in
+BLOCK = 1 << 23  # bytes that Arrow parses at once; a record must fit in
 MAX_BLOCK = 1 << 30
 
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -51,7 +52,9 @@ def read_text(path: Path, form: Format, types: Types, unit: TimeUnit | None = No
         raise _parse_error(path, form, types, error) from error
     if any(pa.types.is_binary(column) for column in table.schema.types):
         raise encoding_error(path, form.encoding)
-    return to_sheet(table, path, types, form, unit)
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    del table
+    return to_sheet(columns, path, types, form, unit)
 
 
 def column_names(path: Path, form: Format) -> list[str]:
@@ -75,7 +78,7 @@ def _header(path: Path, form: Format) -> list[str]:
 def _arrow_type(path: Path, form: Format, index: int, dtype: pa.DataType | None) -> pa.DataType | None:
     """The type as which Arrow reads a column; times by the first value."""
     if dtype != TIME:
-        return dtype
+        return TEXT if dtype == ID else dtype
     rows = records(read_start(path, form.encoding, START), form)[form.header :]
     return text_type(rows[0][index]) if rows and index < len(rows[0]) else TEXT
 

@@ -10,13 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+MAX_BY_LENGTH = 10**12
 WHOLE_NUMBER = "^(0|-?[1-9][0-9]*)$"
 ID = pa.dictionary(pa.int32(), pa.string())
 """The type of a column of ids, each distinct id stored once."""
 
 
-def to_categorical(column: pa.ChunkedArray, stripped: bool = False) -> pd.Categorical:
-    """A column of ids as text; missing ids are missing.
+def read_ids(column: pa.ChunkedArray, stripped: bool = False) -> np.ndarray | pd.Categorical:
+    """A column of ids: int64 if all are whole numbers in their usual form, else categories of text.
 
     Args:
         column: text, numbers, dates, booleans or bytes. Whole floats become whole numbers.
@@ -25,11 +26,12 @@ def to_categorical(column: pa.ChunkedArray, stripped: bool = False) -> pd.Catego
     Raises:
         pa.ArrowInvalid, pa.ArrowNotImplementedError: of another type, such as a list.
     """
+    numbers = None if column.null_count else _whole_numbers(column)
+    if numbers is not None:
+        return numbers.to_numpy()
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries()
-    if not column.num_chunks:
-        return pd.Categorical([])
     values = _to_text(column.chunk(0).dictionary)
     if stripped:
         values = pc.utf8_trim_whitespace(values)
@@ -38,6 +40,29 @@ def to_categorical(column: pa.ChunkedArray, stripped: bool = False) -> pd.Catego
     if len(distinct) < len(values):  # a repeated or missing value in the dictionary
         codes = np.append(code_of_value, -1)[codes]
     return pd.Categorical.from_codes(codes, pd.Index(distinct, dtype=object), validate=False)
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """A column of integers, or of text that is their usual form, as int64; None for any other.
+
+    Text that parses as a number is at least as long as the number's usual form (hexadecimal text from 10^12 on is not).
+    So if their lengths are the same in sum, all text is in its usual form.
+    """
+    is_text = pa.types.is_string(column.type)
+    if not (is_text or pa.types.is_integer(column.type)):
+        return None
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    if not is_text:
+        return numbers
+    range_ = pc.min_max(numbers).as_py()
+    if range_["min"] < 0 or range_["max"] >= MAX_BY_LENGTH:
+        return None
+    values = numbers.to_numpy()
+    n_digits = len(values) + sum(int((values >= 10**power).sum()) for power in range(1, len(str(range_["max"]))))
+    return numbers if pc.sum(pc.binary_length(column)).as_py() == n_digits else None
 
 
 def used_ids(values: pd.Series) -> pd.Series:

@@ -35,7 +35,8 @@ def read_parquet(path: Path, types: Types, unit: TimeUnit | None = None) -> Shee
     except DAMAGED as error:
         raise UserError(f"{path}: a damaged Parquet file ({str(error).splitlines()[0]})") from error
     try:
-        return to_sheet(table.select(list(types)).cast(pa.schema(schema)), path, types, unit=unit)
+        columns = {name: table[name].cast(dtype) for name, dtype in schema}
+        return to_sheet(columns, path, types, unit=unit)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         frame = pd.DataFrame({name: table[name].to_pandas() for name in types}).astype("str")
         raise type_error(Sheet(frame, path, header_lines=None), types, error) from error

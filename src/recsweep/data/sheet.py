@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsweep.data.ids import ID, to_categorical
+from recsweep.data.ids import ID, read_ids
 from recsweep.data.lines import line_number
 from recsweep.data.times import TIME, UNIT_NAMES, BadTime, MixedUnits, TimeUnit, to_seconds
 from recsweep.errors import UserError
@@ -115,21 +116,33 @@ class Sheet:
 
 
 def to_sheet(
-    table: pa.Table, path: Path, types: Types, form: Format | None = None, unit: TimeUnit | None = None
+    columns: dict[str, pa.ChunkedArray],
+    path: Path,
+    types: Types,
+    form: Format | None = None,
+    unit: TimeUnit | None = None,
 ) -> Sheet:
-    """The rows of an Arrow table with ids as categories and times as seconds; `form` is that of a text file."""
-    if not len(table):
+    """The rows of Arrow columns, with ids as `ids.read_ids` and times as seconds.
+
+    Args:
+        columns: emptied, so that memory is freed.
+        path, types, unit: as in `files.read_text`.
+        form: the format of a text file; None for Parquet.
+    """
+    if not len(next(iter(columns.values()))):
         raise UserError(f"{path}: the file has no rows")
-    ids = {name: to_categorical(table[name], bool(form and form.stripped)) for name in types if types[name] == ID}
-    times = {name: table[name] for name in types if types[name] == TIME}
-    table = table.drop_columns([*ids, *times])
-    frame = table.to_pandas(split_blocks=True, self_destruct=True) if table.num_columns else pd.DataFrame()
-    sheet = Sheet(frame, path, int(form.header) if form else None, form=form or CSV)
-    for name in list(times):
-        frame[name] = _read_times(sheet, name, times.pop(name), unit)
-    for name, values in ids.items():
-        frame[name] = values
-    return replace(sheet, frame=frame[list(types)])
+    sheet = Sheet(pd.DataFrame(), path, int(form.header) if form else None, form=form or CSV)
+    values: dict[str, Any] = {}
+    for name, dtype in types.items():
+        column = columns.pop(name)
+        if dtype == ID:
+            values[name] = read_ids(column, bool(form and form.stripped))
+        elif dtype == TIME:
+            values[name] = _read_times(sheet, name, column, unit)
+        else:
+            values[name] = column.to_pandas()
+        del column
+    return replace(sheet, frame=pd.DataFrame(values, copy=False))
 
 
 def _read_times(sheet: Sheet, name: str, column: pa.ChunkedArray, unit: TimeUnit | None) -> np.ndarray:

@@ -101,7 +101,8 @@ def _from_numbers(numbers: np.ndarray, unit: TimeUnit | None) -> Times:
         raise BadTime(row, f"{problem}, allowed: {ALLOWED}")
     if unit is None:
         unit = _find_unit(numbers)
-    return Times(np.floor_divide(numbers, PER_SECOND[unit]).astype(np.int64), unit)
+    whole_seconds = numbers if unit == "s" else numbers // PER_SECOND[unit]
+    return Times(np.floor(whole_seconds).astype(np.int64, copy=False), unit)
 
 
 def _find_unit(numbers: np.ndarray) -> TimeUnit:

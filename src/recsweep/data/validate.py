@@ -49,7 +49,7 @@ def _has_id(ids: pd.Series) -> pd.Series:
         codes = ids.cat.codes.to_numpy()
         is_id = np.append(ids.cat.categories != "", False)  # the code of a missing id is -1
         return pd.Series(is_id[codes], ids.index)
-    return ids.notna() & (ids != "")
+    return ids.notna() if pd.api.types.is_numeric_dtype(ids) else ids.notna() & (ids != "")
 
 
 def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
