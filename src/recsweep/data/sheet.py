@@ -1,5 +1,6 @@
 """Tables in memory: a `Sheet` remembers where each row came from."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,6 +19,8 @@ from recsweep.terminal import print_line
 
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
 ANY = None  # infer the column's type from its values
+
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 Types = Mapping[str, pa.DataType | None]
 """Column -> type: INT, FLOAT, TEXT, ID (text, each id stored once), TIME (int64 seconds) or ANY."""
@@ -172,7 +175,9 @@ def check_columns(path: Path, types: Types, names: list[str]) -> None:
     """`UserError` unless each column of `types` occurs exactly once among the file's column `names`."""
     missing = [name for name in types if name not in names]
     if missing:
-        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(names) or 'none'}")
+        has_numbers = any(NUMBER.fullmatch(name) for name in names)
+        hint = "; a file without a header: data.header=false, and columns have numbers: 1, 2, …" if has_numbers else ""
+        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(names) or 'none'}{hint}")
     repeated = [name for name in types if names.count(name) > 1]
     if repeated:
         raise UserError(f"{path}: {names.count(repeated[0])} columns are called {repeated[0]!r}, allowed: one")
