@@ -18,7 +18,10 @@ from recsweep.data.ids import natural_order, raw_ids, read_ids
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
-TEXTS = ["7", "007", "07", "12E5", "2020-01-12", "18446744073709551012", "019515344X", "true", "12:12", "12.0", "0x10", "+7", "-7", "-0", "1_0"]  # fmt: skip
+TEXTS = [
+    "7", "007", "07", "12E5", "2020-01-12", "18446744073709551012", "019515344X", "true",
+    "12:12", "12.0", "0x10", "+7", "-7", "-0", "1_0",
+]  # fmt: skip
 
 
 def read(path: Path, **changes: Any) -> Interactions:
@@ -102,7 +105,7 @@ def test_a_missing_category_is_named(tmp_path: Path) -> None:
 
 @given(st.lists(st.text("0179-+xFE. é", min_size=1, max_size=16), min_size=1, unique=True), st.integers(1, 3))
 def test_ids_read_are_the_ids_written(texts: list[str], n_chunks: int) -> None:
-    chunks = [texts[start::n_chunks] + [texts[0]] for start in range(n_chunks)]
+    chunks = [[*texts[start::n_chunks], texts[0]] for start in range(n_chunks)]
     ids = read_ids(pa.chunked_array(chunks))
     assert [str(value) for value in ids] == [text for chunk in chunks for text in chunk]
 

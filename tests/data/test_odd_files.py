@@ -22,7 +22,9 @@ FILES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, str, float, int | 
         [("A1C6M8LCIX4M6M", "0001713353", 5, 1123804800), ("A1REUF3A1YCPHM", "0001713353", 4, 1112140800)],
     ),
     "Books.csv.gz": (  # Amazon 2023: gzip, milliseconds
-        gzip.compress(b"user_id,parent_asin,rating,timestamp\nAE2,B00A,1.0,1556668800123\nAE3,0B1,4.0,1556668801999\n"),
+        gzip.compress(
+            b"user_id,parent_asin,rating,timestamp\nAE2,B00A,1.0,1556668800123\nAE3,0B1,4,1556668801999\n"
+        ),
         {"user": "user_id", "item": "parent_asin", "rating": "rating", "timestamp": "timestamp"},
         [("AE2", "B00A", 1, MAY), ("AE3", "0B1", 4, MAY + 1)],
     ),
@@ -45,7 +47,9 @@ FILES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, str, float, int | 
         [("196", "0242", 3, 881250949)],
     ),
     "excel_german.csv": (  # Excel in Germany: byte order mark, semicolons, decimal commas, quotes in quotes, a trailing ;
-        "\ufeffKunde;Artikel;Sterne;Datum;\r\n0012;\"Kanne \"\"blau\"\"; 1 l\";4,5;2019-05-01;\r\n12;Öl;3;2019-05-02;\r\n".encode(),
+        ("\ufeffKunde;Artikel;Sterne;Datum;\r\n"
+        "0012;\"Kanne \"\"blau\"\"; 1 l\";4,5;2019-05-01;\r\n"
+        "12;Öl;3;2019-05-02;\r\n").encode(),
         {"user": "Kunde", "item": "Artikel", "rating": "Sterne", "timestamp": "Datum"},
         [("0012", 'Kanne "blau"; 1 l', 4.5, MAY), ("12", "Öl", 3, MAY + 86_400)],
     ),
@@ -55,7 +59,8 @@ FILES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, str, float, int | 
         [("17.0", "B0", 1, MAY), ("18.0", "NaN", 1, MAY)],
     ),
     "events.csv": (  # an export with comments of several lines, an emoji, blank lines, scientific times in microseconds
-        'id,text,sku,ts\n\nu-1,"line 1\nline 2 🎬, ""x""",SKU_88-é,1.556668800e15\n\n\nu-1,,None,1556668801000000\n'.encode(),
+        ('id,text,sku,ts\n\n'
+         'u-1,"line 1\nline 2 🎬, ""x""",SKU_88-é,1.556668800e15\n\n\nu-1,,None,1556668801000000\n').encode(),
         {"user": "id", "item": "sku", "rating": None, "timestamp": "ts"},
         [("u-1", "SKU_88-é", 1, MAY), ("u-1", "None", 1, MAY + 1)],
     ),

@@ -87,7 +87,7 @@ def test_empty_values_of_all_types_of_categories_are_unknown(tmp_path: Path) -> 
         (HEADER + "1,a,2,3\n2,a,bad,4\n", {}, r"t\.csv, line 3, column stars: 'bad', allowed: numbers$"),
         (HEADER + "1,a,2,3\n1,b,2,soon\n", {}, r"t\.csv, line 3, column when: 'soon', allowed: times such as 3 in the "
          r"first row$"),
-        (HEADER + "1,a,2,soon\n", {}, r"t\.csv, line 2, column when: 'soon', allowed: numbers since 1970, or ISO dates"),
+        (HEADER + "1,a,2,soon\n", {}, r"t\.csv, line 2, column when: 'soon', allowed: numbers since 1970, or ISO"),
         (HEADER + "1,a,2,3\n1,b,2,\n", {}, r"t\.csv, line 3, column when: missing, allowed: numbers since 1970"),
         (HEADER + "1,a,nan,3\n", {}, r"line 2, column stars: missing, allowed: finite numbers$"),
         (HEADER + "1,a,inf,3\n", {}, r"line 2, column stars: inf, allowed: finite numbers$"),

@@ -92,7 +92,9 @@ class BanditTable:
         return Layout(self.separator, self.encoding, header=True, decimal_comma=self.decimal_comma)
 
     def _types(self) -> Types:
-        types = {self.item: ID} | dict.fromkeys(self.context, ANY) | dict.fromkeys([self.propensity, self.reward], FLOAT)
+        types = (
+            {self.item: ID} | dict.fromkeys(self.context, ANY) | dict.fromkeys([self.propensity, self.reward], FLOAT)
+        )
         return types if self.position is None else types | {self.position: TEXT}
 
     def _context_features(self, sheet: Sheet) -> Features | None:

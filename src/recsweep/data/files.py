@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -67,8 +68,12 @@ def records(text: str, form: Format) -> list[list[str]]:
     """The fields of each non-blank record of a text."""
     if len(form.separator) > 1:
         return [line.split(form.separator) for line in text.splitlines() if line]
-    quoting = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
-    return [record for record in csv.reader(io.StringIO(text, newline=""), delimiter=form.separator, quoting=quoting) if record]
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
+    return [
+        record
+        for record in csv.reader(io.StringIO(text, newline=""), delimiter=form.separator, quoting=quoting)
+        if record
+    ]
 
 
 def _header(path: Path, form: Format) -> list[str]:

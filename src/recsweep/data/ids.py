@@ -127,5 +127,7 @@ def _to_text(values: pa.Array) -> pa.Array:
 
 def _codes(indices: pa.Array) -> np.ndarray:
     if indices.null_count:
-        indices = indices.fill_null(-1) if pa.types.is_signed_integer(indices.type) else indices.cast("int64").fill_null(-1)
+        indices = (
+            indices.fill_null(-1) if pa.types.is_signed_integer(indices.type) else indices.cast("int64").fill_null(-1)
+        )
     return indices.to_numpy()

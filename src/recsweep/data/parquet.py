@@ -74,7 +74,7 @@ def _is_text(dtype: pa.DataType) -> bool:
 
 
 def _target(wanted: pa.DataType | None, found: pa.DataType) -> pa.DataType:
-    """The type to cast to: ids and times keep theirs, other dictionaries (pandas' `category`) get that of their values."""
+    """The type to cast to: ids and times keep theirs, other dictionaries (pandas' `category`) that of their values."""
     if wanted in (ID, TIME):
         return found
     return wanted or (found.value_type if pa.types.is_dictionary(found) else found)

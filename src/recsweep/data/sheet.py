@@ -159,7 +159,9 @@ def _read_times(sheet: Sheet, name: str, column: pa.ChunkedArray, unit: TimeUnit
             f"{sheet.location(second, name)}: {other}, but {text} in {sheet.location(first)}; allowed: one unit"
         ) from error
     if unit is None and times.unit not in (None, "s"):
-        note_once(f"{sheet.path}, column {name}: read as {UNIT_NAMES[times.unit]} since 1970; data.time_unit sets the unit")
+        note_once(
+            f"{sheet.path}, column {name}: read as {UNIT_NAMES[times.unit]} since 1970; data.time_unit sets the unit"
+        )
     return times.seconds
 
 

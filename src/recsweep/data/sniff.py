@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-
 from recsweep.data.files import DECIMAL_COMMA, START, records
 from recsweep.data.lines import read_start, scan
 from recsweep.data.sheet import ANY, CSV, FLOAT, Format, Types, check_exists, note_once
@@ -41,7 +40,10 @@ class Layout:
             raise UserError(f"data.encoding={self.encoding}: unknown, allowed: such as utf-8, cp1252, utf-16") from None
 
 
-def find_format(path: Path, types: Types, layout: Layout = Layout()) -> Format:
+UNKNOWN = Layout()
+
+
+def find_format(path: Path, types: Types, layout: Layout = UNKNOWN) -> Format:
     """The format of a file with columns `types`.
 
     The separator is the one that separates the names of these columns in the first line, else the one that gives all

@@ -18,7 +18,7 @@ from recsweep.data.ids import ID
 from recsweep.data.parquet import is_parquet, parquet_column_names, read_parquet
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.sheet import ANY, FLOAT, TEXT, Sheet, Types, note_once
-from recsweep.data.sniff import Layout, find_format, layout_column_names
+from recsweep.data.sniff import UNKNOWN, Layout, find_format, layout_column_names
 from recsweep.data.times import TIME, TimeUnit
 from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
@@ -127,7 +127,7 @@ class Table:
         return sheet.keep(mask)
 
 
-def read_table(path: Path, types: Types, layout: Layout = Layout(), unit: TimeUnit | None = None) -> Sheet:
+def read_table(path: Path, types: Types, layout: Layout = UNKNOWN, unit: TimeUnit | None = None) -> Sheet:
     """Reads columns of a table; errors as in `read_text`.
 
     Args:

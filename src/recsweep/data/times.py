@@ -130,7 +130,9 @@ def _from_text(text: pa.ChunkedArray, unit: TimeUnit | None) -> Times:
         return to_seconds(text.cast(dtype), unit)
     except pa.ArrowInvalid as error:
         row, value = next((row, value) for row, value in enumerate(text.to_pylist()) if not _parses(value, dtype))
-        allowed = ALLOWED if dtype == pa.string() or value == "" else f"times such as {text[0].as_py()} in the first row"
+        allowed = (
+            ALLOWED if dtype == pa.string() or value == "" else f"times such as {text[0].as_py()} in the first row"
+        )
         raise BadTime(row, f"{value!r}, allowed: {allowed}" if value else f"missing, allowed: {allowed}") from error
 
 

@@ -81,7 +81,7 @@ def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
 
 
 def _check_ratings(data: InteractionData, model: type[RecModule | Baseline], evaluation: type) -> None:
-    """Raises `UserError` for a model that predicts ratings, or an evaluation of them, where all ratings are the same."""
+    """Raises `UserError` for a model or an evaluation of predicted ratings where all ratings are the same."""
     learns_ratings = issubclass(model, RecModule) and model.losses in (RatingLoss, Balance)
     low, high = data.data.rating.aminmax()
     if low == high and (learns_ratings or evaluation in (RatingEvaluation, JointEvaluation)):
