@@ -46,7 +46,7 @@ FILES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, str, float, int | 
         {"user": "user_id:token", "item": "item_id:token", "rating": "rating:float", "timestamp": "timestamp:float"},
         [("196", "0242", 3, 881250949)],
     ),
-    "excel_german.csv": (  # Excel in Germany: byte order mark, semicolons, decimal commas, quotes in quotes, a trailing ;
+    "excel_german.csv": (  # German Excel: byte order mark, semicolons, decimal commas, quotes, a trailing ;
         ("\ufeffKunde;Artikel;Sterne;Datum;\r\n"
         "0012;\"Kanne \"\"blau\"\"; 1 l\";4,5;2019-05-01;\r\n"
         "12;Öl;3;2019-05-02;\r\n").encode(),

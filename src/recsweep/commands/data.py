@@ -16,8 +16,8 @@ from recsweep.data.summary import (
     count_items_only_in_test,
     count_users_split_within_a_time,
     count_users_with_one_row,
+    describe_times,
     draw_histogram,
-    format_time,
     rating_histogram,
     share_of_ties,
 )
@@ -91,8 +91,8 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
     table.add_row("", draw_histogram(rating_histogram(data.rating)))
     if data.timestamp is not None:
-        first, last = (format_time(int(seconds)) for seconds in data.timestamp.aminmax())
-        table.add_row("time", f"{first} to {last} UTC")
+        first, last = data.timestamp.aminmax()
+        table.add_row("time", describe_times(int(first), int(last)))
         table.add_row("ties in time", _describe_ties(share_of_ties(data)))
     table.add_row("user features", cell(_column_names(data.user_features)))
     table.add_row("item features", cell(_column_names(data.item_features)))

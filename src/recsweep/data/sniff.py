@@ -55,7 +55,7 @@ def find_format(path: Path, types: Types, layout: Layout = UNKNOWN) -> Format:
     text = read_start(path, found.encoding, START)
     separator = SEPARATORS.get(layout.separator or "", layout.separator) or _find_separator(text, list(types))
     form = replace(CSV, encoding=found.encoding, separator=separator)
-    rows = records(text, form)
+    rows = _whole_records(text, form)
     names = [name.strip() for name in rows[0]] if rows else []
     numbered = all(name.isdecimal() for name in types) and not set(types) <= set(names)
     has_header = layout.header if layout.header is not None else not numbered
@@ -75,10 +75,16 @@ def layout_column_names(path: Path, form: Format) -> list[str]:
     return list(form.columns or ()) or [name.strip() for name in (rows[0] if rows else [])]
 
 
+def _whole_records(text: str, form: Format) -> list[list[str]]:
+    """The records of the beginning of a file; the last of many may be cut."""
+    rows = records(text, form)
+    return rows[:-1] if len(text) >= START // 2 and len(rows) > 1 else rows
+
+
 def _find_separator(text: str, names: Sequence[str]) -> str:
     best, most = ",", 1
     for separator in SEPARATORS.values():
-        rows = records(text, replace(CSV, separator=separator))[:100]
+        rows = _whole_records(text, replace(CSV, separator=separator))
         if not rows:
             return best
         if set(names) <= {name.strip() for name in rows[0]}:

@@ -9,6 +9,7 @@ from recsweep.data.schema import Interactions, Split
 
 MAX_BARS = 10
 BAR_WIDTH = 20
+FIRST_DATE = 10**8  # seconds: in 1973
 
 
 def count_users_with_one_row(data: Interactions) -> int:
@@ -71,12 +72,21 @@ def count_users_split_within_a_time(data: Interactions, split: Split) -> int:
     return len(user[(low != high)[moment]].unique())
 
 
-def format_time(seconds: int) -> str:
-    """The time in UTC; the number of seconds if it is beyond the years that a calendar has.
+def describe_times(first: int, last: int) -> str:
+    """First and last time; plain numbers where even the last is too early for a date, as for positions in a sequence.
 
-    >>> format_time(1601450800)
-    '2020-09-30 07:26:40'
+    >>> describe_times(0, 1601450800)
+    '1970-01-01 00:00:00 to 2020-09-30 07:26:40 UTC'
+    >>> describe_times(0, 49)
+    '0 to 49'
     """
+    if last < FIRST_DATE:
+        return f"{first} to {last}"
+    return f"{format_time(first)} to {format_time(last)} UTC"
+
+
+def format_time(seconds: int) -> str:
+    """The time in UTC; the number of seconds if it is beyond the years that a calendar has."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):

@@ -24,7 +24,7 @@ from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 
 IMPLICIT_SCALE = (0.0, 1.0)
-ColumnName = str | Annotated[int, Field(ge=1)]
+ColumnName = str | int
 """A column's name, or its number from 1 in a file without header."""
 ROW_NUMBERS = ("", "__index_level_0__")  # the column of an unnamed pandas index, in CSV and in Parquet
 
