@@ -51,7 +51,7 @@ def test_whole_numbers_of_64_bits_are_stored_as_such(tmp_path: Path, texts: list
 
 @pytest.mark.parametrize("texts", [["08"], ["+8"], [" 8"], ["8.0"], ["00"], ["0x10"], ["0xFFFFFFFFFFF", "07"]])
 def test_other_text_among_numbers_makes_all_of_them_text(tmp_path: Path, texts: list[str]) -> None:
-    """Padded numbers are longer than their usual form; eleven hexadecimal digits are shorter, as much as 07 is longer."""
+    """Padded numbers are longer than their usual form; hexadecimal ones are shorter, as much as 07 is longer."""
     (tmp_path / "t.csv").write_text("who,film\n1,12\n1,8\n" + "".join(f"1,{text}\n" for text in texts))
     assert ids_of(read(tmp_path / "t.csv")) == ["12", "8", *texts]
 
