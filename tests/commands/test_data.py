@@ -30,6 +30,36 @@ def test_data_prepare_prints_a_summary(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "data", "prepare", "data=synthetic", *SYNTHETIC)
     assert outcome.status == 0
     summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
-    assert (summary["users"], summary["items"], summary["interactions"]) == ("60", "100", "1,200")
+    assert (summary["users"], summary["items"]) == ("60, 0 of them with one row", "100")
+    assert summary["interactions"] == "1,200"
     assert summary["density"] == "20.0000%"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_prepare_describes_a_table(tmp_path: Path) -> None:
+    """u's rows b and c and w's only row; test is the last row of u, which has the time of the row before it."""
+    text = (
+        "user,item,rating,when\nu,a,1,2020-09-29\nu,b,4.5,2020-09-30\nu,c,4.5,2020-09-30\nw,b,2,2020-10-01 01:02:03\n"
+    )
+    (tmp_path / "t.csv").write_text(text)
+    settings = ("data=table", "data.path=t.csv", "data.timestamp=when", "split=leave_last_out")
+    outcome = recsweep(tmp_path, "data", "prepare", *settings)
+    assert outcome.status == 0
+    summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
+    assert summary["users"] == "2, 1 of them with one row"
+    assert summary["time"] == "2020-09-29 00:00:00 to 2020-10-01 01:02:03 UTC"
+    assert summary["ties in time"].startswith(
+        "50.0% of the rows have the time of their user's row before or after; there"
+    )
+    assert summary["split"] == (
+        "2 train, 1 val, 1 test rows; 1 items only in test; 1 users have rows of one and the same time in several parts"
+    )
+    for bar in ("  1 ██████████ 1", "  2 ██████████ 1", "4.5 ████████████████████ 2"):
+        assert bar in outcome.out
+
+
+def test_data_prepare_says_why_there_is_no_split(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("user,item,rating\nu,a,1\n")
+    outcome = recsweep(tmp_path, "data", "prepare", "data=table", "data.path=t.csv")
+    assert outcome.status == 0
+    assert "none: the split leaves the val part of table (1 rows) empty" in outcome.out

@@ -33,6 +33,7 @@ ITEMS = pd.DataFrame({"price": [7, 8, 9.5], "sku": [70, 8, 9], "kind": ["x", "y"
 def table(path: Path, **changes: Any) -> BanditTable:
     settings = {
         "item": "shown", "propensity": "prob", "reward": "click", "position": "slot", "context": [], "items": None,
+        "separator": None, "encoding": None, "decimal_comma": None,
     }  # fmt: skip
     return BanditTable(str(path), **(settings | changes))
 
@@ -115,6 +116,13 @@ def test_values_are_read_unchanged(
     assert log.rating.tolist() == list(reward)
     assert log.rating_scale == (min(reward), max(reward))
     assert log.user_features is not None and log.user_features.columns["age"].tolist() == list(age)
+
+
+def test_arms_are_text_as_it_stands_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(HEADER + "7,.25,1,x\n007,.25,0,x\n12,.25,0,x\n0012,.25,1,x\n7,.25,0,x\n")
+    log = table(tmp_path / "log.csv").read()
+    assert log.item_ids.raw.tolist() == ["7", "12", "0012", "007"]
+    assert log.item.tolist() == [0, 3, 1, 2, 0]
 
 
 PROPENSITIES = r"allowed: above 0 and at most 1, in single precision$"
@@ -218,6 +226,9 @@ def test_open_bandit(policy: str) -> None:
         position="position",
         context=[f"user_feature_{n}" for n in range(4)],
         items={"path": str(folder / "item_context.csv"), "id": "item_id"},
+        separator=None,
+        encoding=None,
+        decimal_comma=None,
     ).read()
     assert (len(log), log.n_users, log.n_items) == (10_000, 10_000, 46)
     assert log.user_features is not None and log.user_features.labels["position"] == ("1", "2", "3")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsweep.data.files import Sheet
+from recsweep.data.sheet import Sheet
 from recsweep.data.validate import check_ratings, resolve_duplicates
 from recsweep.errors import UserError
 

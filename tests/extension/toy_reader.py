@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from recsweep.data.assemble import assemble, unknown_split_error
-from recsweep.data.files import FLOAT, TEXT, Format, read_text
+from recsweep.data.files import read_text
 from recsweep.data.schema import Interactions, Split
+from recsweep.data.sheet import FLOAT, TEXT, Format
 
 COLUMNS = {"user_id:token": "user", "item_id:token": "item", "rating:float": "rating"}
 

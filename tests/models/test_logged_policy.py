@@ -22,8 +22,9 @@ HALF = 0.5
 def write_log(path: Path, rows: list[tuple[str, str]], position: str | None = "slot") -> BanditTable:
     pd.DataFrame(rows, columns=["item", "slot"]).assign(prob=0.5, click=1).to_csv(path, index=False)
     return BanditTable(
-        str(path), item="item", propensity="prob", reward="click", position=position, context=[], items=None
-    )
+        str(path), item="item", propensity="prob", reward="click", position=position, context=[], items=None,
+        separator=None, encoding=None, decimal_comma=None,
+    )  # fmt: skip
 
 
 def check(log_probabilities: Tensor, expected: list[list[Fraction]]) -> None:

@@ -9,8 +9,17 @@ from rich.table import Table
 
 from recsweep.commands import compose
 from recsweep.config import compose_with_hydra, conf_dir
-from recsweep.data.schema import Features
+from recsweep.data.schema import Features, Interactions, Source, Split
 from recsweep.data.sequence_files import write_sequences
+from recsweep.data.summary import (
+    count_items_only_in_test,
+    count_users_split_within_a_time,
+    count_users_with_one_row,
+    describe_times,
+    draw_histogram,
+    rating_histogram,
+    share_of_ties,
+)
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.terminal import cell
@@ -69,23 +78,52 @@ def _pop_sequences(arguments: list[str]) -> Sequences | None:
 
 
 def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
-    if sequences is None:
-        data = build.source(cfg).read()
-    else:
-        datamodule = build.data(cfg)
-        data = datamodule.data
-        write_sequences(data, datamodule.split, *sequences)
+    source = build.source(cfg)
+    data = source.read()
+    split = _split(cfg, source, data)
+    if sequences is not None:
+        if isinstance(split, UserError):
+            raise split
+        write_sequences(data, split, *sequences)
     table = Table(title=cell(data.name), show_header=False)
-    table.add_row("users", f"{data.n_users:,}")
+    table.add_row("users", f"{data.n_users:,}, {count_users_with_one_row(data):,} of them with one row")
     table.add_row("items", f"{data.n_items:,}")
     table.add_row("interactions", f"{len(data):,}")
     table.add_row("density", f"{len(data) / data.n_users / data.n_items:.4%}")
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
+    table.add_row("", draw_histogram(rating_histogram(data.rating)))
+    if data.timestamp is not None:
+        first, last = data.timestamp.aminmax()
+        table.add_row("time", describe_times(int(first), int(last)))
+        table.add_row("ties in time", _describe_ties(share_of_ties(data)))
     table.add_row("user features", cell(_column_names(data.user_features)))
     table.add_row("item features", cell(_column_names(data.item_features)))
+    table.add_row("split", cell(_describe_split(data, split)))
     if sequences is not None:
         table.add_row("sequences", cell(f"data=sequences data.folder={sequences.folder}"))
     Console().print(table)
+
+
+def _split(cfg: DictConfig, source: Source, data: Interactions) -> Split | UserError:
+    """The split of the configuration, or why there is none."""
+    try:
+        return build.split(cfg)(data, source)
+    except UserError as error:
+        return error
+
+
+def _describe_ties(share: float) -> str:
+    text = f"{share:.1%} of the rows have the time of their user's row before or after"
+    return f"{text}; there the order in the file decides which row is last" if share else text
+
+
+def _describe_split(data: Interactions, split: Split | UserError) -> str:
+    if isinstance(split, UserError):
+        return f"none: {split}"
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in zip(("train", "val", "test"), split[:3], strict=True))
+    text = f"{sizes} rows; {count_items_only_in_test(data, split):,} items only in test"
+    n_users = 0 if data.timestamp is None else count_users_split_within_a_time(data, split)
+    return f"{text}; {n_users:,} users have rows of one and the same time in several parts" if n_users else text
 
 
 def _column_names(features: Features | None) -> str:

@@ -5,9 +5,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recsweep.data.features import Entities, raw_ids
-from recsweep.data.files import Sheet
+from recsweep.data.features import Entities
+from recsweep.data.ids import find_ids, natural_order, raw_ids, used_ids
 from recsweep.data.schema import IdMap, Interactions, Source
+from recsweep.data.sheet import Sheet
 from recsweep.data.validate import Duplicates, check_ratings, resolve_duplicates
 from recsweep.errors import UserError
 
@@ -103,39 +104,31 @@ def unknown_split_error(source: Source, split: str) -> UserError:
 
 def _entities_in_column(sheet: Sheet, kind: str) -> Entities:
     """The users or items that occur in the table, for data without a feature table."""
-    distinct = pd.Series(sheet.frame[kind].unique())
-    return Entities(np.sort(raw_ids(distinct, _describe_column(sheet, kind))), str(sheet.path))
+    ids = raw_ids(used_ids(sheet.frame[kind]))
+    return Entities(ids[natural_order(ids)], str(sheet.path))
 
 
-def _encode_ids(sheet: Sheet, kind: str, sorted_ids: np.ndarray, source: str) -> np.ndarray:
-    """Contiguous ids [N] of a column of raw ids; `UserError` at the first id that is not in `sorted_ids`.
+def _encode_ids(sheet: Sheet, kind: str, allowed_ids: np.ndarray, source: str) -> np.ndarray:
+    """Contiguous ids [N] of a column of raw ids; `UserError` at the first id that is not in `allowed_ids`.
 
     Args:
         sheet: N rows.
         kind: the column, "user" or "item".
-        sorted_ids: [n] allowed raw ids; the contiguous id of each is its index.
+        allowed_ids: [n] raw ids; the contiguous id of each is its index.
         source: where they come from, for messages.
     """
-    codes, values = pd.factorize(sheet.frame[kind])
-    distinct = raw_ids(pd.Series(values), _describe_column(sheet, kind))
-    if sorted_ids.dtype.kind != distinct.dtype.kind:
-        types = f"{_describe_type(distinct)}, but {_describe_type(sorted_ids)} in {source}"
-        raise UserError(f"{sheet.path}: {kind} ids are {types}")
-    index = np.searchsorted(sorted_ids, distinct).clip(max=len(sorted_ids) - 1)
-    is_unknown = sorted_ids[index] != distinct
-    if is_unknown.any():
-        unknown_code = int(is_unknown.argmax())
-        row = int((codes == unknown_code).argmax())
+    column = sheet.frame[kind]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, values = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, values = pd.factorize(column)
+    distinct = raw_ids(pd.Series(values))
+    index = find_ids(allowed_ids, distinct)
+    is_unknown = index < 0
+    if is_unknown.any() and is_unknown[codes].any():  # a category need not occur
+        row = int(is_unknown[codes].argmax())
         raise UserError(
-            f"{sheet.location(row, kind)}: unknown {kind} {distinct[unknown_code]}, "
-            f"allowed: the {len(sorted_ids)} {kind}s of {source}, ids {sorted_ids[0]} to {sorted_ids[-1]}"
+            f"{sheet.location(row, kind)}: unknown {kind} {distinct[codes[row]]}, "
+            f"allowed: the {len(allowed_ids)} {kind}s of {source}, ids {allowed_ids[0]} to {allowed_ids[-1]}"
         )
     return index[codes]
-
-
-def _describe_column(sheet: Sheet, column: str) -> str:
-    return f"{sheet.path}, column {sheet.name_in_file(column)}"
-
-
-def _describe_type(ids: np.ndarray) -> str:
-    return "whole numbers" if ids.dtype.kind == "i" else "text"

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from recsweep.data.assemble import assemble, unknown_split_error
 from recsweep.data.features import Entities, build_features, encode_categories
-from recsweep.data.files import ANY, FLOAT, TEXT, Sheet, Types
+from recsweep.data.ids import ID
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Features, IdMap, Interactions, Split
+from recsweep.data.sheet import ANY, FLOAT, TEXT, Sheet, Types
+from recsweep.data.sniff import Layout
 from recsweep.data.tables import FeatureFile, encode_feature, read_entities, read_table
 from recsweep.errors import UserError
 
@@ -25,14 +27,15 @@ class BanditTable:
     """Bandit feedback from one file. Each row is a separate context.
 
     Args:
-        path: ends in `.csv` (UTF-8, comma-separated, with a header) or `.parquet`.
-        item: column of raw ids, whole numbers or text.
+        path: a table as in `tables.Table`, with named columns.
+        item: column of raw ids, text exactly as it stands in the file.
         propensity: column of probabilities, in (0, 1], with which the logging policy showed the item in this context.
         reward: column of finite numbers, at least one of them above 0.
         position: column that becomes the context feature `position`, a category; None if there is only one position.
         context: columns that become context features. Text becomes a category, numbers stay numbers.
         items: a table of item features. It lists the whole catalogue, all logged items included; None: the catalogue is
             the logged items.
+        separator, encoding, decimal_comma: see `sniff.Layout`; they hold for `path`.
     """
 
     path: str
@@ -42,6 +45,9 @@ class BanditTable:
     position: str | None
     context: list[str]
     items: FeatureFile | None
+    separator: str | None
+    encoding: str | None
+    decimal_comma: bool | None
 
     name: ClassVar[str] = "bandit_table"
     ships: ClassVar[tuple[str, ...]] = ()
@@ -56,14 +62,15 @@ class BanditTable:
             raise UserError(
                 f"data.item, propensity, reward, context and position name columns {columns}, allowed: each column once"
             )
+        self._layout()
 
     def ready(self) -> bool:
         """Whether the table is on disk."""
-        return Path(self.path).is_file()
+        return Path(self.path).exists()
 
     def read(self) -> BanditLog:
         """The log, validated."""
-        sheet = read_table(Path(self.path), self._types())
+        sheet = read_table(Path(self.path), self._types(), self._layout())
         ratings = replace(sheet, frame=sheet.frame[[self.item, self.reward]])
         ratings = ratings.rename({self.item: "item", self.reward: "rating"})
         ratings.frame["user"] = np.arange(len(ratings.frame))
@@ -81,8 +88,13 @@ class BanditTable:
         """Raises `UserError`: a table ships no split."""
         raise unknown_split_error(self, name)
 
+    def _layout(self) -> Layout:
+        return Layout(self.separator, self.encoding, header=True, decimal_comma=self.decimal_comma)
+
     def _types(self) -> Types:
-        types = dict.fromkeys([self.item, *self.context], ANY) | dict.fromkeys([self.propensity, self.reward], FLOAT)
+        types = (
+            {self.item: ID} | dict.fromkeys(self.context, ANY) | dict.fromkeys([self.propensity, self.reward], FLOAT)
+        )
         return types if self.position is None else types | {self.position: TEXT}
 
     def _context_features(self, sheet: Sheet) -> Features | None:

@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recsweep.data.files import Sheet
+from recsweep.data.ids import natural_order, raw_ids
 from recsweep.data.schema import Features
+from recsweep.data.sheet import Sheet
 from recsweep.errors import UserError
 
 UNKNOWN = "unknown"
@@ -36,24 +37,15 @@ class Entities:
     titles: tuple[str, ...] | None = None
 
 
-def raw_ids(values: pd.Series, column: str) -> np.ndarray:
-    """Raw ids [n] as int64 or fixed-width text; `column` describes their location for messages."""
-    if pd.api.types.is_integer_dtype(values):
-        return values.to_numpy(dtype=np.int64)
-    if pd.api.types.is_string_dtype(values):
-        return values.to_numpy(dtype=object).astype(str)
-    raise UserError(f"{column}: ids of type {values.dtype}, allowed: whole numbers or text")
-
-
 def sort_by_id(sheet: Sheet, column: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Sorted raw ids [n] of a table and its rows in that order; `UserError` at a missing or repeated id."""
     values = sheet.frame[column]
-    for is_bad, problem in ((values.isna(), "missing id"), (values.duplicated(), "repeated id")):
+    for is_bad, problem in ((values.isna() | (values == ""), "missing id"), (values.duplicated(), "repeated id")):
         if is_bad.any():
             row = int(is_bad.to_numpy().argmax())
             raise UserError(f"{sheet.location(row, column)}: {problem}, allowed: one row per id")
-    ids = raw_ids(values, f"{sheet.path}, column {column}")
-    order = np.argsort(ids)
+    ids = raw_ids(values)
+    order = natural_order(ids)
     return ids[order], sheet.frame.iloc[order]
 
 

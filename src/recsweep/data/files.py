@@ -1,255 +1,179 @@
-"""Reads tables from delimited text and Parquet into memory; a `Sheet` remembers where each row came from."""
+"""Reads tables from delimited text into memory."""
 
 import csv
 import io
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
+from recsweep.data.ids import ID
+from recsweep.data.lines import encoding_error, is_plain, open_bytes, read_start, scan
+from recsweep.data.sheet import FLOAT, INT, TEXT, Format, Sheet, Types, check_columns, check_exists, to_sheet
+from recsweep.data.times import TIME, TimeUnit, text_type
 from recsweep.errors import UserError
 
-INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
-ANY = None  # infer the column's type from its values
+START = 1 << 18  # bytes of a file that show its header and format
+BLOCK = 1 << 23  # bytes that Arrow parses at once; a record must fit in
+MAX_BLOCK = 1 << 30
 
-Types = Mapping[str, pa.DataType | None]
-"""Column -> type, INT, FLOAT, TEXT or ANY."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """The format of a text file.
-
-    Args:
-        separator: between fields, one character or `::`.
-        header: whether the first line holds the column names.
-        encoding: such as `utf-8` or `latin-1`.
-        quoted: whether `"` quotes a field.
-    """
-
-    separator: str
-    header: bool
-    encoding: str
-    quoted: bool
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
-CSV = Format(separator=",", header=True, encoding="utf-8", quoted=True)
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table in memory that can name the file, line and column of each value in error messages.
-
-    Args:
-        frame: the rows, in file order.
-        path: the file.
-        header_lines: lines before the first row, 0 or 1; None for Parquet, where rows have no line numbers.
-        names_in_file: column of `frame` -> its name in the file, for renamed columns.
-        tail: if two files were concatenated, the sheet that the last rows of `frame` came from.
-    """
-
-    frame: pd.DataFrame
-    path: Path
-    header_lines: int | None
-    names_in_file: Mapping[str, str] = field(default_factory=dict)
-    tail: "Sheet | None" = None
-
-    def rename(self, columns: Mapping[str, str]) -> "Sheet":
-        """The same rows with columns renamed; `columns` maps names in the file to new names."""
-        names_in_file = {new: old for old, new in columns.items()}
-        return replace(self, frame=self.frame.rename(columns=columns), names_in_file=names_in_file)
-
-    def concatenate(self, tail: "Sheet") -> "Sheet":
-        """The rows of this sheet, then those of `tail`, which has the same columns."""
-        return replace(self, frame=pd.concat([self.frame, tail.frame], ignore_index=True), tail=tail)
-
-    def location(self, row: int, column: str | None = None) -> str:
-        """Location of a row for messages: `data/u.data, line 17, column rating`; blank lines count as lines."""
-        if self.tail is not None:
-            tail_row = row - (len(self.frame) - len(self.tail.frame))
-            if tail_row >= 0:
-                return self.tail.location(tail_row, column)
-        if self.header_lines is None:
-            location = f"{self.path}, row {row + 1}"
-        else:
-            location = f"{self.path}, line {_line_number(self.path, row + self.header_lines)}"
-        return location if column is None else f"{location}, column {self.name_in_file(column)}"
-
-    def value_error(self, row: int, column: str, allowed: str) -> UserError:
-        """The error for a missing value, or a number outside of what is `allowed`."""
-        value = self.frame[column].iloc[row]
-        text = "missing" if pd.isna(value) or value == "" else f"{value:.9g}"
-        return UserError(f"{self.location(row, column)}: {text}, allowed: {allowed}")
-
-    def name_in_file(self, column: str) -> str:
-        """The name of a column in the file."""
-        return self.names_in_file.get(column, column)
-
-
-def read_text(path: Path, form: Format, types: Types) -> Sheet:
+def read_text(path: Path, form: Format, types: Types, unit: TimeUnit | None = None) -> Sheet:
     """Reads columns of a delimited text file.
 
     Args:
-        path: the file.
+        path: the file; gzip and zip files are unpacked on the way.
         form: its separator, header, encoding and quoting.
-        types: column -> type. With a header: the columns to read, in any order. Without: all columns of the file, in
-            file order.
+        types: column -> type. With a header, or where `form` names the columns: the columns to read, in any order.
+            Else: all columns of the file, in file order.
+        unit: the unit of times that are numbers; None finds it by their size.
 
     Raises:
         UserError: the file is missing or empty, lacks a column, has a line with too few or too many fields, a value
             of the wrong type, or the wrong encoding.
     """
-    _check_exists(path)
-    if form.header:
-        _check_columns(path, types, column_names(path, form))
+    check_exists(path)
+    names = column_names(path, form) if form.header else list(form.columns or types)
+    check_columns(path, types, names)
+    arrow_types = {name: _arrow_type(path, form, names.index(name), dtype) for name, dtype in types.items()}
     try:
-        table = _parse(path, form, types)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        try:
+            table = _parse(path, form, arrow_types)
+        except pa.ArrowInvalid:
+            if TIME not in types.values():
+                raise
+            table = _parse(path, form, arrow_types | {name: TEXT for name, dtype in types.items() if dtype == TIME})
+    except (pa.ArrowInvalid, UnicodeError) as error:
         raise _parse_error(path, form, types, error) from error
     if any(pa.types.is_binary(column) for column in table.schema.types):
-        raise _encoding_error(path, form)
-    return _to_sheet(table, path, header_lines=int(form.header))
-
-
-def read_parquet(path: Path, types: Types) -> Sheet:
-    """Reads columns of a Parquet file and casts them to `types`; errors as in `read_text`."""
-    _check_columns(path, types, parquet_column_names(path))
-    table = pa_parquet.read_table(path, columns=list(types))
-    schema = pa.schema([(name, dtype or _value_type(table.schema.field(name).type)) for name, dtype in types.items()])
-    try:
-        return _to_sheet(table.select(list(types)).cast(schema), path, header_lines=None)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        as_text = Sheet(table.to_pandas().astype("str"), path, header_lines=None)
-        raise _type_error(as_text, types, error) from error
+        raise encoding_error(path, form.encoding)
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    del table
+    return to_sheet(columns, path, types, form, unit)
 
 
 def column_names(path: Path, form: Format) -> list[str]:
-    """Column names in the header of a delimited text file: its first non-blank line."""
-    _check_exists(path)
-    try:
-        with path.open(encoding=form.encoding) as lines:
-            header = next((line for line in lines if line.strip()), "")
-    except UnicodeDecodeError as error:
-        raise _encoding_error(path, form) from error
-    return next(csv.reader([header.removeprefix("\ufeff")], delimiter=form.separator))
+    """Column names in the header of a delimited text file, its first non-blank line, without blanks around them."""
+    check_exists(path)
+    return [name.strip() for name in _header(path, form)]
 
 
-def parquet_column_names(path: Path) -> list[str]:
-    """Column names of a Parquet file."""
-    _check_exists(path)
-    try:
-        return list(pa_parquet.read_schema(path).names)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file, or a truncated one") from error
+def records(text: str, form: Format) -> list[list[str]]:
+    """The fields of each non-blank record of a text."""
+    if len(form.separator) > 1:
+        return [line.split(form.separator) for line in text.splitlines() if line]
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
+    return [
+        record
+        for record in csv.reader(io.StringIO(text, newline=""), delimiter=form.separator, quoting=quoting)
+        if record
+    ]
 
 
-def _value_type(dtype: pa.DataType) -> pa.DataType:
-    """The type of a column's values, also where a dictionary encodes them (pandas' `category`)."""
-    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+def _header(path: Path, form: Format) -> list[str]:
+    return next(iter(records(read_start(path, form.encoding, START), form)), [])
+
+
+def _arrow_type(path: Path, form: Format, index: int, dtype: pa.DataType | None) -> pa.DataType | None:
+    """The type as which Arrow reads a column; times by the first value."""
+    if dtype != TIME:
+        return TEXT if dtype == ID else dtype
+    rows = records(read_start(path, form.encoding, START), form)[form.header :]
+    return text_type(rows[0][index]) if rows and index < len(rows[0]) else TEXT
 
 
 def _parse(path: Path, form: Format, types: Types, **options: object) -> pa.Table:
     """The columns of a text file by Arrow; `options` go to `ParseOptions`."""
-    # Arrow accepts single-character separators only; MovieLens fields contain no tabs.
-    double = form.separator == "::"
-    source = io.BytesIO(path.read_bytes().replace(b"::", b"\t")) if double else path
-    names = list(types)
-    return pa_csv.read_csv(
-        source,
-        read_options=pa_csv.ReadOptions(
-            encoding=form.encoding,
-            column_names=None if form.header else names,
-            use_threads="invalid_row_handler" not in options,  # with threads the handler gets no line numbers
-        ),
-        parse_options=pa_csv.ParseOptions(
-            delimiter="\t" if double else form.separator,
-            quote_char='"' if form.quoted else False,
-            **options,
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            include_columns=names, column_types={name: dtype for name, dtype in types.items() if dtype}
-        ),
-    )
+    has_quotes = form.quoted and scan(path, form.encoding).has_quotes
+    block = BLOCK
+    while True:
+        try:
+            return _parse_blocks(path, form, types, has_quotes, block, options)
+        except pa.ArrowInvalid as error:
+            if not ("straddling" in str(error) and block < MAX_BLOCK):
+                raise
+            block *= 16  # a record is longer than a block
 
 
-def _to_sheet(table: pa.Table, path: Path, header_lines: int | None) -> Sheet:
-    if not len(table):
-        raise UserError(f"{path}: the file has no rows")
-    return Sheet(table.to_pandas(split_blocks=True, self_destruct=True), path, header_lines)
+def _parse_blocks(
+    path: Path, form: Format, types: Types, has_quotes: bool, block: int, options: Mapping[str, object]
+) -> pa.Table:
+    double = form.separator == "::"  # Arrow accepts single-character separators only; such fields contain no tabs
+    in_file = dict(zip(column_names(path, form), _header(path, form), strict=True)) if form.header else {}
+    types = {in_file.get(name, name): dtype for name, dtype in types.items()}
+    with open_bytes(path) as file:
+        source = io.BytesIO(file.read().replace(b"::", b"\t")) if double else path if is_plain(path) else file
+        table = pa_csv.read_csv(
+            source,
+            read_options=pa_csv.ReadOptions(
+                encoding=form.encoding,
+                column_names=None if form.header else list(form.columns or types),
+                use_threads="invalid_row_handler" not in options,  # with threads the handler gets no line numbers
+                block_size=block,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter="\t" if double else form.separator,
+                quote_char='"' if form.quoted else False,
+                newlines_in_values=has_quotes,
+                **options,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(types),
+                column_types={name: dtype for name, dtype in types.items() if dtype},
+                decimal_point=form.decimal,
+            ),
+        )
+    names = {raw: name for name, raw in in_file.items()}
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
 
 
 def _parse_error(path: Path, form: Format, types: Types, error: Exception) -> UserError:
     """Why a file did not parse. Reads it again as text, which is slow but finds the line."""
     try:
-        path.read_text(form.encoding)
-    except UnicodeDecodeError:
-        return _encoding_error(path, form)
+        with open_bytes(path) as file:
+            file.read().decode(form.encoding)
+    except UnicodeError:
+        return encoding_error(path, form.encoding)
     malformed: list[pa_csv.InvalidRow] = []
 
     def skip_row(row: pa_csv.InvalidRow) -> str:
         malformed.append(row)
         return "skip"
 
-    table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=skip_row)
+    try:
+        table = _parse(path, form, dict.fromkeys(types, TEXT), invalid_row_handler=skip_row)
+    except pa.ArrowInvalid:
+        return UserError(f"{path}: {str(error).splitlines()[0]}")
     if malformed:
         row = malformed[0]
         return UserError(
-            f"{path}, line {_line_number(path, row.number - 1)}: {row.actual_columns} fields, "
+            f"{path}, line {form.line_number(path, row.number - 1)}: {row.actual_columns} fields, "
             f"allowed: {row.expected_columns} fields separated by {form.separator!r}"
         )
-    return _type_error(Sheet(table.to_pandas(), path, int(form.header)), types, error)
+    return type_error(Sheet(table.to_pandas(), path, int(form.header), form=form), types, error)
 
 
-def _type_error(as_text: Sheet, types: Types, error: Exception) -> UserError:
+def type_error(as_text: Sheet, types: Types, error: Exception) -> UserError:
     """Names the first value of `as_text` (all columns strings) that does not parse as its column's type."""
     for column, dtype in types.items():
         if dtype not in (INT, FLOAT):
             continue
         values = as_text.frame[column].str.strip()
         if dtype == FLOAT:
-            is_bad, allowed = pd.to_numeric(values, errors="coerce").isna(), "numbers"
+            numbers = values.str.replace(",", ".") if as_text.form.decimal == "," else values
+            is_bad, allowed = pd.to_numeric(numbers, errors="coerce").isna(), "numbers"
         else:
             is_bad, allowed = ~values.str.fullmatch(r"[+-]?\d+"), "whole numbers"
         is_bad &= values.notna() & ~values.isin(["", "nan", "NaN", "None"])
         if is_bad.any():
             row = int(is_bad.to_numpy().argmax())
+            if dtype == FLOAT and as_text.form.decimal == "." and DECIMAL_COMMA.fullmatch(values.iloc[row]):
+                allowed = "numbers; data.decimal_comma=true reads a comma as the decimal point"
             return UserError(f"{as_text.location(row, column)}: {values.iloc[row]!r}, allowed: {allowed}")
     return UserError(f"{as_text.path}: {str(error).splitlines()[0]}")
-
-
-def _encoding_error(path: Path, form: Format) -> UserError:
-    try:
-        path.read_bytes().decode(form.encoding)
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return UserError(f"{path}, line {line}: not {form.encoding}, the encoding that this file must have")
-    return UserError(f"{path}: contains bytes that are not {form.encoding} text")
-
-
-def _check_exists(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if not path.stat().st_size:
-        raise UserError(f"{path}: the file is empty")
-
-
-def _check_columns(path: Path, types: Types, names: list[str]) -> None:
-    """`UserError` unless each column of `types` occurs exactly once among the file's column `names`."""
-    missing = [name for name in types if name not in names]
-    if missing:
-        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(names) or 'none'}")
-    repeated = [name for name in types if names.count(name) > 1]
-    if repeated:
-        raise UserError(f"{path}: {names.count(repeated[0])} columns are called {repeated[0]!r}, allowed: one")
-
-
-def _line_number(path: Path, index: int) -> int:
-    """Line number, from 1, of the non-blank line with this `index`, from 0."""
-    with path.open("rb") as lines:
-        non_blank = (number for number, line in enumerate(lines, 1) if line.rstrip(b"\r\n"))
-        return next(islice(non_blank, index, None))

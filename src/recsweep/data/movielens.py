@@ -25,8 +25,9 @@ from recsweep.data.features import (
     encode_multi_hot,
     sort_by_id,
 )
-from recsweep.data.files import CSV, FLOAT, INT, TEXT, Format, Sheet, read_text
+from recsweep.data.files import read_text
 from recsweep.data.schema import Interactions, Split
+from recsweep.data.sheet import CSV, FLOAT, INT, TEXT, Format, Sheet
 from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 

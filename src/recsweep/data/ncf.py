@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from recsweep.data.assemble import assemble, find_parts, find_rows, unknown_split_error
-from recsweep.data.files import INT, TEXT, Sheet, read_text
+from recsweep.data.files import read_text
 from recsweep.data.movielens import RATING_TYPES, TAB
 from recsweep.data.schema import Interactions, Split
+from recsweep.data.sheet import INT, TEXT, Sheet
 from recsweep.data.splits import split_last_rows
 from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError

@@ -11,9 +11,9 @@ import pyarrow.parquet as pa_parquet
 from torch import Tensor
 
 from recsweep.atomic import write_atomically
-from recsweep.data.files import INT, TEXT
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.sequences import ITEMS, USERS
+from recsweep.data.sheet import INT, TEXT
 from recsweep.errors import UserError
 
 SEQUENCES = pa.schema({"user_idx": INT, "pos_item_idx": INT, "history_idx": TEXT})

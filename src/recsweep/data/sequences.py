@@ -21,8 +21,10 @@ from torch import Tensor
 
 from recsweep.data.assemble import unknown_split_error
 from recsweep.data.features import sort_by_id
-from recsweep.data.files import ANY, INT, TEXT, Sheet, parquet_column_names, read_parquet
+from recsweep.data.ids import ID
+from recsweep.data.parquet import parquet_column_names, read_parquet
 from recsweep.data.schema import IdMap, Interactions, Split
+from recsweep.data.sheet import INT, TEXT, Sheet
 from recsweep.data.splits import position_in_group, split_last_rows
 from recsweep.data.tables import IMPLICIT_SCALE
 from recsweep.errors import UserError
@@ -171,7 +173,7 @@ def _log_users_without_history(user: Tensor, part: Tensor, n_users: int) -> None
 def _read_map(path: Path, index: str, raw: str) -> _Ids:
     """Reads an id map; `UserError` unless its n indices are 0 to n - 1 and its raw ids are distinct."""
     has_titles = "title" in parquet_column_names(path)
-    sheet = read_parquet(path, {index: INT, raw: ANY} | ({"title": TEXT} if has_titles else {}))
+    sheet = read_parquet(path, {index: INT, raw: ID} | ({"title": TEXT} if has_titles else {}))
     ids, frame = sort_by_id(sheet, raw)
     sort_by_id(sheet, index)  # raises if an index is missing or repeated
     order = _indices(sheet, index, len(ids))[frame.index].argsort()

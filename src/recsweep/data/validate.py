@@ -7,7 +7,7 @@ import pandas as pd
 from pandera.errors import SchemaError
 from pandera.pandas import Check, Column, DataFrameSchema
 
-from recsweep.data.files import Sheet
+from recsweep.data.sheet import Sheet
 from recsweep.errors import UserError
 
 Duplicates = Literal["error", "last", "mean"]
@@ -45,7 +45,11 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
 
 
 def _has_id(ids: pd.Series) -> pd.Series:
-    return ids != "" if pd.api.types.is_string_dtype(ids) else ids.notna()
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        codes = ids.cat.codes.to_numpy()
+        is_id = np.append(ids.cat.categories != "", False)  # the code of a missing id is -1
+        return pd.Series(is_id[codes], ids.index)
+    return ids.notna() if pd.api.types.is_numeric_dtype(ids) else ids.notna() & (ids != "")
 
 
 def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:

@@ -1,18 +1,24 @@
 """Builds the objects of a run from its composed configuration."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig
 from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsweep.data.datamodules import InteractionData
-from recsweep.data.schema import Source
+from recsweep.data.schema import Interactions, Source, Split
+from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
+from recsweep.evaluation.joint import JointEvaluation
+from recsweep.evaluation.rating import RatingEvaluation
+from recsweep.losses.multitask import Balance
+from recsweep.losses.rating import RatingLoss
 from recsweep.models.base import RecModule, Regularization, Training
 from recsweep.models.baselines import Baseline
 
@@ -46,11 +52,16 @@ def source(cfg: DictConfig) -> Source:
     return _build(cfg.data)
 
 
+def split(cfg: DictConfig) -> Callable[[Interactions, Source], Split]:
+    """The split, not yet made."""
+    return _build(cfg.split)
+
+
 def data(cfg: DictConfig) -> InteractionData:
     """The data set, read and split."""
     return InteractionData(
         source(cfg),
-        _build(cfg.split),
+        split(cfg),
         batch_size=cfg.trainer.batch_size,
         steps=cfg.trainer.steps_per_call * cfg.trainer.accumulate,
         limit=cfg.trainer.limit_batches,
@@ -63,9 +74,21 @@ def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
     """The untrained model for the training part: a `RecModule`, trained by gradient steps, or a `Baseline`."""
     seed_everything(cfg.seed, verbose=False)
     architecture = _build(cfg.model)
+    _check_ratings(data, architecture.func, get_class(cfg.evaluation._target_))
     if issubclass(architecture.func, RecModule):
         return architecture(data.train, training(cfg))
     return architecture(data.train)
+
+
+def _check_ratings(data: InteractionData, model: type[RecModule | Baseline], evaluation: type) -> None:
+    """Raises `UserError` for a model or an evaluation of predicted ratings where all ratings are the same."""
+    learns_ratings = issubclass(model, RecModule) and model.losses in (RatingLoss, Balance)
+    low, high = data.data.rating.aminmax()
+    if low == high and (learns_ratings or evaluation in (RatingEvaluation, JointEvaluation)):
+        raise UserError(
+            f"every rating of {data.data.name} is {low:g}, so anything predicts it without error: "
+            "evaluation=full_ranking, with a model that ranks, such as popularity or two_tower"
+        )
 
 
 def training(cfg: DictConfig) -> Training:
