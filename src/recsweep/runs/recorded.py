@@ -106,12 +106,17 @@ class Recorded:
         try:
             return self.overrides, self._compose(self.overrides)
         except UserError:
-            choices = [
-                f"{group}={name}"
+            recorded = {
+                group: name
                 for group, name in self.record.choices.items()
                 if group in Config.model_fields and (conf_dir() / group / f"{name}.yaml").is_file()
-            ]
-            return choices, self._compose(choices)
+            }
+            words = [f"{group}={recorded[group]}" for group in ("data", "model") if group in recorded]
+            brought = self._compose(
+                words
+            ).choices  # what they bring along is not to be chosen: another model may follow
+            words += [f"{group}={name}" for group, name in recorded.items() if brought.get(group) != name]
+            return words, self._compose(words)
 
     def _compose(self, overrides: list[str]) -> Today:
         config_dir = self.config_dir and Path(self.config_dir)
