@@ -109,18 +109,13 @@ def test_an_edit_while_a_sweep_runs_changes_no_job(origin: Path, tmp_path: Path)
     """The settings of all jobs are those of its start, also for a search, whose trials come later."""
     folder = Path(shutil.copytree(origin, tmp_path / "copy"))
     write_experiment(folder, 0.01, 2)
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random"]
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.sampler=random"]
     arguments = ["--config-dir=conf", "experiment=mine", *SYNTHETIC, "logger=none", "regularization.dropout=0,0.1"]
     assert recsweep(folder, "train", "-m", *arguments, *search, "hydra.sweep.dir=search").status == 0
-    first = read_record(folder / "search" / "0")
-    shutil.rmtree(folder / "search")
-    outcome = recsweep(folder, "train", "-m", *arguments, *search, "hydra.sweeper.n_trials=1", "hydra.sweep.dir=search")
-    assert outcome.status == 0, outcome.err
     write_experiment(folder, 0.1, 3)
     text = (folder / "search" / "sweep.json").read_text()
     (folder / "search" / "sweep.json").write_text(text.replace("n_trials=1", "n_trials=2"))
     assert recsweep(folder, "train", "sweep.resume=search").status == 0
-    assert read_record(folder / "search" / "0") == first
     assert values(read_record(folder / "search" / "1").config) == ("mine", 12, 0.01, 2)
 
 
