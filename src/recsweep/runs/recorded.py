@@ -112,9 +112,7 @@ class Recorded:
                 if group in Config.model_fields and (conf_dir() / group / f"{name}.yaml").is_file()
             }
             words = [f"{group}={recorded[group]}" for group in ("data", "model") if group in recorded]
-            brought = self._compose(
-                words
-            ).choices  # what they bring along is not to be chosen: another model may follow
+            brought = self._compose(words).choices  # by the model's own file: another model brings others
             words += [f"{group}={name}" for group, name in recorded.items() if brought.get(group) != name]
             return words, self._compose(words)
 
