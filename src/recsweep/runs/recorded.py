@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -157,7 +157,8 @@ class Recorded:
             if _is_from_outside(value):
                 place = f"{self.source}: {'.'.join(key)}={escape(str(value))}"
                 raise UserError(f"{place}: a record holds no values of the environment; give the value")
-        config["paths"] = OmegaConf.to_container(compose_with_hydra(list(self.paths)).paths)
+        today = compose_with_hydra(list(self.paths))
+        config |= cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(today, "paths")))
         cfg = OmegaConf.create(config)
         for key in _leaves(config):
             if key[0] == "data" and key[-1] == "cache":
