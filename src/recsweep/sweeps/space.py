@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -98,7 +98,8 @@ def _interval(sweep: IntervalSweep, log: bool) -> Distribution:
 
 def _range(sweep: RangeSweep) -> Distribution:
     """The numbers that Hydra lists, the end excluded."""
-    if sweep.step and abs((sweep.stop - sweep.start) / sweep.step) > MAX_VALUES:
+    start, stop = cast(float, sweep.start), cast(float, sweep.stop)
+    if sweep.step and abs(stop - start) > MAX_VALUES * abs(sweep.step):
         raise ValueError(f"more than {MAX_VALUES:,} values; an interval has no such limit: interval(low,high)")
     values = sorted(sweep.range())
     if not values:
