@@ -118,15 +118,10 @@ def _pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("verb", ["resume", "sweep.resume"])
-def test_links_and_pipes(name: str, verb: str, theirs: Path, request: pytest.FixtureRequest) -> None:
-    if verb == "sweep.resume":
-        request.getfixturevalue("their_sweeps")
-    folder = theirs if verb == "resume" else theirs / "grid" / "0"
-    (folder / "metrics.json").unlink(missing_ok=True)
-    FILES[name](folder)
-    words = ["run=theirs", "resume=true"] if verb == "resume" else ["sweep.resume=theirs/grid"]
-    assert run_verb("train", *words).status == 2
+def test_links_and_pipes(name: str, theirs: Path) -> None:
+    (theirs / "metrics.json").unlink()
+    FILES[name](theirs)
+    assert run_verb("train", "run=theirs", "resume=true").status == 2
 
 
 def test_links_of_a_sweep(their_sweeps: Path) -> None:
