@@ -27,7 +27,7 @@ from recsweep.config import check_choices, check_config, compose_with_hydra, con
 from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
-from recsweep.runs.record import Record, freeze, has_record, read_record
+from recsweep.runs.record import Record, check_files, freeze, has_record, read_record
 from recsweep.runs.recorded import Recorded, compose_today, key_of
 from recsweep.sweeps import jobs
 
@@ -83,6 +83,7 @@ def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
     if not has_record(Path(value)):
         raise UserError(f"run={value}: no run of recsweep (it has no .hydra/config.yaml)")
+    check_files(Path(value))
     config_dir = parse_flags(arguments).config_dir
     return Path(value), Recorded(f"run={value}", read_record(Path(value)), plugins, config_dir)
 

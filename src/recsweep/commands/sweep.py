@@ -4,6 +4,7 @@ import importlib
 import re
 from argparse import Namespace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hydra.core.override_parser.types import Override
@@ -12,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.commands import compose
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
+from recsweep.config.shape import MAX_WORKERS
 from recsweep.errors import UserError
-from recsweep.runs.record import Record, freeze
+from recsweep.runs.record import Record, check_files, freeze
 from recsweep.runs.recorded import Recorded, key_of
 from recsweep.sweeps import grid, jobs
 from recsweep.sweeps.request import Request, read_request
@@ -87,7 +89,8 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
         if not key_of(o).startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep"))
     ]
     flag_arguments = [argument for argument in arguments if argument not in flags.overrides]
-    return _plan(folder, request, [*flag_arguments, *([] if origin else own), *kept], None)
+    plugins = origin.plugins if origin and search is not None else None  # a grid's jobs have been checked
+    return _plan(folder, request, [*flag_arguments, *([] if origin else own), *kept], plugins)
 
 
 def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
@@ -100,6 +103,7 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
             raise UserError(f"{override}: a resumed sweep keeps its settings; start another to change something")
     compose.parse_overrides(overrides)
     request = read_request(folder)
+    check_files(folder)
     keys = {key_of(override) for override in overrides}
     hydra = [override for override in request.hydra if key_of(override) not in keys and _is_harmless(override)]
     if "hydra/launcher" in keys:
@@ -126,6 +130,10 @@ def _plan(folder: Path, request: Request, arguments: list[str], plugins: tuple[s
     if node.launcher._target_.endswith(".LocalLauncher") and batch is None and "max_batch_size" in node.sweeper:
         batch = cores()
         extra.append(f"hydra.sweeper.max_batch_size={batch}")
+    is_chosen = any(key_of(override) == "hydra.launcher.submitit_folder" for override in request.hydra)
+    if plugins is not None and "submitit_folder" in node.launcher and not is_chosen:
+        own = folder.absolute() / ".submitit" / token_hex(4) / "%j"  # submitit unpickles what it finds there
+        extra.append(f"hydra.launcher.submitit_folder={compose.quote(str(own))}")
     arguments = [*arguments, *(o for o in request.hydra if key_of(o) not in map(key_of, extra)), *extra]
     job_share = share(node.launcher, batch, cores())
     if request.search is None:
@@ -160,7 +168,9 @@ def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "
 
 
 def _check_launcher(node: DictConfig) -> None:
-    """Raises `UserError` where the package behind the launcher is missing."""
+    """Raises `UserError` where the package behind the launcher is missing, or for too many processes."""
+    if (n_jobs := node.launcher.get("n_jobs", 1)) > MAX_WORKERS:
+        raise UserError(f"hydra.launcher.n_jobs={n_jobs}: at most {MAX_WORKERS} processes")
     launcher, module = node.runtime.choices["hydra/launcher"], node.launcher._target_.rpartition(".")[0]
     try:
         importlib.import_module(module)

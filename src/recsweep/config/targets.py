@@ -37,7 +37,7 @@ def check_targets(config: Any, plugins: Sequence[str]) -> None:
     for key, name, argument in _calls(config, ""):
         if argument != "_target_":
             _check_call_argument(key, argument, name)
-        elif not (isinstance(name, str) and _is_trusted(name, plugins)):
+        elif not (isinstance(name, str) and _is_trusted(name, plugins, is_listed="[" in key)):
             refused.append((f"{key}.{argument}={escape(str(name))}", str(name).rpartition(".")[0]))
     if refused:
         modules = ",".join(dict.fromkeys([*plugins, *(module for _, module in refused if module)]))
@@ -63,12 +63,12 @@ def _check_call_argument(key: str, argument: str, value: Any) -> None:
         raise UserError(f"{key}.{argument}={escape(str(value))}: a record may say _target_ and _partial_ only")
 
 
-def _is_trusted(path: str, plugins: Sequence[str]) -> bool:
+def _is_trusted(path: str, plugins: Sequence[str], is_listed: bool) -> bool:
     if not all(part.isidentifier() for part in path.split(".")):
         return False
     if _is_in(path, plugins):
         return True
-    if not _is_in(path, (*OWN_MODULES, *LIBRARIES)):
+    if is_listed or not _is_in(path, (*OWN_MODULES, *LIBRARIES)):  # no class of the project takes a list of nodes
         return False
     try:
         target = get_object(path)

@@ -169,6 +169,8 @@ def check_exists(path: Path) -> None:
     """`UserError` unless there is a file with content, or a folder."""
     if not path.exists():
         raise UserError(f"{path}: no such file")
+    if not (path.is_file() or path.is_dir()):  # a pipe would never end
+        raise UserError(f"{path}: neither a file nor a folder")
     if path.is_file() and not path.stat().st_size:
         raise UserError(f"{path}: the file is empty")
 

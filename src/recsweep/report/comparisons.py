@@ -13,6 +13,9 @@ from recsweep.report.labels import SEEDS, value
 from recsweep.report.protocols import add_protocols
 from recsweep.report.read import Run
 
+NOT_OURS = ("hydra", "+hydra", "++hydra", "~hydra", "plugins=", "-")
+"""Starts of words that a stranger may have written into a record, and that nobody should type."""
+
 FOLDS = ("u1", "u2", "u3", "u4", "u5")
 """Splits that are folds of one cross-validation: repetitions of one protocol, not protocols of their own."""
 
@@ -100,7 +103,11 @@ def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     """The command that trains the best configuration again, without the seeds that differ between its runs."""
     best = [runs[index] for index in comparison.rows(comparison.labels[0]).index]
     varying_seeds = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
-    overrides = [text for text in best[0].overrides if text.split("=", 1)[0].lstrip("+") not in varying_seeds]
+    overrides = [
+        text
+        for text in best[0].overrides
+        if not text.startswith(NOT_OURS) and text.split("=", 1)[0].lstrip("+") not in varying_seeds
+    ]
     flags = [f"--config-dir={best[0].config_dir}"] if best[0].config_dir else []
     return shlex.join(["recsweep", "train", *flags, *overrides])
 

@@ -1,5 +1,6 @@
 """A run's record, `.hydra/`: what was asked for, written before the training and never changed."""
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -107,6 +108,20 @@ def write_record(folder: Path, record: Record) -> None:
 def has_record(folder: Path) -> bool:
     """Whether the folder is that of a run."""
     return (folder / FOLDER / "config.yaml").is_file()
+
+
+def check_files(folder: Path) -> None:
+    """Raises `UserError` for a link that leads out of the folder, and for a pipe or a device in it.
+
+    A verb that goes on with somebody else's run or sweep would write through the link, and wait at the pipe.
+    """
+    root = os.path.realpath(folder)
+    for parent, folders, files in os.walk(root):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                raise UserError(f"{path}: a link out of {folder}; put a copy in its place")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise UserError(f"{path}: neither a file nor a folder; delete it")
 
 
 def read_record(folder: Path) -> Record:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.config import check_config, compose_with_hydra, resolve
+from recsweep.config import check_config, compose_with_hydra, describe_error, resolve
+from recsweep.config.files import search_path
 from recsweep.config.shape import Config
 from recsweep.config.targets import check_targets
 from recsweep.errors import UserError
@@ -117,13 +119,11 @@ class Recorded:
             return words, self._compose(words)
 
     def _compose(self, overrides: list[str]) -> Today:
-        config_dir = self.config_dir and Path(self.config_dir)
-        if not config_dir and self.record.config_dir:
+        config_dir = Path(self.config_dir) if self.config_dir else None
+        if config_dir is None and self.record.config_dir:
             config_dir = Path(self.record.cwd) / self.record.config_dir
-        search_path = (
-            [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir and config_dir.is_dir() else []
-        )
-        config, choices = compose_today(overrides + search_path)
+        is_there = config_dir is not None and config_dir.is_dir()
+        config, choices = compose_today(overrides + (search_path(str(config_dir)) if is_there else []))
         return Today(_leaves(OmegaConf.to_container(config)), choices)
 
     def print_drift(self) -> None:
@@ -157,12 +157,14 @@ class Recorded:
             if _is_from_outside(value):
                 place = f"{self.source}: {'.'.join(key)}={escape(str(value))}"
                 raise UserError(f"{place}: a record holds no values of the environment; give the value")
+        config = _nest({k: "${paths.cache_dir}" if _is_cache(k, v) else v for k, v in _leaves(config).items()})
         today = compose_with_hydra(list(self.paths))
         config |= cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(today, "paths")))
-        cfg = OmegaConf.create(config)
-        for key in _leaves(config):
-            if key[0] == "data" and key[-1] == "cache":
-                OmegaConf.update(cfg, ".".join(key), "${paths.cache_dir}")
+        try:
+            cfg = OmegaConf.create(config)
+            self._check_downloads(cfg, Path(cfg.paths.data_dir))
+        except OmegaConfBaseException as error:
+            raise UserError(f"{self.source}: {describe_error(error)}") from None
         check_config(cfg)
         recorded_paths = self.record.config.get("paths")
         data_dir = recorded_paths.get("data_dir") if isinstance(recorded_paths, dict) else None
@@ -170,9 +172,18 @@ class Recorded:
             elsewhere = cfg.copy()
             elsewhere.paths.data_dir = data_dir
             if build.source(elsewhere).ready():
+                self._check_downloads(elsewhere, Path(cfg.paths.data_dir))
                 return elsewhere
         self._check_data(cfg)
         return cfg
+
+    def _check_downloads(self, cfg: DictConfig, data_dir: Path) -> None:
+        """Raises `UserError` where a data set would be fetched into a folder outside of this machine's data folder."""
+        for key, value in _leaves(resolve(cfg)).items():
+            if key[-1] != "folder" or not isinstance(value, str) or Path(value).is_dir():
+                continue
+            if not Path(value).resolve().is_relative_to(data_dir.resolve()):
+                raise UserError(self._explain_missing(".".join(key), value))
 
     def _check_data(self, cfg: DictConfig) -> None:
         """Raises `UserError` where the data are not on disk, unless they belong into this machine's data folder."""
@@ -182,10 +193,12 @@ class Recorded:
             if key[-1] not in ("path", "folder") or not isinstance(value, str) or Path(value).exists():
                 continue
             if not Path(value).absolute().is_relative_to(Path(cfg.paths.data_dir).absolute()):
-                name, there = f"data.{'.'.join(key)}", Path(self.record.cwd) / value
-                advice = f"give {name}={there}" if there.exists() else f"give {name}=…"
-                place = f"{value}: not in {Path.cwd()}; {self.source} was made in {self.record.cwd}"
-                raise UserError(f"{place}: {advice}")
+                raise UserError(self._explain_missing(f"data.{'.'.join(key)}", value))
+
+    def _explain_missing(self, key: str, value: str) -> str:
+        there = Path(self.record.cwd) / value
+        advice = f"give {key}={there}" if there.exists() else f"give {key}=…"
+        return f"{value}: not in {Path.cwd()}; {self.source} was made in {self.record.cwd}: {advice}"
 
 
 def _merge(
@@ -238,7 +251,13 @@ def _nest(leaves: Mapping[Key, Any]) -> dict[str, Any]:
     return tree
 
 
+def _is_cache(key: Key, value: Any) -> bool:
+    return key[-1] == "cache" and isinstance(value, str)
+
+
 def _is_from_outside(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return any(map(_is_from_outside, value.values() if isinstance(value, dict) else value))
     return RESOLVER.search(str(value)) is not None
 
 

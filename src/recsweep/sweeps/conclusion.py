@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from recsweep.parse import name_file
 from recsweep.sweeps.plan import Plan
 from recsweep.sweeps.study import hide_password, load_study, local_storage
 from recsweep.terminal import print_line
@@ -18,6 +19,12 @@ def show(plan: Plan, folder: Path) -> None:
 
     It adds the command that runs a trial again if the report of this sweep does not show it.
     """
+    with name_file(folder / "study.db"):  # somebody else may have written it
+        for line in _describe(plan, folder):
+            print_line(line)
+
+
+def _describe(plan: Plan, folder: Path) -> list[str]:
     url = plan.settings.storage or local_storage(folder)
     study = load_study(plan.settings.study, url, "none")
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number < plan.n_trials]
@@ -32,8 +39,7 @@ def show(plan: Plan, folder: Path) -> None:
         if not Path(best[0].user_attrs["folder"]).is_relative_to(folder.resolve()):  # another worker ran it
             lines.append(_command(plan, best[0]))
     lines.append(f"Study: optuna-dashboard {shlex.quote(hide_password(url))}")
-    for line in lines:
-        print_line(line)
+    return lines
 
 
 def _result(plan: Plan, trial: FrozenTrial) -> str:

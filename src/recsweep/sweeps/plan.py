@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from optuna.samplers import BaseSampler
 from pydantic import BaseModel, Field
 
-from recsweep.config.shape import STRICT, Positive, bind
+from recsweep.config.shape import MAX_WORKERS, STRICT, Positive, bind
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
 from recsweep.metrics import ERRORS
@@ -35,8 +35,8 @@ class Settings(BaseModel):
     pruner: Literal["none", "median", "halving", "hyperband"]
     storage: str | None
     study: str
-    max_batch_size: Positive | None
-    heartbeat: Annotated[float, Field(gt=0)]
+    max_batch_size: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None
+    heartbeat: Annotated[float, Field(gt=0, le=60)]
     trial: int | None
     params: dict[str, Any] | None
 

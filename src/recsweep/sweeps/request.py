@@ -13,6 +13,7 @@ from recsweep.errors import UserError
 from recsweep.parse import read_json
 from recsweep.runs.record import Record, has_record
 from recsweep.sweeps import jobs
+from recsweep.sweeps.grid import MAX_JOBS
 
 REQUEST_FILE = "sweep.json"
 
@@ -98,6 +99,8 @@ def read_request(folder: Path) -> Request:
             _add(content.record, difference, overrides)
             for difference, overrides in zip(content.differences, content.jobs, strict=True)
         ]
+        if not 0 < len(records) <= MAX_JOBS:
+            raise ValueError(f"{len(records)} jobs")
     except (UserError, ValueError):
         raise UserError(f"sweep.resume={folder}: {REQUEST_FILE} is broken, start a new sweep") from None
     return Request(

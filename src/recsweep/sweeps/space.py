@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from math import prod
+from typing import Any, cast
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -13,6 +14,8 @@ from recsweep.errors import UserError
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Point = Mapping[str, Any]
+MAX_VALUES = 1_000_000
+"""Values of a range, and points of a grid."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Space:
     def grid(self) -> list[dict[str, Any]]:
         """Every combination, the last key's values changing fastest; `UserError` if a key has an interval."""
         columns = [_grid_values(key, distribution) for key, distribution in self.distributions.items()]
+        if prod(map(len, columns)) > MAX_VALUES:
+            raise UserError(f"the grid has more than {MAX_VALUES:,} points: hydra.sweeper.sampler=tpe draws some")
         return [dict(zip(self.distributions, row, strict=True)) for row in product(*columns)]
 
 
@@ -93,6 +98,9 @@ def _interval(sweep: IntervalSweep, log: bool) -> Distribution:
 
 def _range(sweep: RangeSweep) -> Distribution:
     """The numbers that Hydra lists, the end excluded."""
+    start, stop = cast(float, sweep.start), cast(float, sweep.stop)
+    if sweep.step and abs(stop - start) > MAX_VALUES * abs(sweep.step):
+        raise ValueError(f"more than {MAX_VALUES:,} values; an interval has no such limit: interval(low,high)")
     values = sorted(sweep.range())
     if not values:
         raise ValueError("the range is empty")

@@ -18,7 +18,7 @@ from recsweep.errors import UserError
 USERS_AT_ONCE = 1024  # 52 MB if each has a history of 50 vectors of 256 numbers
 MAX_POINTS = 10_000  # the projector still rotates as many smoothly
 
-DAMAGED = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, OverflowError)
+DAMAGED = (RecursionError, ValueError, TypeError, SyntaxError, TokenError, MemoryError, OverflowError)
 """What NumPy raises for a damaged file; all but `ValueError` come from the header."""
 
 REMEDY = "export them again by training with callbacks.embeddings=true"
@@ -141,6 +141,8 @@ def _save_array(path: Path, values: np.ndarray) -> None:
 
 
 def _load_array(path: Path) -> np.ndarray:
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise UserError(f"{path}: not a file")
     try:
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
