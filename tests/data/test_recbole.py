@@ -97,14 +97,16 @@ def test_parts_of_all_interactions(tmp_path: Path) -> None:
     assert [part.tolist() for part in split[:3]] == [[2, 3], [], [0]]
 
 
-@pytest.mark.parametrize("other", ["valid", "test"])
-def test_parts_that_overlap(tmp_path: Path, other: str) -> None:
-    parts = {"train": ROWS[:2], "valid": ROWS[2:3], "test": ROWS[3:]} | {other: ROWS[1:2]}
-    write_parts(tmp_path, **parts)
-    with pytest.raises(UserError, match=rf"d\.{other}\.inter, line 2: user 186 and item 302 are already in .*line 3"):
+@pytest.mark.parametrize(("first", "second"), [("train", "valid"), ("train", "test"), ("valid", "test")])
+def test_parts_that_overlap(tmp_path: Path, first: str, second: str) -> None:
+    """`duplicates=error` refuses the pair when it is read, the other policies when the parts are made."""
+    parts = {"train": ROWS[:1], "valid": ROWS[2:3], "test": ROWS[3:]}
+    write_parts(tmp_path, **(parts | {first: ROWS[1:2], second: ROWS[1:2]}))
+    lines = rf"d\.{second}\.inter, line 2: .* in .*d\.{first}\.inter, line 2"
+    with pytest.raises(UserError, match=lines):
         recbole(tmp_path).read()
     source = recbole(tmp_path, duplicates="last")
-    with pytest.raises(UserError, match=rf"d\.{other}\.inter, line 2: this user and item are in .*d\.train\.inter"):
+    with pytest.raises(UserError, match=lines):
         source.parts("given", source.read())
 
 

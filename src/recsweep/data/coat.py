@@ -62,8 +62,8 @@ class Coat(FixedTest):
         parts = names.str.strip().str.partition(":")
         features: dict[str, FeatureColumn] = {}
         for feature in parts[0].unique():
-            columns = (parts[0] == feature).to_numpy()
-            features[str(feature)] = encode_flags(flags[:, columns], tuple(parts.loc[columns, 2]))
+            columns = np.flatnonzero(parts[0] == feature)
+            features[str(feature)] = encode_flags(flags[:, columns], tuple(parts[2].iloc[columns]))
         return Entities(np.arange(len(flags)), str(path), build_features(features))
 
 
