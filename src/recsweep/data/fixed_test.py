@@ -87,7 +87,7 @@ def join_test(train: Sheet, test: Sheet) -> Sheet:
     is_in_test = pair[:n].isin(pair[n:]).to_numpy()
     if is_in_test.any():
         note_once(
-            f"{train.path}: {int(is_in_test.sum()):,} of {n:,} rows left out, for their user and item are in {test.path} "
-            "too, and a model must not see what it is tested on"
+            f"{train.path}: {int(is_in_test.sum()):,} of {n:,} rows left out, for their user and item are in "
+            f"{test.path} too, and a model must not see what it is tested on"
         )
     return rows.keep(np.append(~is_in_test, np.full(len(test.frame), True)))
