@@ -123,9 +123,8 @@ def test_kuairand_has_several_kinds_of_feedback(kuairand: Path) -> None:
 
 
 def test_lines_of_the_second_log_are_named(kuairand: Path) -> None:
-    """Line 3 of the first log and line 2 of the second are left out, which must not shift the lines that are named."""
-    (kuairand / "log_standard_4_22_to_5_08_pure.csv").write_text(
-        log((1, 5, 1650585801, 1, 1), (9, 5, 1650585802, 0, 1))
-    )
+    """Rows before and after it that are left out do not shift the line that is named."""
+    text = log((1, 5, 1650585801, 1, 1), (9, 5, 1650585802, 0, 1), (0, 3, 1650585803, 0, 1))
+    (kuairand / "log_standard_4_22_to_5_08_pure.csv").write_text(text)
     with pytest.raises(UserError, match=r"4_22_to_5_08_pure\.csv, line 3, column user_id: unknown user 9"):
         KuaiRandPure(str(kuairand), True, "last", "is_click").read()
