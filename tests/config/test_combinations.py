@@ -135,6 +135,11 @@ def test_data_and_splits(data: str) -> None:
             expected = f"this data ships no split {split}: split={'|'.join([*shipped, *cuts])}"
         if data == "bandit" and split in cuts:
             expected = "data.rows=log has parts of its own: split=given"
+        if data in ("coat", "kuairec", "kuairand_pure") and split in cuts:
+            expected = (
+                "data.with_test=true: this data's test rows are for a fair test and are never split again; take "
+                "split=given, or data.with_test=false to split the other rows"
+            )
         assert message("split=random", data=data, split=split) == expected
 
 
@@ -142,6 +147,15 @@ def test_data_sets_ship_their_splits() -> None:
     assert set(shipped_splits("ml_100k")) == {"u1", "u2", "u3", "u4", "u5", "ua", "ub"}
     assert [shipped_splits(name) for name in ("bandit", "ncf_ml_1m", "sequences")] == [["given"]] * 3
     assert not shipped_splits("table") and not shipped_splits("synthetic")
+
+
+def test_a_fair_test_is_never_split_again() -> None:
+    """Neither below another data set; without the test rows any split may divide the rest."""
+    cfg = configuration("data=coat", "split=random", "data.with_test=false")
+    check_config(cfg)
+    cfg = configuration("data=positives", "data/base=coat")
+    with pytest.raises(UserError, match=r"^data\.base\.with_test=true: .*, or data\.base\.with_test=false to split"):
+        check_config(cfg)
 
 
 def test_data_must_be_a_source() -> None:

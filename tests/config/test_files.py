@@ -5,7 +5,7 @@ from choices import GROUPS, companions, compose_and_build, names
 
 AT_LEAST = {
     "callbacks": 1,
-    "data": 12,
+    "data": 27,
     "evaluation": 8,
     "experiment": 45,
     "logger": 2,

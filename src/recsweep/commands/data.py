@@ -51,11 +51,12 @@ def _print_list() -> None:
     table = Table("data=", "on disk", "where", "what")
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
         cfg = compose_with_hydra([f"data={path.stem}"])
-        if OmegaConf.is_missing(cfg.data, "path"):
-            state, where = "", "yours: data.path=FILE"
+        missing = sorted(OmegaConf.missing_keys(cfg.data))
+        if missing:
+            state, where = "", f"yours: {' '.join(f'{key}={key[5:].upper()}' for key in missing)}"
         else:
             state = "yes" if build.source(cfg).ready() else "no"
-            where = cfg.data.get("folder", "generated on demand")
+            where = cfg.data.get("folder") or cfg.data.get("path", "generated on demand")
         table.add_row(*map(cell, (path.stem, state, where, _headline(path.read_text()))))
     Console().print(table)
 

@@ -74,6 +74,19 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(
             f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*split_names, fitting]))}"
         )
+    if "name" not in cfg.split:
+        _check_fixed_test(cfg.data)
+
+
+def _check_fixed_test(data: DictConfig, key: str = "data") -> None:
+    """Raises `UserError` where a split that draws test rows itself would divide rows that are for a fair test."""
+    if "base" in data:
+        _check_fixed_test(data.base, f"{key}.base")
+    if getattr(get_object(data._target_), "fixes_test", False) and data.with_test:
+        raise UserError(
+            f"{key}.with_test=true: this data's test rows are for a fair test and are never split again; take "
+            f"split=given, or {key}.with_test=false to split the other rows"
+        )
 
 
 def fits(loss: Any, kind: type) -> bool:

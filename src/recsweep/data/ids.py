@@ -65,6 +65,20 @@ def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return numbers if pc.sum(pc.binary_length(column)).as_py() == n_digits else None
 
 
+def concatenate_columns(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Two columns as one; ids stay ids where only one of them holds all whole numbers, as int64."""
+    if not any(isinstance(column.dtype, pd.CategoricalDtype) for column in (first, second)):
+        return pd.concat([first, second], ignore_index=True)
+    as_text = (_as_categories(column) for column in (first, second))
+    return pd.Series(pd.api.types.union_categoricals(list(as_text)))
+
+
+def _as_categories(ids: pd.Series) -> pd.Categorical:
+    is_text = isinstance(ids.dtype, pd.CategoricalDtype)
+    codes, values = (ids.cat.codes.to_numpy(), ids.cat.categories) if is_text else pd.factorize(ids)
+    return pd.Categorical.from_codes(codes, pd.Index(values.astype(str), dtype=object), validate=False)
+
+
 def used_ids(values: pd.Series) -> pd.Series:
     """The distinct ids that occur in a column of ids."""
     if not isinstance(values.dtype, pd.CategoricalDtype):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsweep.data.ids import ID, read_ids
+from recsweep.data.ids import ID, concatenate_columns, read_ids
 from recsweep.data.lines import line_number
 from recsweep.data.times import TIME, UNIT_NAMES, BadTime, MixedUnits, TimeUnit, to_seconds
 from recsweep.errors import UserError
@@ -87,12 +87,16 @@ class Sheet:
         """The rows where `mask` is true."""
         if mask.all():
             return self
-        rows = np.flatnonzero(mask) if self.rows is None else self.rows[mask]
-        return replace(self, frame=self.frame[mask].reset_index(drop=True), rows=rows)
+        own = mask if self.tail is None else mask[: -len(self.tail.frame)]
+        tail = None if self.tail is None else self.tail.keep(mask[len(own) :])
+        rows = np.flatnonzero(own) if self.rows is None else self.rows[own]
+        return replace(self, frame=self.frame[mask].reset_index(drop=True), rows=rows, tail=tail)
 
     def concatenate(self, tail: "Sheet") -> "Sheet":
         """The rows of this sheet, then those of `tail`, which has the same columns."""
-        return replace(self, frame=pd.concat([self.frame, tail.frame], ignore_index=True), tail=tail)
+        columns = {name: concatenate_columns(self.frame[name], tail.frame[name]) for name in self.frame}
+        tail = tail if self.tail is None else self.tail.concatenate(tail)
+        return replace(self, frame=pd.DataFrame(columns, copy=False), tail=tail)
 
     def location(self, row: int, column: str | None = None) -> str:
         """Location of a row for messages: `data/u.data, line 17, column rating`; blank lines count as lines."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NotRequired
 
 import numpy as np
 import pandas as pd
@@ -31,10 +31,17 @@ ROW_NUMBERS = ("", "__index_level_0__")  # the column of an unnamed pandas index
 
 @with_config(ConfigDict(extra="forbid"))
 class FeatureFile(TypedDict):
-    """A table with one row per user or item: its `path`, and `id`, the name of its column of raw ids."""
+    """A table with one row per user or item.
+
+    Args:
+        path: the file.
+        id: name of its column of raw ids.
+        columns: names of the columns that become features; without it, all but the id and the title.
+    """
 
     path: str
     id: ColumnName
+    columns: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
@@ -142,11 +149,13 @@ def read_table(path: Path, types: Types, layout: Layout = UNKNOWN, unit: TimeUni
 
 
 def read_entities(file: FeatureFile | None, title: str | None = None) -> Entities | None:
-    """Reads a feature table, sorted by id: all columns except the id, the title and row numbers that pandas wrote."""
+    """Reads a feature table, sorted by id: the columns that it names, or all except row numbers that pandas wrote."""
     if file is None:
         return None
     path, id_column = Path(file["path"]), str(file["id"])
-    names = parquet_column_names(path) if is_parquet(path) else _text_column_names(path, id_column)
+    names = file.get("columns")
+    if names is None:
+        names = parquet_column_names(path) if is_parquet(path) else _text_column_names(path, id_column)
     types = {id_column: ID} | ({} if title is None else {title: TEXT})
     sheet = read_table(path, dict.fromkeys(names, ANY) | types)
     ids, frame = sort_by_id(sheet, id_column)
