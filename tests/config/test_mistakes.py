@@ -29,7 +29,13 @@ BAD = {
     "train +model.nope=1": "model.nope: no such key; there are embedding_dim, init_std",
     "train +callbacks.checkpoint.nope=1": "callbacks.checkpoint.nope: no such key; there are every_seconds, max_mb",
     "train optimizer.weight_decay=1": "optimizer.weight_decay: no such key; there are lr, betas, eps, fused",
-    "train +optimizer.nope=1": "optimizer.nope: no such key; there are lr, betas, eps, fused",
+    "train +optimizer.nope=1": (
+        "optimizer.nope: no such key; there are lr, betas, eps, fused, amsgrad, maximize, foreach, capturable, "
+        "differentiable"
+    ),
+    "train optimizer.amsgrad=true": (
+        "optimizer.amsgrad: the YAML file does not set it, so add it with a plus: +optimizer.amsgrad=…"
+    ),
     "train split.name=u1": "split.name: no such key; there are test_fraction, val_fraction, seed, cold_users",
     "train ~trainer": "trainer is missing",
     "train ~model.init_std": "model.init_std is missing",
@@ -233,6 +239,16 @@ VALUES = {
     "optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
+    "+optimizer.amsgrad=1": "optimizer.amsgrad=1: it should be a valid boolean",
+    "+optimizer.weight_decay=0.1": (
+        "optimizer.weight_decay: no such key; there are lr, betas, eps, fused, amsgrad, maximize, foreach, capturable, "
+        "differentiable"
+    ),
+    "optimizer=adagrad +optimizer.initial_accumulator_value=a": (
+        "optimizer.initial_accumulator_value=a: it should be a valid number"
+    ),
+    "optimizer=ranger +optimizer.k=2.5": "optimizer.k=2.5: it should be a valid integer",
+    "+scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
     "optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
     "scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
     "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",

@@ -118,6 +118,13 @@ TORCH_RANGES: dict[str, Any] = {
 """Settings of torch's optimizers and schedules, whose own annotations have no ranges."""
 
 
+GIVEN_LATER = (
+    *("params", "weight_decay"),  # of an optimizer
+    *("optimizer", "mode", "total_steps", "epochs", "steps_per_epoch", "last_epoch"),  # of a schedule
+)
+"""Arguments that a run gives itself: of other groups, or of its own length."""
+
+
 def check_node(key: str, node: dict[str, Any]) -> None:
     """Checks the node's settings against the signature of its target, and the nodes inside it likewise.
 
@@ -167,10 +174,20 @@ def _target(key: str, path: str) -> Any:
 
 
 def _torch_schema(target: Any) -> type[BaseModel]:
-    """The settings of an optimizer or a schedule that have a range in `TORCH_RANGES`."""
-    names = inspect.signature(target).parameters.keys() & TORCH_RANGES.keys()
-    fields: dict[str, Any] = {name: (TORCH_RANGES[name], None) for name in names}
+    """The settings of an optimizer or a schedule, by its annotations, with the ranges of `TORCH_RANGES`."""
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, argument in inspect.signature(target).parameters.items():
+        if name not in GIVEN_LATER and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            default = ... if argument.default is argument.empty else argument.default
+            hint = hints.get(name, Any if default in (..., None) else type(default))
+            fields[name] = (TORCH_RANGES.get(name, hint), default)
     return create_model(target.__name__, __config__=STRICT, **fields)
+
+
+def argument_names(group: str, path: str | None) -> list[str]:
+    """The settings that an optimizer or a schedule of torch takes, also those that its YAML file leaves out."""
+    return list(_torch_schema(_target(group, path)).model_fields) if group in BY_TORCH and path else []
 
 
 def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
@@ -198,7 +215,7 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise UserError(
-                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'])) or 'none'}"
+                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'], schema)) or 'none'}"
             ) from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
@@ -210,8 +227,9 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
 
 
-def _sibling_keys(node: dict[str, Any], path: tuple[int | str, ...]) -> list[str]:
-    """The keys beside the one at `path`; the YAML files name all that there are."""
+def _sibling_keys(node: dict[str, Any], path: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
+    """The keys beside the one at `path`: those of the YAML files, and others that the schema has."""
+    others = [name for name in schema.model_fields if name not in node] if len(path) == 1 else []
     for step in path[:-1]:
         node = node[cast(str, step)]
-    return [key for key in node if key != path[-1]]
+    return [*(key for key in node if key != path[-1] and key not in ("_target_", "_partial_")), *others]
