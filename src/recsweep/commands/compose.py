@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsweep.commands.unused import check_used
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
 from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
@@ -182,6 +183,7 @@ def prepare_run(arguments: list[str]) -> Record:
         if override.is_sweep_override():
             raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
     record = compose_record(own, flags)
+    check_used(own, record)
     keys = {key_of(override) for override in own}
     if "search" in keys:
         space = compose_with_hydra(own + search_path(flags.config_dir)).hydra.sweeper.params or {}

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
 from recsweep.commands.sweep import Sweep
+from recsweep.commands.unused import check_used
 from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -80,6 +81,7 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
         raise UserError(f"run={folder}: say what to change, such as seed=1, or add resume=true to go on with it")
     cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
     record = origin.change(own).record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
+    check_used(own, record)
 
     def task(_: DictConfig) -> None:
         target = Path(HydraConfig.get().runtime.output_dir)

@@ -27,6 +27,7 @@ from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
+from recsweep.models.identity import Identity, identity
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
@@ -43,6 +44,11 @@ class Regularization(BaseModel):
     rating_noise: Strength
     embedding_noise: Strength
     augmentation: Strength
+
+
+def regularizers_but(*used: str) -> tuple[str, ...]:
+    """What `RecModule.ignores` says of a model that knows only the regularisers `used`."""
+    return tuple(f"regularization.{name}" for name in Regularization.model_fields if name not in used)
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,10 @@ class RecModule(LightningModule):
     simple_baseline: ClassVar[bool] = False
     """Whether reports test other models against this one by default; metrics.json records it."""
     sparse: ClassVar[bool]
+    ignores: ClassVar[tuple[str, ...]] = ()
+    """Settings without effect on the model, such as `regularization.l2`: refused where somebody gives them."""
     data: InteractionData
-    trained_on: "Identity"
+    trained_on: Identity
 
     @abstractmethod
     def columns(self, data: Interactions) -> Columns:
@@ -255,37 +263,3 @@ class RecModule(LightningModule):
 def _as_list(one_or_more: Any) -> list[Any]:
     """Lightning's optimizers or schedules as a list: it returns a single one without a list around it."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]
-
-
-Identity = dict[str, Tensor | list[str] | str]
-
-
-def identity(data: InteractionData) -> Identity:
-    """What identifies the data of a training, in types that `torch.load(weights_only=True)` accepts.
-
-    The raw ids of users and items, in the order of their contiguous ids, the checksum of the training rows, and the
-    fingerprint of all parts.
-    """
-    maps = {"user": data.data.user_ids.raw, "item": data.data.item_ids.raw}
-    ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
-    return ids | {"rows": data.train.checksum, "fingerprint": data.fingerprints.split}
-
-
-def check_identity(saved: Identity, current: Identity) -> None:
-    """Raises `UserError` where a model was trained or judged on other data than `current`.
-
-    Checkpoints of earlier versions have no fingerprint.
-    """
-
-    def to_list(values: Tensor | list[str] | str) -> list[Any] | str:
-        return values.tolist() if isinstance(values, Tensor) else values
-
-    if any(to_list(saved[kind]) != to_list(current[kind]) for kind in ("user", "item")):
-        raise UserError("trained on other users or items than the data has now; train again")
-    if to_list(saved["rows"]) != to_list(current["rows"]):
-        raise UserError("trained on other rows than data and split give now; leave both as the run had them")
-    if "fingerprint" in saved and saved["fingerprint"] != current["fingerprint"]:
-        raise UserError(
-            "trained and judged on other ratings, timestamps, features or held-out rows than data and split give now; "
-            "leave both as the run had them"
-        )

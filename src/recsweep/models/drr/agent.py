@@ -82,6 +82,7 @@ class DRR(ActorCritic):
     losses: ClassVar = temporal.TemporalLoss
     evaluations: ClassVar = (RankingEvaluation, SessionEvaluation)
     sparse = False
+    ignores = ("regularization", "trainer.shuffle")
 
     gamma: Tensor
     min_value: Tensor
