@@ -43,11 +43,11 @@ def jobs_of(*words: str) -> list[list[str]]:
 
 
 def test_jobs_that_differ_only_in_what_their_model_ignores_are_one(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("model=means,svdpp", "regularization.dropout=0,0.2", "seed=0,1")
+    words = ("model=means,biased_mf", "regularization.dropout=0,0.2", "seed=0,1")
     assert jobs_of(*words) == [
         ["model=means", "seed=0"],
         ["model=means", "seed=1"],
-        *(["model=svdpp", f"regularization.dropout={d}", f"seed={seed}"] for d in ("0", "0.2") for seed in (0, 1)),
+        *(["model=biased_mf", f"regularization.dropout={d}", f"seed={seed}"] for d in ("0", "0.2") for seed in (0, 1)),
     ]
     assert capsys.readouterr().err == (
         "4 jobs that differ only in regularization.dropout, which means ignores, are 2\n"

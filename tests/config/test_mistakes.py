@@ -14,7 +14,7 @@ from recsweep.errors import UserError
 
 CUTS = [split for split in names("split") if "name" not in node("split", split)]
 TOP = (
-    "name, seed, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
+    "name, seed, tags, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
     "data, model"
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
@@ -44,7 +44,7 @@ BAD = {
     # choices
     "train model=nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train loss=nope": f"loss=nope: no such choice; there are {', '.join(names('loss'))}",
-    "train logger=wandb": "logger=wandb: no such choice; there are none, tensorboard",
+    "train logger=nope": "logger=nope: no such choice; there are csv, mlflow, none, tensorboard, wandb",
     "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train model._target_=recsweep.Nope": "model._target_=recsweep.Nope: nothing of that name can be imported",
     # types and ranges; the others are in VALUES
@@ -121,8 +121,8 @@ BAD = {
     "train hydra/launcher=null": (
         "hydra/launcher=null: a name is wanted; there are joblib, ray, submitit_local, submitit_slurm"
     ),
-    "train -m logger=none,null": "logger=null: a name is wanted; there are none, tensorboard",
-    "train logger=3": "logger=3: a name is wanted; there are none, tensorboard",
+    "train -m logger=none,null": "logger=null: a name is wanted; there are csv, mlflow, none, tensorboard, wandb",
+    "train logger=3": "logger=3: a name is wanted; there are csv, mlflow, none, tensorboard, wandb",
     "train hydra.run.dir=": "hydra.run.dir is empty: name a folder, or leave it out",
     "train hydra.run.dir=''": "hydra.run.dir is empty: name a folder, or leave it out",
     "train -m hydra.sweep.dir='' seed=0,1": "hydra.sweep.dir is empty: name a folder, or leave it out",

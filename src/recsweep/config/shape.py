@@ -26,6 +26,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Trainer(BaseModel):
+    """The defaults are those of records from before the setting was there."""
+
     model_config = STRICT
     max_epochs: Positive
     batch_size: Positive
@@ -37,6 +39,12 @@ class Trainer(BaseModel):
     steps_per_call: Positive
     limit_batches: Positive | None
     refit: bool
+    overfit_batches: Positive | None = None
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    gradient_clip_by: Literal["norm", "value"] = "norm"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"] = "32-true"
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    fast_dev_run: bool | Positive = False
 
 
 class EarlyStopping(BaseModel):
@@ -58,17 +66,34 @@ class Callbacks(BaseModel):
     progress: bool
     embeddings: bool
     compare_with: list[dict[str, Any]]
+    extra: list[dict[str, Any]] = []
+
+
+class Wandb(BaseModel):
+    model_config = STRICT
+    project: str
+    entity: str | None
+    offline: bool
+
+
+class MLflow(BaseModel):
+    model_config = STRICT
+    experiment: str
 
 
 class Logger(BaseModel):
     model_config = STRICT
-    tensorboard: bool
+    tensorboard: bool = False
+    csv: bool = False
+    wandb: Wandb | None = None
+    mlflow: MLflow | None = None
 
 
 class Paths(BaseModel):
     model_config = STRICT
     data_dir: str
     cache_dir: str
+    mlflow: str = "outputs/mlruns"
 
 
 class Config(BaseModel):
@@ -77,6 +102,7 @@ class Config(BaseModel):
     model_config = STRICT
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     seed: Seed
+    tags: list[str] = []
     paths: Paths
     trainer: Trainer
     callbacks: Callbacks

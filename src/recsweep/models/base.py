@@ -10,14 +10,14 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
@@ -64,6 +64,7 @@ class Training:
         accumulate: batches in one optimizer step, which uses the mean gradient of all their rows; the last step of an
             epoch may have fewer.
         seed: of initialisation, dropout and noise.
+        gradient_clip: largest norm of a step's gradient, or with `gradient_clip_by="value"` of each entry.
     """
 
     loss: Any
@@ -74,6 +75,8 @@ class Training:
     max_epochs: int
     accumulate: int
     seed: int
+    gradient_clip: float | None = None
+    gradient_clip_by: Literal["norm", "value"] = "norm"
 
     @property
     def sparse(self) -> bool:
@@ -107,6 +110,8 @@ class RecModule(LightningModule):
     simple_baseline: ClassVar[bool] = False
     """Whether reports test other models against this one by default; metrics.json records it."""
     sparse: ClassVar[bool]
+    mixed_precision: ClassVar[bool] = True
+    """Whether torch has all of the model's operations in bfloat16."""
     ignores: ClassVar[tuple[str, ...]] = ()
     """Settings without effect on the model, such as `regularization.l2`: refused where somebody gives them."""
     data: InteractionData
@@ -170,9 +175,19 @@ class RecModule(LightningModule):
                 (loss * (len(batch[0]) / n_rows)).backward()
                 self.note("train/loss", loss.detach())
             processes.sum_gradients(parameters, self.training_setup.sparse)
+            self._clip_gradients(parameters)
             (wrapped if first + accumulate >= len(batches) else optimizer).step()
+            torch.clear_autocast_cache()  # with mixed precision it would keep the weights of the group's first step
             if self.training_setup.schedule_by_step:
                 schedule.step()
+
+    def _clip_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Clips the gradients of a step; Lightning's own setting knows steps that it makes itself only."""
+        limit = self.training_setup.gradient_clip
+        if limit is not None and self.training_setup.gradient_clip_by == "norm":
+            nn.utils.clip_grad_norm_(parameters, limit)
+        elif limit is not None:
+            nn.utils.clip_grad_value_(parameters, limit)
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
