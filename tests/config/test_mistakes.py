@@ -14,8 +14,8 @@ from recsweep.errors import UserError
 
 CUTS = [split for split in names("split") if "name" not in node("split", split)]
 TOP = (
-    "name, seed, tags, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
-    "data, model"
+    "name, seed, tags, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, "
+    "split, data, model"
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
 COVERED = "mrr, mrr_all, coverage@5, coverage@10, coverage@20"
