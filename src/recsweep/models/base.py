@@ -177,7 +177,6 @@ class RecModule(LightningModule):
             processes.sum_gradients(parameters, self.training_setup.sparse)
             self._clip_gradients(parameters)
             (wrapped if first + accumulate >= len(batches) else optimizer).step()
-            torch.clear_autocast_cache()  # with mixed precision it would keep the weights of the group's first step
             if self.training_setup.schedule_by_step:
                 schedule.step()
 
