@@ -54,7 +54,8 @@ def merge_jobs(jobs: Sequence[Job], compose: Callable[[list[str]], Record]) -> l
     for job in jobs:
         key = tuple(word for word in job.overrides if not _is_ignored(word, job.record))
         alike.setdefault(key, []).append(job)
-    records, merged = [], {}
+    records: list[Record] = []
+    merged: dict[tuple[str, str], list[int]] = {}
     for group in alike.values():
         first = group[0]
         varying = [word for word in first.overrides if any(word not in job.overrides for job in group)]
