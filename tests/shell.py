@@ -148,7 +148,7 @@ def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
     data = build.data(cfg)
     model = build.model(cfg, data)
     checkpoints.parent.mkdir(parents=True, exist_ok=True)
-    fit(cfg, data, model, checkpoints, None)
+    fit(cfg, data, model, checkpoints, [])
     return model.eval()
 
 

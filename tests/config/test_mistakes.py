@@ -14,8 +14,8 @@ from recsweep.errors import UserError
 
 CUTS = [split for split in names("split") if "name" not in node("split", split)]
 TOP = (
-    "name, seed, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, split, "
-    "data, model"
+    "name, seed, tags, paths, trainer, callbacks, logger, optimizer, scheduler, regularization, loss, evaluation, "
+    "split, data, model"
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
 COVERED = "mrr, mrr_all, coverage@5, coverage@10, coverage@20"
@@ -29,7 +29,13 @@ BAD = {
     "train +model.nope=1": "model.nope: no such key; there are embedding_dim, init_std",
     "train +callbacks.checkpoint.nope=1": "callbacks.checkpoint.nope: no such key; there are every_seconds, max_mb",
     "train optimizer.weight_decay=1": "optimizer.weight_decay: no such key; there are lr, betas, eps, fused",
-    "train +optimizer.nope=1": "optimizer.nope: no such key; there are lr, betas, eps, fused",
+    "train +optimizer.nope=1": (
+        "optimizer.nope: no such key; there are lr, betas, eps, fused, amsgrad, maximize, foreach, capturable, "
+        "differentiable"
+    ),
+    "train optimizer.amsgrad=true": (
+        "optimizer.amsgrad: the YAML file does not set it, so add it with a plus: +optimizer.amsgrad=…"
+    ),
     "train split.name=u1": "split.name: no such key; there are test_fraction, val_fraction, seed, cold_users",
     "train ~trainer": "trainer is missing",
     "train ~model.init_std": "model.init_std is missing",
@@ -38,7 +44,7 @@ BAD = {
     # choices
     "train model=nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train loss=nope": f"loss=nope: no such choice; there are {', '.join(names('loss'))}",
-    "train logger=wandb": "logger=wandb: no such choice; there are none, tensorboard",
+    "train logger=nope": "logger=nope: no such choice; there are csv, mlflow, none, tensorboard, wandb",
     "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
     "train model._target_=recsweep.Nope": "model._target_=recsweep.Nope: nothing of that name can be imported",
     # types and ranges; the others are in VALUES
@@ -115,8 +121,8 @@ BAD = {
     "train hydra/launcher=null": (
         "hydra/launcher=null: a name is wanted; there are joblib, ray, submitit_local, submitit_slurm"
     ),
-    "train -m logger=none,null": "logger=null: a name is wanted; there are none, tensorboard",
-    "train logger=3": "logger=3: a name is wanted; there are none, tensorboard",
+    "train -m logger=none,null": "logger=null: a name is wanted; there are csv, mlflow, none, tensorboard, wandb",
+    "train logger=3": "logger=3: a name is wanted; there are csv, mlflow, none, tensorboard, wandb",
     "train hydra.run.dir=": "hydra.run.dir is empty: name a folder, or leave it out",
     "train hydra.run.dir=''": "hydra.run.dir is empty: name a folder, or leave it out",
     "train -m hydra.sweep.dir='' seed=0,1": "hydra.sweep.dir is empty: name a folder, or leave it out",
@@ -233,6 +239,16 @@ VALUES = {
     "optimizer.lr=0": "optimizer.lr=0: it should be greater than 0",
     "optimizer.lr=inf": "optimizer.lr=inf: it should be a finite number",
     "optimizer.betas=[0.9,1.0]": "optimizer.betas.1=1.0: it should be less than 1",
+    "+optimizer.amsgrad=1": "optimizer.amsgrad=1: it should be a valid boolean",
+    "+optimizer.weight_decay=0.1": (
+        "optimizer.weight_decay: no such key; there are lr, betas, eps, fused, amsgrad, maximize, foreach, capturable, "
+        "differentiable"
+    ),
+    "optimizer=adagrad +optimizer.initial_accumulator_value=a": (
+        "optimizer.initial_accumulator_value=a: it should be a valid number"
+    ),
+    "optimizer=ranger +optimizer.k=2.5": "optimizer.k=2.5: it should be a valid integer",
+    "+scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
     "optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
     "scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
     "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",

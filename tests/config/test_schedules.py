@@ -56,3 +56,12 @@ def test_what_groups_tell_each_other(evaluation: str, mode: str) -> None:
     assert one_cycle.scheduler.keywords["max_lr"] == 0.25
     cosine = build.training(compose_config([*words, "scheduler=cosine", "trainer.max_epochs=17"]))
     assert cosine.scheduler.keywords["T_max"] == 17
+
+
+def test_arguments_that_the_files_leave_out_reach_torch() -> None:
+    words = ["+optimizer.amsgrad=true", "+scheduler.cooldown=2", "+scheduler.threshold=0.01"]
+    training = build.training(compose_config(words))
+    optimizer = training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    schedule = training.scheduler(optimizer)
+    assert optimizer.defaults["amsgrad"] is True and optimizer.defaults["weight_decay"] == 1e-4
+    assert (schedule.cooldown, schedule.threshold) == (2, 0.01)

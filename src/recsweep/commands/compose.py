@@ -23,10 +23,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsweep.commands.unused import check_used
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
 from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
+from recsweep.runs.loggers import check_loggers
 from recsweep.runs.record import Record, check_files, freeze, has_record, read_record
 from recsweep.runs.recorded import Recorded, compose_today, key_of
 from recsweep.sweeps import jobs
@@ -141,6 +143,7 @@ def compose_record(overrides: list[str], flags: Namespace) -> Record:
     """The record of the run that these overrides describe; `UserError` for the first mistake in them."""
     cfg, choices = compose_today(overrides + search_path(flags.config_dir))
     check_config(cfg)
+    check_loggers(cfg)
     return Record(
         config=freeze(cfg), choices=choices, overrides=overrides, cwd=str(Path.cwd()), config_dir=flags.config_dir
     )
@@ -185,6 +188,7 @@ def prepare_run(arguments: list[str]) -> Record:
         if override.is_sweep_override():
             raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
     record = compose_record(own, flags)
+    check_used(own, record)
     keys = {key_of(override) for override in own}
     if "search" in keys:
         space = compose_with_hydra(own + search_path(flags.config_dir)).hydra.sweeper.params or {}

@@ -1,8 +1,10 @@
-"""`train run=DIR key=value`: a new run with the settings of an earlier one, some of them changed."""
+"""A run's settings key by key: what `train run=DIR key=value` changes, and what loggers show."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
 from recsweep.terminal import print_line
@@ -47,3 +49,17 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         settings |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return settings
+
+
+def describe_settings(cfg: DictConfig, group_choices: Mapping[str, str | None]) -> dict[str, Any]:
+    """What may change a result: the configuration as `group.key` values, and the choice of each group."""
+    neutral_keys = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name", "tags", "trainer.profiler")
+    choices = {group: name for group, name in group_choices.items() if "/" not in group}
+    settings = {
+        key: value if isinstance(value, bool | int | float) else str(value)
+        for key, value in flatten(OmegaConf.to_container(cfg, resolve=True)).items()
+        if not key.endswith(("_target_", "_partial_")) and not key.startswith(neutral_keys)
+    }
+    for group in ("callbacks", "debug", "logger", "search", "trainer"):  # their values say it all
+        choices.pop(group, None)
+    return settings | {group: str(name) for group, name in choices.items()}

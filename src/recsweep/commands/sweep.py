@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.commands import compose
+from recsweep.commands.unused import Job, check_each_used, merge_jobs
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
 from recsweep.config.shape import MAX_WORKERS
@@ -80,7 +81,9 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
         overrides = [_first_of(search)]
     else:
         overrides = _split_into_jobs(own, nodes)
-    records = [_record(job, flags, origin) for job in overrides]
+    composed = [Job(words, _record(words, flags, origin)) for words in overrides]
+    check_each_used(compose.parse_overrides(own), composed, is_search=search is not None)
+    records = merge_jobs(composed, lambda words: _record(words, flags, origin))
     source = str(folder_of_origin) if folder_of_origin else None
     request = Request(words=words, hydra=spelled, search=search, origin=source, records=records)
     kept = [

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
 from recsweep.commands.sweep import Sweep
+from recsweep.commands.unused import check_used
 from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -28,6 +28,7 @@ from recsweep.runs import build, exports
 from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
 from recsweep.runs.folder import check_size, describe_epochs, describe_run, judge, oracle_metrics
+from recsweep.runs.loggers import log_results, name_run, open_loggers
 from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.runs.record import Record, freeze, read_record, write_record, write_start
 from recsweep.runs.recorded import Recorded
@@ -80,6 +81,7 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
         raise UserError(f"run={folder}: say what to change, such as seed=1, or add resume=true to go on with it")
     cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
     record = origin.change(own).record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
+    check_used(own, record)
 
     def task(_: DictConfig) -> None:
         target = Path(HydraConfig.get().runtime.output_dir)
@@ -228,20 +230,18 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
     start_record = {**provenance, "versions": description["versions"], "data": description["data"]}
     write_start(folder, start_record)
     data_end = time.perf_counter()
-    logger = TensorBoardLogger(folder, "tb", "", default_hp_metric=False) if cfg.logger.tensorboard else None
-    fit(cfg, data, model, folder / "checkpoints", logger, _pruning_callbacks())
-    fit_end = time.perf_counter()
-    oracle = oracle_metrics(cfg, data)
-    metrics = judge(cfg, data, folder)
-    if cfg.callbacks.embeddings:
-        exports.write_vectors(cfg, data, folder, logger)
-    if cfg.callbacks.compare_with:
-        exports.write_comparison(cfg, data, model, metrics, folder)
-    end = time.perf_counter()
-    if logger:
-        final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
-        exports.log_hyperparameters(logger, _hyperparameters(cfg, record.choices), final)  # val/… itself is the curve
-        logger.finalize("success")
+    with open_loggers(cfg, folder, name_run(record.overrides, folder)) as loggers:
+        fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
+        fit_end = time.perf_counter()
+        oracle = oracle_metrics(cfg, data)
+        metrics = judge(cfg, data, folder)
+        if cfg.callbacks.embeddings:
+            exports.write_vectors(cfg, data, folder, loggers)
+        if cfg.callbacks.compare_with:
+            exports.write_comparison(cfg, data, model, metrics, folder)
+        end = time.perf_counter()
+        n_epochs = describe_epochs(model)["epochs"] or 0
+        log_results(loggers, replay.describe_settings(cfg, record.choices), metrics, n_epochs)
     objective = build.evaluation(cfg).objective
     objective_key = f"val/{objective}"
     if math.isnan(metrics[objective_key]):
@@ -253,6 +253,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         "objective": {"name": objective_key, "value": metrics[objective_key], "mode": build.evaluation(cfg).mode},
         "metrics": metrics,
         "oracle": oracle,
+        "tags": list(cfg.get("tags", [])),
         **describe_epochs(model),
         "training": _training_means(model),
         "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
@@ -293,20 +294,6 @@ def _log_thread_error(thread: threading.ExceptHookArgs) -> None:
         log.info("A thread ended.", exc_info=thread.exc_value)
     else:
         threading.__excepthook__(thread)
-
-
-def _hyperparameters(cfg: DictConfig, group_choices: Mapping[str, str | None]) -> dict[str, Any]:
-    """What may change a result: the configuration as `group.key` values, and the choice of each group."""
-    neutral_keys = ("callbacks.checkpoint", "callbacks.progress", "logger", "paths", "name")
-    choices = {group: name for group, name in group_choices.items() if "/" not in group}
-    settings = {
-        key: value if isinstance(value, bool | int | float) else str(value)
-        for key, value in replay.flatten(OmegaConf.to_container(cfg, resolve=True)).items()
-        if not key.endswith(("_target_", "_partial_")) and not key.startswith(neutral_keys)
-    }
-    for group in ("callbacks", "logger", "search", "trainer"):  # their values say it all
-        choices.pop(group, None)
-    return settings | {group: str(name) for group, name in choices.items()}
 
 
 def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from recsweep.config.combinations import baseline_node, check_combination
 from recsweep.config.files import find_cycle
 from recsweep.config.grammar import describe_syntax
 from recsweep.config.interpolation import resolve
-from recsweep.config.shape import Config, bind, check_node, check_whole_numbers
+from recsweep.config.shape import Config, argument_names, bind, check_node, check_whole_numbers
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
@@ -123,6 +123,9 @@ def describe_error(error: Exception) -> str:
         return f"{find_cycle(error)}: its defaults lead back to itself"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
+        group, _, key = str(cause.full_key).rpartition(".")
+        if key in argument_names(group, cast(Any, cause.parent_node).get("_target_")):
+            return f"{cause.full_key}: the YAML file does not set it, so add it with a plus: +{cause.full_key}=…"
         return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import is_protocol
 
+from recsweep.config.engine import check_engine
 from recsweep.config.shape import check_node
 from recsweep.errors import UserError
 from recsweep.losses.multitask import Balance
@@ -37,6 +38,7 @@ def check_combination(cfg: DictConfig) -> None:
         _check_loss(cfg, model)
         _check_optimizer(cfg, model)
         _check_processes(cfg, model)
+        check_engine(cfg, model)
     _check_pretrained(cfg)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():

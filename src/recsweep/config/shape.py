@@ -26,6 +26,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Trainer(BaseModel):
+    """The defaults are those of records from before the setting was there."""
+
     model_config = STRICT
     max_epochs: Positive
     batch_size: Positive
@@ -37,6 +39,12 @@ class Trainer(BaseModel):
     steps_per_call: Positive
     limit_batches: Positive | None
     refit: bool
+    overfit_batches: Positive | None = None
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    gradient_clip_by: Literal["norm", "value"] = "norm"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"] = "32-true"
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    fast_dev_run: bool | Positive = False
 
 
 class EarlyStopping(BaseModel):
@@ -58,17 +66,34 @@ class Callbacks(BaseModel):
     progress: bool
     embeddings: bool
     compare_with: list[dict[str, Any]]
+    extra: list[dict[str, Any]] = []
+
+
+class Wandb(BaseModel):
+    model_config = STRICT
+    project: str
+    entity: str | None
+    offline: bool
+
+
+class MLflow(BaseModel):
+    model_config = STRICT
+    experiment: str
 
 
 class Logger(BaseModel):
     model_config = STRICT
-    tensorboard: bool
+    tensorboard: bool = False
+    csv: bool = False
+    wandb: Wandb | None = None
+    mlflow: MLflow | None = None
 
 
 class Paths(BaseModel):
     model_config = STRICT
     data_dir: str
     cache_dir: str
+    mlflow: str = "outputs/mlruns"
 
 
 class Config(BaseModel):
@@ -77,6 +102,7 @@ class Config(BaseModel):
     model_config = STRICT
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     seed: Seed
+    tags: list[str] = []
     paths: Paths
     trainer: Trainer
     callbacks: Callbacks
@@ -116,6 +142,13 @@ TORCH_RANGES: dict[str, Any] = {
     "cycle_momentum": bool,
 }
 """Settings of torch's optimizers and schedules, whose own annotations have no ranges."""
+
+
+GIVEN_LATER = (
+    *("params", "weight_decay"),  # of an optimizer
+    *("optimizer", "mode", "total_steps", "epochs", "steps_per_epoch", "last_epoch"),  # of a schedule
+)
+"""Arguments that a run gives itself: of other groups, or of its own length."""
 
 
 def check_whole_numbers(key: str, node: Any) -> None:
@@ -186,10 +219,20 @@ def _target(key: str, path: Any) -> Any:
 
 
 def _torch_schema(target: Any) -> type[BaseModel]:
-    """The settings of an optimizer or a schedule that have a range in `TORCH_RANGES`."""
-    names = inspect.signature(target).parameters.keys() & TORCH_RANGES.keys()
-    fields: dict[str, Any] = {name: (TORCH_RANGES[name], None) for name in names}
+    """The settings of an optimizer or a schedule, by its annotations, with the ranges of `TORCH_RANGES`."""
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, argument in inspect.signature(target).parameters.items():
+        if name not in GIVEN_LATER and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            default = ... if argument.default is argument.empty else argument.default
+            hint = hints.get(name, Any if default in (..., None) else type(default))
+            fields[name] = (TORCH_RANGES.get(name, hint), default)
     return create_model(target.__name__, __config__=STRICT, **fields)
+
+
+def argument_names(group: str, path: str | None) -> list[str]:
+    """The settings that an optimizer or a schedule of torch takes, also those that its YAML file leaves out."""
+    return list(_torch_schema(_target(group, path)).model_fields) if group in BY_TORCH and path else []
 
 
 def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
@@ -217,7 +260,7 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise UserError(
-                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'])) or 'none'}"
+                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'], schema)) or 'none'}"
             ) from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
@@ -229,8 +272,9 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         raise UserError(f"{key}={first['input']}: {first['msg'].replace('Input', 'it')}") from None
 
 
-def _sibling_keys(node: dict[str, Any], path: tuple[int | str, ...]) -> list[str]:
-    """The keys beside the one at `path`; the YAML files name all that there are."""
+def _sibling_keys(node: dict[str, Any], path: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
+    """The keys beside the one at `path`: those of the YAML files, and others that the schema has."""
+    others = [name for name in schema.model_fields if name not in node] if len(path) == 1 else []
     for step in path[:-1]:
         node = node[cast(str, step)]
-    return [key for key in node if key != path[-1]]
+    return [*(key for key in node if key != path[-1] and key not in ("_target_", "_partial_")), *others]

@@ -33,6 +33,7 @@ class Batches:
         steps: batches per group.
         seed: seed of the row order.
         limit: maximum number of batches per epoch; None for all.
+        repeat: whether all epochs visit the rows of the first one; with a limit, the same few batches again and again.
         shuffle_by: [N] int64 ids, such as users: shuffles ids instead of rows, so that rows of one id stay together,
             in their original order.
     """
@@ -44,6 +45,7 @@ class Batches:
         steps: int,
         seed: int,
         limit: int | None = None,
+        repeat: bool = False,
         shuffle_by: Tensor | None = None,
     ) -> None:
         self.columns = columns
@@ -51,6 +53,7 @@ class Batches:
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
+        self.repeat = repeat
         n_rows = len(columns[0])
         n_batches = -(-n_rows // batch_size)
         self.n_batches = n_batches if limit is None else min(limit, n_batches)
@@ -63,6 +66,7 @@ class Batches:
 
     def order(self, epoch: int) -> Tensor:
         """Row numbers [n_rows] in the order in which `epoch` visits them."""
+        epoch = 0 if self.repeat else epoch
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self._shuffle(epoch)[: self.n_rows])
         return self._order[1]

@@ -23,7 +23,7 @@ class InteractionData(LightningDataModule):
     Args:
         source: reads the data set.
         split: assigns rows to train, val and test.
-        batch_size, steps, limit, seed: see `Batches`.
+        batch_size, steps, limit, repeat, seed: see `Batches`.
         shuffle: single rows, or whole users with their rows.
     """
 
@@ -37,9 +37,10 @@ class InteractionData(LightningDataModule):
         limit: int | None,
         seed: int,
         shuffle: Literal["rows", "users"],
+        repeat: bool = False,
     ) -> None:
         super().__init__()
-        self.batching = (batch_size, steps, seed, limit)
+        self.batching = (batch_size, steps, seed, limit, repeat)
         self.shuffle = shuffle
         self.data = source.read()
         self.split = split(self.data, source)

@@ -10,14 +10,14 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
@@ -27,6 +27,7 @@ from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
+from recsweep.models.identity import Identity, identity
 from recsweep.seeding import generator
 
 Strength = Annotated[float, Field(ge=0)]
@@ -45,6 +46,11 @@ class Regularization(BaseModel):
     augmentation: Strength
 
 
+def regularizers_but(*used: str) -> tuple[str, ...]:
+    """What `RecModule.ignores` says of a model that knows only the regularisers `used`."""
+    return tuple(f"regularization.{name}" for name in Regularization.model_fields if name not in used)
+
+
 @dataclass(frozen=True)
 class Training:
     """Everything that a module needs for training, besides its own architecture.
@@ -58,6 +64,7 @@ class Training:
         accumulate: batches in one optimizer step, which uses the mean gradient of all their rows; the last step of an
             epoch may have fewer.
         seed: of initialisation, dropout and noise.
+        gradient_clip: largest norm of a step's gradient, or with `gradient_clip_by="value"` of each entry.
     """
 
     loss: Any
@@ -68,6 +75,8 @@ class Training:
     max_epochs: int
     accumulate: int
     seed: int
+    gradient_clip: float | None = None
+    gradient_clip_by: Literal["norm", "value"] = "norm"
 
     @property
     def sparse(self) -> bool:
@@ -101,8 +110,12 @@ class RecModule(LightningModule):
     simple_baseline: ClassVar[bool] = False
     """Whether reports test other models against this one by default; metrics.json records it."""
     sparse: ClassVar[bool]
+    mixed_precision: ClassVar[bool] = True
+    """Whether torch has all of the model's operations in bfloat16."""
+    ignores: ClassVar[tuple[str, ...]] = ()
+    """Settings without effect on the model, such as `regularization.l2`: refused where somebody gives them."""
     data: InteractionData
-    trained_on: "Identity"
+    trained_on: Identity
 
     @abstractmethod
     def columns(self, data: Interactions) -> Columns:
@@ -162,9 +175,18 @@ class RecModule(LightningModule):
                 (loss * (len(batch[0]) / n_rows)).backward()
                 self.note("train/loss", loss.detach())
             processes.sum_gradients(parameters, self.training_setup.sparse)
+            self._clip_gradients(parameters)
             (wrapped if first + accumulate >= len(batches) else optimizer).step()
             if self.training_setup.schedule_by_step:
                 schedule.step()
+
+    def _clip_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Clips the gradients of a step; Lightning's own setting knows steps that it makes itself only."""
+        limit = self.training_setup.gradient_clip
+        if limit is not None and self.training_setup.gradient_clip_by == "norm":
+            nn.utils.clip_grad_norm_(parameters, limit)
+        elif limit is not None:
+            nn.utils.clip_grad_value_(parameters, limit)
 
     def _start_epoch(self) -> None:
         self.generator = generator("disturbance", self.training_setup.seed, self.current_epoch, device=self.device)
@@ -255,37 +277,3 @@ class RecModule(LightningModule):
 def _as_list(one_or_more: Any) -> list[Any]:
     """Lightning's optimizers or schedules as a list: it returns a single one without a list around it."""
     return one_or_more if isinstance(one_or_more, list) else [one_or_more]
-
-
-Identity = dict[str, Tensor | list[str] | str]
-
-
-def identity(data: InteractionData) -> Identity:
-    """What identifies the data of a training, in types that `torch.load(weights_only=True)` accepts.
-
-    The raw ids of users and items, in the order of their contiguous ids, the checksum of the training rows, and the
-    fingerprint of all parts.
-    """
-    maps = {"user": data.data.user_ids.raw, "item": data.data.item_ids.raw}
-    ids = {kind: torch.from_numpy(raw) if raw.dtype.kind == "i" else raw.tolist() for kind, raw in maps.items()}
-    return ids | {"rows": data.train.checksum, "fingerprint": data.fingerprints.split}
-
-
-def check_identity(saved: Identity, current: Identity) -> None:
-    """Raises `UserError` where a model was trained or judged on other data than `current`.
-
-    Checkpoints of earlier versions have no fingerprint.
-    """
-
-    def to_list(values: Tensor | list[str] | str) -> list[Any] | str:
-        return values.tolist() if isinstance(values, Tensor) else values
-
-    if any(to_list(saved[kind]) != to_list(current[kind]) for kind in ("user", "item")):
-        raise UserError("trained on other users or items than the data has now; train again")
-    if to_list(saved["rows"]) != to_list(current["rows"]):
-        raise UserError("trained on other rows than data and split give now; leave both as the run had them")
-    if "fingerprint" in saved and saved["fingerprint"] != current["fingerprint"]:
-        raise UserError(
-            "trained and judged on other ratings, timestamps, features or held-out rows than data and split give now; "
-            "leave both as the run had them"
-        )

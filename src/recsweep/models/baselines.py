@@ -36,12 +36,25 @@ def shrunk_means(data: Interactions, user_shrinkage: float, item_shrinkage: floa
     return mean.float(), user.float(), item.float()
 
 
+TRAINING = (
+    *("max_epochs", "batch_size", "accumulate", "shuffle", "steps_per_call", "limit_batches", "overfit_batches"),
+    *("gradient_clip", "gradient_clip_by", "precision", "profiler"),
+)
+
+
 class Baseline(nn.Module, ABC):
     """A `Scorer` that `fit` computes at once; its state is in buffers."""
 
     evaluations: ClassVar[tuple[type[Evaluation], ...]]
     simple_baseline: ClassVar[bool] = True
     """Whether reports test other models against this one by default; metrics.json records it."""
+
+    ignores: ClassVar[tuple[str, ...]] = (
+        *("loss", "optimizer", "scheduler", "regularization"),
+        *(f"trainer.{name}" for name in TRAINING),
+        *("callbacks.early_stopping", "callbacks.extra"),
+    )
+    """Settings of a training by gradient steps, which have no effect here; see `RecModule.ignores`."""
 
     @abstractmethod
     def fit(self, data: Interactions) -> None:

@@ -148,6 +148,7 @@ class SVDpp(BiasedMF):
     """
 
     sparse = False
+    mixed_precision = False  # torch multiplies its sparse matrices in 32 bits only
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from recsweep.data.schema import Interactions
 from recsweep.losses.rating import l2
-from recsweep.models.base import Training
+from recsweep.models.base import Training, regularizers_but
 from recsweep.models.layers import Dimension, Dropout, PairTable, Std
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
@@ -26,6 +26,7 @@ class BPRMF(Retrieval):
     """
 
     sparse = True
+    ignores = regularizers_but("dropout", "weight_decay", "l2")
     simple_baseline = True
 
     l2: Tensor

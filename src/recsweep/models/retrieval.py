@@ -11,7 +11,7 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
 from recsweep.losses.ranking import CatalogueLogits, RankingLoss
-from recsweep.models.base import RecModule, Training
+from recsweep.models.base import RecModule, Training, regularizers_but
 from recsweep.models.histories import events
 from recsweep.models.layers import dot_products
 from recsweep.sampling import UnseenItems, group_items, sample_negatives, unseen_items
@@ -39,6 +39,7 @@ class Retrieval(RecModule):
     """
 
     losses: ClassVar[type] = RankingLoss
+    ignores: ClassVar[tuple[str, ...]] = regularizers_but("dropout", "weight_decay")
     evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation, SessionEvaluation)
 
     knows_histories = False

@@ -21,6 +21,8 @@ NEUTRAL = (
     "name",
     "paths",
     "logger",
+    "tags",
+    "trainer.profiler",
     "callbacks.progress",
     "callbacks.checkpoint",
     "trainer.threads",
@@ -58,7 +60,9 @@ def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
     """
     typed = dict.fromkeys(override.split("=", 1)[0].lstrip("+~") for run in runs for override in run.overrides)
     keys = [
-        key for key in typed if key not in ("experiment", "model", REFIT, *SEEDS) and key.split(".")[0] not in PROTOCOL
+        key
+        for key in typed
+        if key not in ("experiment", "model", "tags", REFIT, *SEEDS) and key.split(".")[0] not in PROTOCOL
     ]
     keys = [key for key in keys if len({value(run, key) for run in runs}) > 1]
     base = (*PROTOCOL, REFIT, *protocol, "model", *keys)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from hydra.utils import get_class, instantiate
 from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -47,6 +48,21 @@ def device(cfg: DictConfig) -> torch.device:
     return torch.device("cuda" if on_gpu else "cpu")
 
 
+def fast_dev_run(cfg: DictConfig) -> int:
+    """The batches of a run that only tries whether everything works; 0 for a real one."""
+    return int(cfg.trainer.get("fast_dev_run", 0))
+
+
+def max_epochs(cfg: DictConfig) -> int:
+    """The epochs that a training may have."""
+    return 1 if fast_dev_run(cfg) else cfg.trainer.max_epochs
+
+
+def callbacks(cfg: DictConfig) -> list[Callback]:
+    """The callbacks of the user's own."""
+    return [_build(node) for node in cfg.callbacks.get("extra", [])]
+
+
 def source(cfg: DictConfig) -> Source:
     """The data set, not yet read."""
     return _build(cfg.data)
@@ -59,12 +75,15 @@ def split(cfg: DictConfig) -> Callable[[Interactions, Source], Split]:
 
 def data(cfg: DictConfig) -> InteractionData:
     """The data set, read and split."""
+    overfit = cfg.trainer.get("overfit_batches")
+    limits = [limit for limit in (cfg.trainer.limit_batches, overfit, fast_dev_run(cfg)) if limit]
     return InteractionData(
         source(cfg),
         split(cfg),
         batch_size=cfg.trainer.batch_size,
         steps=cfg.trainer.steps_per_call * cfg.trainer.accumulate,
-        limit=cfg.trainer.limit_batches,
+        limit=min(limits, default=None),
+        repeat=overfit is not None,
         seed=cfg.seed,
         shuffle=cfg.trainer.shuffle,
     )
@@ -106,7 +125,9 @@ def training(cfg: DictConfig) -> Training:
         optimizer=optimizer,
         scheduler=scheduler,
         evaluation=protocol,
-        max_epochs=cfg.trainer.max_epochs,
+        max_epochs=max_epochs(cfg),
         accumulate=cfg.trainer.accumulate,
         seed=cfg.seed,
+        gradient_clip=cfg.trainer.get("gradient_clip"),
+        gradient_clip_by=cfg.trainer.get("gradient_clip_by", "norm"),
     )

@@ -1,10 +1,10 @@
 """What a run writes besides its metrics: HParams, and on request vectors and a comparison with baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard.summary import hparams
 
@@ -34,14 +34,15 @@ def log_hyperparameters(logger: TensorBoardLogger, settings: Mapping[str, Any], 
         logger.experiment._get_file_writer().add_summary(summary)
 
 
-def write_vectors(cfg: DictConfig, data: InteractionData, folder: Path, logger: TensorBoardLogger | None) -> None:
+def write_vectors(cfg: DictConfig, data: InteractionData, folder: Path, loggers: Sequence[Logger]) -> None:
     """Writes the final model's vectors to `embeddings/`, and shows those of the items in TensorBoard's projector."""
     model = load_final_model(cfg, data, folder)
     assert isinstance(model, Embedded), "the configuration was checked"
     trained_on = data.refit_data() if cfg.trainer.refit else data
     export_vectors(model, trained_on.train, folder / "embeddings")
-    if logger:
-        show_in_projector(logger.experiment, model, data.data)
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            show_in_projector(logger.experiment, model, data.data)
 
 
 def write_comparison(

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Checkpoint, LambdaCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig
 
 from recsweep import processes
@@ -22,13 +24,19 @@ from recsweep.runs.folder import BEST, LAST, REFIT, load_weights, save_weights
 
 log = logging.getLogger(__name__)
 
+PROFILERS: dict[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+
 
 def fit(
     cfg: DictConfig,
     data: InteractionData,
     model: RecModule | Baseline,
     checkpoints: Path,
-    logger: TensorBoardLogger | None,
+    loggers: Sequence[Logger],
     extra_callbacks: Sequence[Callback] = (),
 ) -> None:
     """Trains the model on train; with `trainer.refit`, then a fresh one on train + validation.
@@ -51,7 +59,7 @@ def fit(
             model.fit(refit_data.train)
             save_weights(checkpoints / REFIT, model, refit_data)
         return
-    arguments = (cfg, data, model, checkpoints, logger, extra_callbacks)
+    arguments = (cfg, data, model, checkpoints, loggers, extra_callbacks)
     if cfg.trainer.processes > 1:
         backend = "nccl" if build.device(cfg).type == "cuda" else "gloo"
         processes.launch(cfg.trainer.processes, backend, _fit_by_steps, *arguments)
@@ -68,21 +76,32 @@ def _fit_by_steps(
     data: InteractionData,
     model: RecModule,
     checkpoints: Path,
-    logger: TensorBoardLogger | None,
+    loggers: Sequence[Logger],
     extra_callbacks: Sequence[Callback],
 ) -> None:
     """The training of one process; of several processes, only the first writes files and shows progress."""
     is_first = processes.rank() == 0
     if processes.count() > 1:  # the module logs values of all processes already
         warnings.filterwarnings("ignore", ".*sync_dist=True")
-    callbacks = [*_selection_callbacks(cfg, model, checkpoints), *(extra_callbacks if is_first else ())]
-    _run_trainer(cfg, data, model, cfg.trainer.max_epochs, callbacks, checkpoints / LAST, logger)
+    callbacks = _selection_callbacks(cfg, model, checkpoints)
+    if is_first:
+        callbacks += [*extra_callbacks, *build.callbacks(cfg)]
+    _run_trainer(
+        cfg,
+        data,
+        model,
+        build.max_epochs(cfg),
+        callbacks,
+        checkpoints / LAST,
+        loggers,
+        _profiler(cfg, checkpoints.parent),
+    )
     if cfg.trainer.refit:
         refit_data = data.refit_data()
         refit_model = build.model(cfg, refit_data)
         assert isinstance(refit_model, RecModule)
         refit_model.objectives = model.objectives
-        _run_trainer(cfg, refit_data, refit_model, model.best_epoch + 1, [], checkpoints / "refit_last.ckpt", None)
+        _run_trainer(cfg, refit_data, refit_model, model.best_epoch + 1, [], checkpoints / "refit_last.ckpt")
         if is_first:
             save_weights(checkpoints / REFIT, refit_model, refit_data)
 
@@ -97,6 +116,12 @@ def _selection_callbacks(cfg: DictConfig, module: RecModule, checkpoints: Path) 
     return [stop, save_best]
 
 
+def _profiler(cfg: DictConfig, folder: Path) -> Profiler | None:
+    """What writes `fit-profile.txt`, and for PyTorch's a trace, into the run's folder."""
+    name = cfg.trainer.get("profiler")
+    return PROFILERS[name](folder, "profile") if name and processes.rank() == 0 else None
+
+
 def _run_trainer(
     cfg: DictConfig,
     data: InteractionData,
@@ -104,7 +129,8 @@ def _run_trainer(
     n_epochs: int,
     callbacks: list[Callback],
     resume_point: Path,
-    logger: TensorBoardLogger | None,
+    loggers: Sequence[Logger] = (),
+    profiler: Profiler | None = None,
 ) -> None:
     device, is_first = build.device(cfg).type, processes.rank() == 0
     if is_first:
@@ -118,8 +144,11 @@ def _run_trainer(
         max_epochs=n_epochs,
         accelerator=device,
         devices=[processes.rank()] if device == "cuda" else 1,
-        logger=logger if logger and is_first else False,
+        logger=list(loggers) if is_first else False,
         callbacks=callbacks,
+        precision=cfg.trainer.get("precision", "32-true"),
+        profiler=profiler,
+        fast_dev_run=build.fast_dev_run(cfg),
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=is_first,
@@ -136,6 +165,8 @@ def _run_trainer(
         raise KeyboardInterrupt from None
     except (UserError, OSError):
         raise
+    except MisconfigurationException as error:  # such as a callback that wants a logger
+        raise UserError(summarize_error(error)) from None
     except Exception as error:
         if starts or not checkpoint:
             raise

@@ -21,8 +21,9 @@ from recsweep.evaluation import (
     TwoStageEvaluation,
     evaluate,
 )
-from recsweep.models.base import RecModule, check_identity, identity
+from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
+from recsweep.models.identity import check_identity, identity
 from recsweep.runs import build
 from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
 

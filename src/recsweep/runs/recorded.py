@@ -25,7 +25,7 @@ from recsweep.terminal import escape, print_line
 
 Key = tuple[str, ...]
 Leaves = dict[Key, Any]
-OWN_KEYS = {*Config.model_fields, "experiment", "search"}
+OWN_KEYS = {*Config.model_fields, "experiment", "search", "debug"}
 ABSENT = object()
 
 

@@ -82,6 +82,7 @@ class DRR(ActorCritic):
     losses: ClassVar = temporal.TemporalLoss
     evaluations: ClassVar = (RankingEvaluation, SessionEvaluation)
     sparse = False
+    ignores = ("regularization", "trainer.shuffle")
 
     gamma: Tensor
     min_value: Tensor
@@ -265,6 +266,7 @@ class DRR(ActorCritic):
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
+        self._clip_gradients(parameters)
         (wrapped if self.global_step_is_due else wrapped.optimizer).step()
         self.global_step_is_due = False
 

@@ -18,7 +18,7 @@ from recsweep.errors import UserError
 from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageEvaluation
 from recsweep.evaluation.off_policy import RewardModel, bandit_log
 from recsweep.losses import binary, off_policy
-from recsweep.models.base import RecModule, Training
+from recsweep.models.base import RecModule, Training, regularizers_but
 from recsweep.models.layers import Dimension
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import (
@@ -40,6 +40,7 @@ class TimedModule(RecModule):
 
     losses: ClassVar = binary.BinaryLoss
     sparse = False
+    ignores = regularizers_but("dropout", "weight_decay")
     mean_time: Tensor
     net: nn.Module
 
@@ -103,6 +104,7 @@ class LoggingPolicy(RecModule):
     evaluations: ClassVar = (BinaryEvaluation,)
     rows: ClassVar = "pairs"
     sparse = False
+    ignores = regularizers_but("dropout", "weight_decay")
 
     def __init__(
         self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension
@@ -183,6 +185,7 @@ class Nominator(RecModule):
     evaluations: ClassVar = (TwoStageEvaluation, OffPolicyEvaluation)
     rows: ClassVar = "log"
     sparse = False
+    ignores = regularizers_but("dropout", "weight_decay")
 
     def __init__(
         self, data: Interactions, training: Training, *, embedding_dim: Dimension, feature_dim: Dimension

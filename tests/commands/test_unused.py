@@ -1,0 +1,73 @@
+"""Overrides that the chosen model ignores: an error in one run, and no job of their own in a sweep."""
+
+from pathlib import Path
+
+import pytest
+from shell import TINY, recsweep, train_run
+
+from recsweep.commands.sweep import prepare_sweep
+
+IGNORED = {
+    "model=means regularization.dropout=0.2": "regularization.dropout=0.2: model means ignores it; leave it out",
+    "model=drr regularization.l2=0.1": "regularization.l2=0.1: model drr ignores it; leave it out",
+    "model=ease loss=bpr": "loss=bpr: model ease ignores it; leave it out",
+    "model=popularity +optimizer.amsgrad=true": "+optimizer.amsgrad=true: model popularity ignores it; leave it out",
+    "experiment=rating_ml_100k_means scheduler=step": "scheduler=step: model means ignores it; leave it out",
+    "model=bpr_mf regularization.l2_bias=1": (
+        "regularization.l2_bias=1: model bpr_mf ignores it; of regularization it uses dropout, weight_decay, l2"
+    ),
+    "model=nominator regularization.rating_noise=1": (
+        "regularization.rating_noise=1: model nominator ignores it; of regularization it uses dropout, weight_decay"
+    ),
+    "-m model=means seed=0,1 optimizer.lr=0.1": "optimizer.lr=0.1: model means ignores it; leave it out",
+    "-m hydra/sweeper=optuna model=means loss=mse,bce": "loss=mse,bce: model means ignores it; leave it out",
+}
+
+
+@pytest.mark.parametrize("words", IGNORED)
+def test_what_the_model_ignores_is_refused(words: str, tmp_path: Path) -> None:
+    assert recsweep(tmp_path, "train", *words.split()) == (2, "", f"recsweep: {IGNORED[words]}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_of_a_training_are_no_mistake_for_a_model_without_one(tmp_path: Path) -> None:
+    """TINY has max_epochs and batch_size. What is asked for again is checked, too."""
+    run = train_run(tmp_path, *TINY, "model=means")
+    outcome = recsweep(tmp_path, "train", f"run={run}", "regularization=none")
+    assert outcome.err == "recsweep: regularization=none: model means ignores it; leave it out\n"
+
+
+def jobs_of(*words: str) -> list[list[str]]:
+    """The overrides of a sweep's jobs."""
+    return [record.overrides for record in prepare_sweep(["-m", *words]).request.records]
+
+
+def test_jobs_that_differ_only_in_what_their_model_ignores_are_one(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("model=means,biased_mf", "regularization.dropout=0,0.2", "seed=0,1")
+    assert jobs_of(*words) == [
+        ["model=means", "seed=0"],
+        ["model=means", "seed=1"],
+        *(["model=biased_mf", f"regularization.dropout={d}", f"seed={seed}"] for d in ("0", "0.2") for seed in (0, 1)),
+    ]
+    assert capsys.readouterr().err == (
+        "4 jobs that differ only in regularization.dropout, which means ignores, are 2\n"
+    )
+
+
+def test_a_sweep_over_what_no_model_uses_is_one_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert jobs_of("model=means", "loss=mse,bce,bpr", "trainer.max_epochs=3") == [
+        ["model=means", "trainer.max_epochs=3"]
+    ]
+    assert capsys.readouterr().err == "3 jobs that differ only in loss, which means ignores, are one\n"
+
+
+def test_limits_make_no_job_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(jobs_of("model=means,biased_mf", "trainer.max_epochs=3,4")) == 3
+    assert "trainer.max_epochs, which means ignores" in capsys.readouterr().err
+
+
+def test_a_word_that_one_of_the_models_uses_is_left_to_that_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """The best again, as a report prints it, is then a command that is taken."""
+    jobs = jobs_of("model=means,biased_mf", "optimizer.lr=0.1")
+    assert jobs == [["model=means"], ["model=biased_mf", "optimizer.lr=0.1"]]
+    assert capsys.readouterr().err == ""
