@@ -52,7 +52,7 @@ def main() -> int:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:
             importlib.import_module(f"recsweep.commands.{verb}").run(arguments)
-    except (UserError, OSError) as error:  # OSError: such as a folder without write permission, or a full disk
+    except (UserError, OSError, MemoryError) as error:  # OSError: such as no permission to write, or a full disk
         print(escape(f"recsweep: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:

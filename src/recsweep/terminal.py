@@ -1,9 +1,14 @@
 """Text from anywhere on the terminal: titles, ids, names, messages. It is shown, and never acts."""
 
+import logging
 import re
+import threading
 
 from rich.console import Console
 from rich.text import Text
+
+log = logging.getLogger(__name__)
+logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls (C0, C1), separators of lines, controls of writing direction, and bytes that are no text."""
@@ -26,3 +31,20 @@ def cell(text: str, style: str = "") -> Text:
 def print_line(line: str, *, stderr: bool = False) -> None:
     """Prints a line that the terminal wraps by itself, without markup."""
     Console(stderr=stderr, soft_wrap=True).print(escape(line), markup=False, highlight=False, emoji=False)
+
+
+def send_logs_to_file() -> None:
+    """Keeps messages of libraries off the terminal, which is for progress and results: they go to run.log."""
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread_error
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+def _log_thread_error(thread: threading.ExceptHookArgs) -> None:
+    """For what ends TensorBoard's thread; its next call raises the same error in the main thread."""
+    if isinstance(thread.exc_value, OSError):
+        log.info("A thread ended.", exc_info=thread.exc_value)
+    else:
+        threading.__excepthook__(thread)

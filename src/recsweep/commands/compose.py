@@ -209,14 +209,14 @@ def quote(value: Any) -> str:
 def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
     """Hands checked arguments to Hydra, which makes the folder and its run.log for each job, and calls `task`."""
     logging.captureWarnings(True)  # libraries' warnings go to run.log, not to the terminal
-    mistakes: list[UserError | OSError] = []
+    mistakes: list[UserError | OSError | MemoryError] = []
     cwd = Path.cwd()
 
     def run_task(cfg: DictConfig) -> Any:
         os.chdir(cwd)  # hydra.job.chdir: arguments may name files relative to it
         try:
             return task(cfg)
-        except (UserError, OSError) as error:  # raised in here, Hydra would print a line of its own
+        except (UserError, OSError, MemoryError) as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
     sys.argv = ["recsweep", *_put_flags_first(arguments), NO_RECORD]

@@ -4,7 +4,6 @@ import gc
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -29,16 +28,16 @@ from recsweep.runs.callbacks import Pruned
 from recsweep.runs.fit import fit
 from recsweep.runs.folder import check_size, describe_epochs, describe_run, judge, oracle_metrics
 from recsweep.runs.loggers import log_results, name_run, open_loggers
+from recsweep.runs.memory import explain_memory
 from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.runs.record import Record, freeze, read_record, write_record, write_start
 from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
-from recsweep.terminal import print_line
+from recsweep.terminal import print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
-logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
 
 
 def run(arguments: list[str]) -> None:
@@ -210,9 +209,9 @@ def _train_and_record(
     """Trains and judges a run, writes its metrics.json, `provenance` included, and returns the content."""
     objectives = HydraConfig.get().sweeper.get("objectives")
     write_record(folder, record.model_copy(update={"objectives": objectives and list(objectives)}))
-    _redirect_logs()
+    send_logs_to_file()
     torch.set_num_threads(n_threads)
-    with name_folder(folder):
+    with name_folder(folder), explain_memory():
         outcome = _train_and_judge(record, cfg, folder, provenance)
     write_json(folder / "metrics.json", outcome)
     gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
@@ -277,23 +276,6 @@ def _training_means(model: RecModule | Baseline) -> dict[str, float]:
     if isinstance(model, Baseline):
         return {}
     return model.epochs[model.best_epoch]
-
-
-def _redirect_logs() -> None:
-    """Sends the messages of libraries to run.log; the terminal is for progress and results."""
-    logging.captureWarnings(True)
-    threading.excepthook = _log_thread_error
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
-
-
-def _log_thread_error(thread: threading.ExceptHookArgs) -> None:
-    """Keeps off the terminal what ends TensorBoard's thread; its next call raises the same error in the main thread."""
-    if isinstance(thread.exc_value, OSError):
-        log.info("A thread ended.", exc_info=thread.exc_value)
-    else:
-        threading.__excepthook__(thread)
 
 
 def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
