@@ -41,8 +41,9 @@ def check_combination(cfg: DictConfig) -> None:
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
-    for group in ("data", "split", "evaluation"):
-        _construct(group, cfg[group])
+    for group in ("data", "filter", "split", "evaluation"):
+        if cfg.get(group) is not None:
+            _construct(group, cfg[group])
 
 
 def _check_interface(model: type[RecModule | Baseline]) -> None:
@@ -66,6 +67,8 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
+    if cfg.data.get("rows", "ratings") != "ratings" and cfg.get("filter") is not None:
+        raise UserError(f"data.rows={cfg.data.rows} has a row for each pair or event of its own making: filter=null")
     split_names = getattr(get_object(cfg.data._target_), "ships", None)
     if split_names is None:
         raise UserError(f"data._target_={cfg.data._target_}: give a Source, as data/schema.py describes it")

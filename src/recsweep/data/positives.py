@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recsweep.data.schema import Interactions, Source, Split
+from recsweep.data.sheet import note_once
 from recsweep.errors import UserError
 
 
@@ -37,6 +38,7 @@ class Positives:
             raise UserError(
                 f"data.above={self.above} keeps no row of {data.name}: its ratings are between {low} and {high}"
             )
+        note_once(f"{data.name}, data.above={self.above}: {len(data):,} → {len(liked):,} rows")
         return data.take(liked)
 
     def parts(self, name: str, data: Interactions) -> Split:

@@ -12,6 +12,7 @@ from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsweep.data.datamodules import InteractionData
+from recsweep.data.filters import Filtered
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
@@ -48,8 +49,9 @@ def device(cfg: DictConfig) -> torch.device:
 
 
 def source(cfg: DictConfig) -> Source:
-    """The data set, not yet read."""
-    return _build(cfg.data)
+    """The data set, not yet read, behind its filter, if there is one."""
+    source = _build(cfg.data)
+    return Filtered(source, _build(cfg.filter)) if cfg.get("filter") else source
 
 
 def split(cfg: DictConfig) -> Callable[[Interactions, Source], Split]:
