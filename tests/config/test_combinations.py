@@ -15,7 +15,7 @@ from choices import (
 )
 from torch import Tensor
 
-from recsweep.config import check_config
+from recsweep.config import check_config, compose_config
 from recsweep.config.combinations import fits
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
@@ -135,6 +135,9 @@ def test_data_and_splits(data: str) -> None:
             expected = f"this data ships no split {split}: split={'|'.join([*shipped, *cuts])}"
         if data == "bandit" and split in cuts:
             expected = "data.rows=log has parts of its own: split=given"
+        has_no_times = "timestamp" in node("data", data) and node("data", data).timestamp is None
+        if has_no_times and getattr(target("split", split), "needs_times", False):
+            expected = "data.timestamp=null: this split needs times; name their column, or use split=random"
         assert message("split=random", data=data, split=split) == expected
 
 
@@ -198,3 +201,11 @@ class Huber:
 def test_a_loss_fits_a_kind(loss: object, kind: type, expected: bool) -> None:
     """By its base class, or by the names of the arguments that it takes."""
     assert fits(loss, kind) is expected
+
+
+@pytest.mark.parametrize("split", ["leave_last_out", "temporal", "global_time", "rolling"])
+def test_splits_in_time_need_a_column_of_times(split: str) -> None:
+    table = ["data=table", "data.path=file.csv", "model=means", f"split={split}"]
+    with pytest.raises(UserError, match=r"^data\.timestamp=null: this split needs times; name their column, or use"):
+        compose_config(table)
+    compose_config([*table, "data.timestamp=when"])

@@ -77,6 +77,9 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(
             f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*split_names, fitting]))}"
         )
+    needs_times = getattr(get_object(cfg.split._target_), "needs_times", False)
+    if needs_times and "timestamp" in cfg.data and cfg.data.timestamp is None:
+        raise UserError("data.timestamp=null: this split needs times; name their column, or use split=random")
 
 
 def fits(loss: Any, kind: type) -> bool:

@@ -83,7 +83,8 @@ def _check_overlap(whole: Sheet, sizes: list[int]) -> None:
     is_common = part[first[pair]] != part
     if is_common.any():
         row = int(is_common.argmax())
+        earlier = whole.location(int(first[pair[row]]))
         raise UserError(
-            f"{whole.location(row)}: this user and item are in {whole.location(int(first[pair[row]]))} too "
-            f"({int(is_common.sum())} such rows), and a model must not see what it is tested on: take them out of one file"
+            f"{whole.location(row)}: this user and item are in {earlier} too ({int(is_common.sum())} such rows), and a "
+            "model must not see what it is tested on: take them out of one of the files"
         )

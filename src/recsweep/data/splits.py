@@ -15,7 +15,7 @@ times: rows of one time are in one part, the later one. All other splits do not 
 import logging
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -127,6 +127,8 @@ class LeaveLastOut:
     Rows with equal timestamps keep their file order. All rows of users with fewer than three go to train.
     """
 
+    needs_times: ClassVar[bool] = True
+
     def __call__(self, data: Interactions, source: Source) -> Split:
         count = torch.bincount(data.user, minlength=data.n_users)
         n_short = int(((count > 0) & (count < 3)).sum())
@@ -146,6 +148,8 @@ class Temporal:
 
     test_fraction: Fraction
     val_fraction: Fraction
+
+    needs_times: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_sum(self.val_fraction, self.test_fraction)

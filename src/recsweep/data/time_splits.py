@@ -7,7 +7,7 @@ many.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
 import torch
@@ -38,6 +38,8 @@ class GlobalTime:
     val_from: Moment
     test_from: Moment
     cold: Cold
+
+    needs_times: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         starts = [_parse_moment(key, getattr(self, key)) for key in ("val_from", "test_from")]
@@ -71,6 +73,8 @@ class Rolling:
     folds: Annotated[int, Field(ge=1)]
     window: Fraction
     cold: Cold
+
+    needs_times: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fold(self.fold, self.folds)
