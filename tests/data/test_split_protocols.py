@@ -11,7 +11,6 @@ from recsweep.runs import build
 
 SMALL = ["data=synthetic", "data.n_users=60", "data.n_items=100", "data.n_interactions=1200"]
 SPLITS = [
-    "split=global_time split.val_from=0.4 split.test_from=0.5",
     "split=global_time split.cold=keep",
     "split=rolling split.fold=1 split.folds=2 split.cold=keep",
     "split=k_fold split.fold=3",

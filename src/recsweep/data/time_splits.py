@@ -129,25 +129,38 @@ def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
     Args:
         cuts: two or three times, ascending.
     """
-    times = times_of(data)
-    part = torch.bucketize(times, torch.tensor(cuts), right=True)
+    part = torch.bucketize(times_of(data), torch.tensor(cuts), right=True)
+    split = check_parts(_rows_of(part), data, "keep")
     is_warm_user, is_warm_item = (
-        torch.bincount(ids[part == 0], minlength=n) > 0
+        torch.bincount(ids[split.train], minlength=n) > 0
         for ids, n in ((data.user, data.n_users), (data.item, data.n_items))
     )
-    is_held_out = (part == 1) | (part == 2)
-    is_cold = is_held_out & ~(is_warm_user[data.user] & is_warm_item[data.item])
-    if is_cold.any():
-        n_users, n_items = (
-            len(ids[is_held_out].unique()) - int(is_warm[ids[is_held_out].unique()].sum())
-            for ids, is_warm in ((data.user, is_warm_user), (data.item, is_warm_item))
-        )
-        done = "left out of val and test" if cold == "drop" else "kept in val and test"
-        note_once(
-            f"{data.name}, train before {format_time(cuts[0])}: {int(is_cold.sum()):,} of "
-            f"{int(is_held_out.sum()):,} later rows are of {n_users:,} users and {n_items:,} items unseen in train: "
-            f"{done} (split.cold={cold})"
-        )
-    if cold == "drop":
-        part[is_cold] = -1
-    return check_parts(Split(*((part == number).nonzero().flatten() for number in range(3))), data, "keep")
+    later = torch.cat([split.val, split.test])
+    is_cold = ~(is_warm_user[data.user[later]] & is_warm_item[data.item[later]])
+    if not is_cold.any():
+        return split
+    n_users, n_items = (
+        int((~is_warm[ids[later].unique()]).sum())
+        for ids, is_warm in ((data.user, is_warm_user), (data.item, is_warm_item))
+    )
+    done = "left out of val and test" if cold == "drop" else "kept in val and test"
+    note_once(
+        f"{data.name}, train before {format_time(cuts[0])}: {int(is_cold.sum()):,} of {len(later):,} later rows are of "
+        f"{n_users:,} users and {n_items:,} items unseen in train: {done} (split.cold={cold})"
+    )
+    if cold == "keep":
+        return split
+    part[later[is_cold]] = -1
+    split = _rows_of(part)
+    for name in ("val", "test"):
+        if not len(getattr(split, name)):
+            raise UserError(
+                f"every row in the {name} part of {data.name} is of a user or an item unseen in train: cut later, or "
+                "keep them with split.cold=keep"
+            )
+    return split
+
+
+def _rows_of(part: Tensor) -> Split:
+    """The split that puts each row [N] into train (0), val (1), test (2) or none of them."""
+    return Split(*((part == number).nonzero().flatten() for number in range(3)))
