@@ -1,6 +1,8 @@
-"""A model, a loss and a data set from a folder outside the package: files of their own, and nothing else changes."""
+"""`docs/template/`: models, losses and data from a folder outside the package, and nothing else changes."""
 
 import json
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,29 +22,29 @@ from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
 
-EXTENSION = Path(__file__).parent / "extension"
-CONF = EXTENSION / "conf"
+TEMPLATE = Path(__file__).parents[1] / "docs" / "template"
+CONF = TEMPLATE / "conf"
 N = 24
 
-COMPANIONS = {"loss=toy_huber": ["model=biased_mf"], "loss=toy_hinge": ["model=bpr_mf"]}
+COMPANIONS = {"loss=my_huber": ["model=biased_mf"], "loss=my_hinge": ["model=bpr_mf"]}
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXTENSION)
+    monkeypatch.syspath_prepend(TEMPLATE)
 
 
 @pytest.fixture
-def atomic(tmp_path: Path) -> Path:
-    """Blocks as a RecBole file: a user rates items of their own half 5, the others 1, and leaves out their number's."""
+def lines(tmp_path: Path) -> Path:
+    """Blocks: a user rates items of their own half 5, the others 1, and leaves out the item of their own number."""
     rows = [
-        f"u{user}\ti{item}\t{5 if (user < N // 2) == (item < N // 2) else 1}"
+        {"reader": f"u{user}", "book": f"i{item}", "stars": 5 if (user < N // 2) == (item < N // 2) else 1}
         for user in range(N)
         for item in range(N)
         if user != item
     ]
-    path = tmp_path / "blocks.inter"
-    path.write_text("\n".join(["user_id:token\titem_id:token\trating:float", *rows]) + "\n")
+    path = tmp_path / "blocks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -57,18 +59,18 @@ def test_its_files_compose_and_build(choice: str) -> None:
 
 
 def test_its_losses_fit_the_kind_they_are_of() -> None:
-    import toy_losses
+    from my_recsys import losses
 
-    assert fits(toy_losses.huber, RatingLoss) and not fits(toy_losses.huber, RankingLoss)
-    assert fits(toy_losses.Hinge, RankingLoss) and not fits(toy_losses.Hinge, RatingLoss)
-    assert not fits(toy_losses.hinge, RankingLoss)  # a function says nothing of competitors
+    assert fits(losses.huber, RatingLoss) and not fits(losses.huber, RankingLoss)
+    assert fits(losses.Hinge, RankingLoss) and not fits(losses.Hinge, RatingLoss)
+    assert not fits(losses.hinge, RankingLoss)  # a function says nothing of competitors
 
 
 def test_hinge_by_hand() -> None:
     """Gaps 2 - 1 and 2 - 3 below a margin of 3/2: (1/2 + 5/2) / 2."""
-    import toy_losses
+    from my_recsys import losses
 
-    assert toy_losses.hinge(torch.tensor([2.0]), torch.tensor([[1.0, 3.0]]), 1.5).item() == 3 / 2
+    assert losses.hinge(torch.tensor([2.0]), torch.tensor([[1.0, 3.0]]), 1.5).item() == 3 / 2
 
 
 def train(folder: Path, *overrides: str) -> Path:
@@ -79,23 +81,23 @@ def train(folder: Path, *overrides: str) -> Path:
 
 
 MODELS = {
-    "toy_item_mean": ["model=toy_item_mean", "model.shrinkage=1"],
-    "toy_biases": ["model=toy_biases", "optimizer.lr=0.1"],
-    "bpr_mf": ["model=bpr_mf", "loss=toy_hinge", "loss.margin=0.5", "model.embedding_dim=4", "evaluation=full_ranking"],
+    "my_item_mean": ["model=my_item_mean", "model.shrinkage=1"],
+    "my_biases": ["model=my_biases", "optimizer.lr=0.1"],
+    "bpr_mf": ["model=bpr_mf", "loss=my_hinge", "loss.margin=0.5", "model.embedding_dim=4", "evaluation=full_ranking"],
 }
 SHORT = ["trainer.max_epochs=3", "trainer.batch_size=16"]
 """What the three make possible together: the reader's data, the models, and a built-in model with the new loss."""
 
 
 @pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
-def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_the_contract(overrides: list[str], lines: Path, tmp_path: Path) -> None:
     """It repeats bit for bit, and its verbs give the same numbers once they are told whom to trust."""
-    settings = ["data=toy_atomic", f"data.path={atomic}", *overrides, *SHORT]
+    settings = ["data=my_lines", f"data.path={lines}", *overrides, *SHORT]
     first, again = train(tmp_path, *settings), train(tmp_path, *settings)
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
     refused = recsweep(tmp_path, "evaluate", f"run={first}")
-    assert refused.status == 2 and "; if you trust it: plugins=toy_" in refused.err
-    plugins = refused.err.rpartition(" ")[2].strip()
+    assert refused.status == 2 and "; if you trust it: plugins=my_recsys." in refused.err
+    plugins = "plugins=my_recsys"
     judged = recsweep(tmp_path, "evaluate", f"run={first}", plugins)
     assert judged.status == 0, judged.err
     cells = [line.split("│")[1:3] for line in judged.out.splitlines() if line.startswith("│")]
@@ -104,9 +106,9 @@ def test_a_run_keeps_the_contract(overrides: list[str], atomic: Path, tmp_path: 
     assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
 
 
-def test_the_models_score_rows_and_catalogues_alike(atomic: Path) -> None:
-    for overrides in (MODELS["toy_item_mean"], MODELS["toy_biases"]):
-        cfg = compose_and_build(["data=toy_atomic", f"data.path={atomic}", *overrides], CONF)
+def test_the_models_score_rows_and_catalogues_alike(lines: Path) -> None:
+    for overrides in (MODELS["my_item_mean"], MODELS["my_biases"]):
+        cfg = compose_and_build(["data=my_lines", f"data.path={lines}", *overrides], CONF)
         data = build.data(cfg)
         model = build.model(cfg, data)
         if not isinstance(model, RecModule):
@@ -116,33 +118,45 @@ def test_the_models_score_rows_and_catalogues_alike(atomic: Path) -> None:
         torch.testing.assert_close(pairs.view(N, N), model.score_all(users))
 
 
-def test_a_report_takes_the_baseline_that_says_so(atomic: Path, tmp_path: Path) -> None:
+def test_a_report_takes_the_baseline_that_says_so(lines: Path, tmp_path: Path) -> None:
     """`simple_baseline` is said by the model and recorded; no list names the models."""
-    data = ["data=toy_atomic", f"data.path={atomic}", *SHORT, "logger=none", "hydra.sweep.dir=sweep"]
+    data = ["data=my_lines", f"data.path={lines}", *SHORT, "logger=none", "hydra.sweep.dir=sweep"]
     sweep = recsweep(
-        tmp_path, "train", "-m", "--config-dir", str(CONF), *data, "model=toy_biases,toy_item_mean,biased_mf"
+        tmp_path, "train", "-m", "--config-dir", str(CONF), *data, "model=my_biases,my_item_mean,biased_mf"
     )
     assert sweep.status == 0, sweep.err
     simple = [json.loads((tmp_path / "sweep" / job / "metrics.json").read_text())["simple_baseline"] for job in "012"]
     assert simple == [False, True, False]
-    assert "minus that of toy_item_mean" in sweep.out
+    assert "minus that of my_item_mean" in sweep.out
+
+
+def test_the_template_runs_as_its_readme_says(tmp_path: Path) -> None:
+    """Every command of its README, in a copy of the folder."""
+    folder = Path(shutil.copytree(TEMPLATE, tmp_path / "my_project"))
+    block = (folder / "README.md").read_text().split("```sh")[1].split("```")[0]
+    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line.startswith("recsweep")]
+    assert len(commands) == 4
+    outcomes = [recsweep(folder, *command) for command in commands]
+    assert [outcome.status for outcome in outcomes] == [0] * 4
+    assert "minus that of my_item_mean" in outcomes[-1].out
 
 
 def test_without_its_folder_on_the_path_a_model_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.delitem(sys.modules, "toy_models", raising=False)
-    outcome = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=toy_item_mean")
+    for name in ("my_recsys", "my_recsys.models"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    outcome = recsweep(tmp_path, "train", "--config-dir", str(CONF), "model=my_item_mean")
     assert outcome.status == 2
     advice = "nothing of that name can be imported; is its folder on PYTHONPATH?"
-    assert outcome.err == f"recsweep: model._target_=toy_models.ItemMean: {advice}\n"
+    assert outcome.err == f"recsweep: model._target_=my_recsys.models.ItemMean: {advice}\n"
     assert list(tmp_path.iterdir()) == [] and caplog.text == ""
 
 
 @pytest.mark.parametrize("position", [0, 1, 4])
-def test_the_folder_may_be_named_anywhere(position: int, atomic: Path, tmp_path: Path) -> None:
-    arguments = ["data=toy_atomic", f"data.path={atomic}", "model=toy_item_mean", "logger=none"]
+def test_the_folder_may_be_named_anywhere(position: int, lines: Path, tmp_path: Path) -> None:
+    arguments = ["data=my_lines", f"data.path={lines}", "model=my_item_mean", "logger=none"]
     arguments[position:position] = ["--config-dir", str(CONF)]
     outcome = recsweep(tmp_path, "train", "-m", *arguments, "seed=0,1")
     assert outcome.status == 0, outcome.err

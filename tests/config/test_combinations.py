@@ -156,7 +156,7 @@ def test_data_must_be_a_source() -> None:
         check_config(cfg)
 
 
-def misnamed(guess: Tensor, rating: Tensor) -> Tensor:
+def renamed(guess: Tensor, rating: Tensor) -> Tensor:
     return (guess - rating).mean()
 
 
@@ -181,7 +181,7 @@ class Huber:
         (mse, RatingLoss, True),
         (Huber, RatingLoss, True),
         (l2, RatingLoss, False),  # takes any number of tables
-        (misnamed, RatingLoss, False),
+        (renamed, RatingLoss, True),
         (hungry, RatingLoss, False),
         (short, RatingLoss, False),
         (DDPG, RatingLoss, False),

@@ -95,6 +95,8 @@ def build_config(origin: Recorded, arguments: list[str]) -> DictConfig:
     own, of_hydra = split_overrides(arguments)
     if of_hydra:
         raise UserError(f"{of_hydra[0]}: this verb starts no job; leave it out")
+    if parse_flags(arguments).multirun:
+        raise UserError("-m: this verb runs once; leave it out")
     parse_overrides(own)
     origin.print_drift()
     cfg = origin.change(own).build()

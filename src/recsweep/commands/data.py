@@ -75,7 +75,8 @@ def _pop_sequences(arguments: list[str]) -> Sequences | None:
     folder = compose.pop_option(arguments, "sequences")
     if folder is None:
         return None
-    max_history = compose.pop_option(arguments, "max_history") or "50"
+    max_history = compose.pop_option(arguments, "max_history")
+    max_history = "50" if max_history is None else max_history
     if not max_history.isdecimal() or int(max_history) < 1:
         raise UserError(f"max_history={max_history}: a whole number from 1 on")
     return Sequences(Path(folder), int(max_history))

@@ -27,9 +27,10 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 def run(arguments: list[str]) -> None:
     """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
     folder, origin = compose.pop_run(arguments)
-    users, k = compose.pop_option(arguments, "user"), compose.pop_option(arguments, "k") or "10"
+    users, k = compose.pop_option(arguments, "user"), compose.pop_option(arguments, "k")
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
+    k = "10" if k is None else k
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
     factory = compose.pop_option(arguments, "index")

@@ -24,7 +24,7 @@ from recsweep.config.combinations import baseline_node, check_combination
 from recsweep.config.files import find_cycle
 from recsweep.config.grammar import describe_syntax
 from recsweep.config.interpolation import resolve
-from recsweep.config.shape import Config, bind, check_node
+from recsweep.config.shape import Config, bind, check_node, check_whole_numbers
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
@@ -109,6 +109,7 @@ def check_config(cfg: DictConfig) -> None:
     except OmegaConfBaseException as error:
         raise UserError(describe_error(error)) from None
     groups = cast(dict[str, Any], node)
+    check_whole_numbers("", groups)
     bind("", Config, groups)
     for group in (*TARGET_GROUPS, "filter"):
         if groups.get(group) is not None:

@@ -87,13 +87,18 @@ def fits(loss: Any, kind: type) -> bool:
 
     Of a kind that is a class, such as `RankingLoss`, the loss is a subclass. Of a kind that is a protocol, such as
     `RatingLoss`, it is a function, or a class whose instances are called: its positional arguments have the names that
-    the protocol hands over, and it takes those that the protocol gives no default.
+    the protocol hands over, and it takes those that the protocol gives no default. The project's own kinds are told
+    apart by these names; a loss from outside may call them as it likes where none of them may be left out.
     """
     if not is_protocol(kind):
         return isclass(loss) and issubclass(loss, kind)
     kind_arguments = _positional(cast(Any, kind).__call__)
     loss_arguments = _positional(getattr_static(loss, "__call__", None) if isclass(loss) else loss)
     required_names = {name for name, default in kind_arguments.items() if default is Parameter.empty}
+    is_own = getattr(loss, "__module__", "").startswith("recsweep.")
+    if not is_own and len(required_names) == len(kind_arguments):
+        required = [name for name, default in loss_arguments.items() if default is Parameter.empty]
+        return len(required) <= len(kind_arguments) <= len(loss_arguments)
     return required_names <= loss_arguments.keys() <= kind_arguments.keys()
 
 

@@ -119,6 +119,21 @@ TORCH_RANGES: dict[str, Any] = {
 """Settings of torch's optimizers and schedules, whose own annotations have no ranges."""
 
 
+def check_whole_numbers(key: str, node: Any) -> None:
+    """Raises `UserError` for the first whole number that 64 bits do not hold: libraries fail on it, each in its way.
+
+    A setting that takes any finite number accepts whole numbers, too.
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            check_whole_numbers(f"{key}.{name}" if key else str(name), value)
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            check_whole_numbers(f"{key}.{index}", value)
+    elif isinstance(node, int) and not -(2**63) <= node < 2**63:
+        raise UserError(f"{key}={node}: it should be a whole number of at most 64 bits, or a fraction such as 1e30")
+
+
 def check_node(key: str, node: dict[str, Any]) -> None:
     """Checks the node's settings against the signature of its target, and the nodes inside it likewise.
 
@@ -132,7 +147,9 @@ def check_node(key: str, node: dict[str, Any]) -> None:
     nested = {key for key, value in arguments.items() if isinstance(value, dict) and "_target_" in value}
     for name in nested:
         check_node(f"{key}.{name}", arguments[name])
-    is_partial = bool(node.get("_partial_"))
+    is_partial = node.get("_partial_", False)
+    if not isinstance(is_partial, bool):
+        raise UserError(f"{key}._partial_={is_partial}: it should be a valid boolean")
     _check_partial(key, target, is_partial, arguments)
     try:
         schema = _schema(target, is_partial, nested) if key not in BY_TORCH else _torch_schema(target)
@@ -152,7 +169,9 @@ def _check_partial(key: str, target: Any, is_partial: bool, arguments: dict[str,
         raise UserError(f"{key}: set _partial_: true, since {target.__name__} gets {', '.join(later)} later")
 
 
-def _target(key: str, path: str) -> Any:
+def _target(key: str, path: Any) -> Any:
+    if not isinstance(path, str):
+        raise UserError(f"{key}._target_={path}: give the name of a class or a function, such as package.module.Name")
     hydra_utils = logging.getLogger("hydra.utils")  # it would print the error that is raised here
     was_disabled, hydra_utils.disabled = hydra_utils.disabled, True
     try:

@@ -4,7 +4,6 @@ import codecs
 import csv
 import gzip
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -12,7 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from recsweep.errors import UserError
+import pyarrow as pa
+
+from recsweep.errors import UserError, summarize_error
 
 CHUNK = 1 << 22
 NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
@@ -47,21 +48,33 @@ def is_plain(path: Path) -> bool:
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file, or the content of a gzip file, or the only file in a zip archive."""
+    """Opens a file, or the content of a gzip file, or the only file in a zip archive.
+
+    A damaged archive can raise nearly anything; all but what a block raises about the content becomes a `UserError`.
+    """
+    if is_plain(path):
+        with path.open("rb") as content:
+            yield content
+        return
     try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as content:
-                yield cast(BinaryIO, content)
-        elif magic == b"PK\x03\x04":
-            with zipfile.ZipFile(path) as archive, archive.open(_only_member(path, archive)) as content:
-                yield cast(BinaryIO, content)
-        else:
-            with path.open("rb") as content:
-                yield content
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: a damaged archive ({error})") from error
+        with _open_archive(path) as content:
+            yield content
+    except (UserError, UnicodeError, pa.ArrowException):
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: a damaged archive ({summarize_error(error)})") from error
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[BinaryIO]:
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    if is_gzip:
+        with gzip.open(path) as content:
+            yield cast(BinaryIO, content)
+    else:
+        with zipfile.ZipFile(path) as archive, archive.open(_only_member(path, archive)) as content:
+            yield cast(BinaryIO, content)
 
 
 def scan(path: Path, encoding: str | None = None) -> Scan:
@@ -124,7 +137,7 @@ def line_number(path: Path, index: int, encoding: str, quoted: bool) -> int:
                     return end + 1
                 seen += 1
             end = reader.line_num
-    raise IndexError(index)
+    raise UserError(f"{path}: no record {index + 1}: a quote before it is left open")
 
 
 def encoding_error(path: Path, encoding: str) -> UserError:

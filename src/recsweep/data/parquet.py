@@ -13,7 +13,7 @@ from recsweep.data.sheet import Sheet, Types, check_columns, check_exists, to_sh
 from recsweep.data.times import TIME, TimeUnit
 from recsweep.errors import UserError
 
-DAMAGED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError)
+DAMAGED = (pa.ArrowException, OSError)
 
 
 def is_parquet(path: Path) -> bool:
@@ -31,13 +31,14 @@ def read_parquet(path: Path, types: Types, unit: TimeUnit | None = None) -> Shee
     check_columns(path, types, parquet_column_names(path))
     try:
         table = _read(path, types)
+        table.validate(full=True)  # Arrow reads text that is none, and codes of values that are not there
         schema = [(name, _target(dtype, table.schema.field(name).type)) for name, dtype in types.items()]
     except DAMAGED as error:
         raise UserError(f"{path}: a damaged Parquet file ({str(error).splitlines()[0]})") from error
     try:
         columns = {name: table[name].cast(dtype) for name, dtype in schema}
         return to_sheet(columns, path, types, unit=unit)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         frame = pd.DataFrame({name: table[name].to_pandas() for name in types}).astype("str")
         raise type_error(Sheet(frame, path, header_lines=None), types, error) from error
 

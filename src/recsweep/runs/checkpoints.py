@@ -32,6 +32,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint; did the run finish?") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
     with explain_checkpoint(path):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > len(content):

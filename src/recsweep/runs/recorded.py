@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -106,12 +106,15 @@ class Recorded:
         try:
             return self.overrides, self._compose(self.overrides)
         except UserError:
-            choices = [
-                f"{group}={name}"
+            recorded = {
+                group: name
                 for group, name in self.record.choices.items()
                 if group in Config.model_fields and (conf_dir() / group / f"{name}.yaml").is_file()
-            ]
-            return choices, self._compose(choices)
+            }
+            words = [f"{group}={recorded[group]}" for group in ("data", "model") if group in recorded]
+            brought = self._compose(words).choices  # by the model's own file: another model brings others
+            words += [f"{group}={name}" for group, name in recorded.items() if brought.get(group) != name]
+            return words, self._compose(words)
 
     def _compose(self, overrides: list[str]) -> Today:
         config_dir = self.config_dir and Path(self.config_dir)
@@ -154,7 +157,8 @@ class Recorded:
             if _is_from_outside(value):
                 place = f"{self.source}: {'.'.join(key)}={escape(str(value))}"
                 raise UserError(f"{place}: a record holds no values of the environment; give the value")
-        config["paths"] = OmegaConf.to_container(compose_with_hydra(list(self.paths)).paths)
+        today = compose_with_hydra(list(self.paths))
+        config |= cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(today, "paths")))
         cfg = OmegaConf.create(config)
         for key in _leaves(config):
             if key[0] == "data" and key[-1] == "cache":

@@ -146,6 +146,8 @@ def _load_array(path: Path) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: {REMEDY}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: {REMEDY}") from None
     except DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a .npy file of plain values ({reason}): {REMEDY}") from None

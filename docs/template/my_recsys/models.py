@@ -1,4 +1,4 @@
-"""Two models from outside the package: a baseline, and one that is trained by steps."""
+"""Two models of my own: a baseline, and one that is trained by steps."""
 
 from typing import Annotated, ClassVar
 

@@ -1,4 +1,4 @@
-"""Two losses from outside the package: of ratings, a function; of rankings, a function and its competitors."""
+"""Two losses of my own: of ratings, a function; of rankings, a function and its competitors."""
 
 from dataclasses import dataclass
 from typing import Annotated
