@@ -42,7 +42,7 @@ def check_combination(cfg: DictConfig) -> None:
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
     for group in ("data", "filter", "split", "evaluation"):
-        if cfg.get(group) is not None:
+        if group in cfg and cfg[group] is not None:
             _construct(group, cfg[group])
 
 
@@ -67,7 +67,7 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
-    if cfg.data.get("rows", "ratings") != "ratings" and cfg.get("filter") is not None:
+    if cfg.data.get("rows", "ratings") != "ratings" and "filter" in cfg and cfg.filter is not None:
         raise UserError(f"data.rows={cfg.data.rows} has a row for each pair or event of its own making: filter=null")
     split_names = getattr(get_object(cfg.data._target_), "ships", None)
     if split_names is None:

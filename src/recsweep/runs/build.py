@@ -51,7 +51,7 @@ def device(cfg: DictConfig) -> torch.device:
 def source(cfg: DictConfig) -> Source:
     """The data set, not yet read, behind its filter, if there is one."""
     source = _build(cfg.data)
-    return Filtered(source, _build(cfg.filter)) if cfg.get("filter") else source
+    return Filtered(source, _build(cfg.filter)) if "filter" in cfg and cfg.filter else source
 
 
 def split(cfg: DictConfig) -> Callable[[Interactions, Source], Split]:
