@@ -24,8 +24,8 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
 choices (`recsweep train --help` lists them all): data, filter, split, model, loss, regularization, optimizer,
-scheduler, evaluation, trainer, callbacks, logger, experiment, search, hydra/launcher (joblib, submitit_local, submitit_slurm,
-ray: jobs side by side), hydra/sweeper (optuna)
+scheduler, evaluation, trainer, callbacks, logger, experiment, search, hydra/launcher (joblib, submitit_local,
+submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:
   recsweep train model=svdpp data=ml_100k regularization.dropout=0.2

@@ -152,7 +152,7 @@ def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "
     plan = plan_search(settings, compose.parse_overrides(overrides), base)
     probes = [base.change(plan.space.overrides_at(point)).build() for point in plan.space.probes()]
     for group in PROTOCOL:
-        first, *rest = (cfg[group] if group in cfg else None for cfg in probes)
+        first, *rest = (cfg.get(group) for cfg in probes)
         if any(other != first for other in rest):
             raise UserError(f"a search must not change {group}: its trials could not be compared")
     if plan.settings.storage:
