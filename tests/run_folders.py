@@ -23,7 +23,8 @@ def write_run(folder: Path, *overrides: str, model: str = "means", value: float 
         value: of val/mse; test/mse is 0.01 higher.
     """
     (folder / ".hydra").mkdir(parents=True)
-    choices = {"model": model, "data": "synthetic", "split": "random", "evaluation": "rating", "loss": "mse"}
+    choices: dict[str, str | None] = {"model": model, "data": "synthetic", "filter": None, "split": "random"}
+    choices |= {"evaluation": "rating", "loss": "mse"}
     config: dict[str, Any] = {"seed": 0, "model": {}, "regularization": {"dropout": 0.1}, "data": {"n_users": 60}}
     for override in overrides:
         key, _, text = override.partition("=")

@@ -11,10 +11,10 @@ from recsweep.config import conf_dir, resolve
 from recsweep.config.shape import Config, bind, check_node, check_whole_numbers
 
 GROUPS = (
-    *("model", "loss", "split", "evaluation", "optimizer", "scheduler"),
+    *("model", "loss", "split", "filter", "evaluation", "optimizer", "scheduler"),
     *("trainer", "callbacks", "logger", "regularization", "data"),
 )
-BUILT = GROUPS[:6] + GROUPS[-1:]
+BUILT = GROUPS[:7] + GROUPS[-1:]
 NAN, INF = float("nan"), float("inf")
 HUGE = 10**30
 """More than 64 bits hold."""
@@ -36,6 +36,9 @@ ALLOWED = {
     "callbacks.checkpoint.max_mb": [1.5],
     "data.above": [-1, 1.5],
     "data.rating": [None],  # no column of ratings: every row counts
+    "filter.k_core": [None],  # no such step
+    "split.val_from": ["x"],  # text may be a date: `GlobalTime` looks whether it is one
+    "split.test_from": ["x"],
     "data.timestamp": [-1],  # the number of a column: `Table` looks whether there is one
 }
 """Values that a key takes all the same, such as a float whose default is a whole number."""

@@ -23,8 +23,8 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   data prepare data=NAME          fetches, verifies and summarises a data set
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
-choices (`recsweep train --help` lists them all): data, split, model, loss, regularization, optimizer, scheduler,
-evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib, submitit_local,
+choices (`recsweep train --help` lists them all): data, filter, split, model, loss, regularization, optimizer,
+scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib, submitit_local,
 submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:

@@ -54,8 +54,24 @@ def test_data_prepare_describes_a_table(tmp_path: Path) -> None:
     assert summary["split"] == (
         "2 train, 1 val, 1 test rows; 1 items only in test; 1 users have rows of one and the same time in several parts"
     )
+    assert "50.0% of the train rows are later than the first test row" in outcome.out
     for bar in ("  1 ██████████ 1", "  2 ██████████ 1", "4.5 ████████████████████ 2"):
         assert bar in outcome.out
+
+
+def test_data_prepare_describes_a_split_in_time(tmp_path: Path) -> None:
+    """Train holds the rows at 9 and 10, and so knows neither user w nor item a2."""
+    (tmp_path / "t.csv").write_text(
+        "user,item,rating,when\nu,a,1,9\nv,b,2,10\nu,b,3,11\nw,b,4,12\nu,a2,5,13\nv,a,1,14\n"
+    )
+    settings = ("data=table", "data.path=t.csv", "data.timestamp=when", "split=global_time", "split.val_from=11")
+    outcome = recsweep(tmp_path, "data", "prepare", *settings, "split.test_from=13")
+    summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
+    assert summary["split"] == "2 train, 1 val, 1 test rows; 0 items only in test; 2 rows in no part"
+    assert "train 9 to 10" in outcome.out and "test 14 to 14" in outcome.out
+    outcome = recsweep(tmp_path, "data", "prepare", *settings, "split.test_from=13", "split.cold=keep")
+    summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
+    assert summary["split"] == "2 train, 2 val, 2 test rows; 1 items only in test; 1 users unseen in train"
 
 
 def test_data_prepare_says_why_there_is_no_split(tmp_path: Path) -> None:

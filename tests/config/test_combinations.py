@@ -15,7 +15,7 @@ from choices import (
 )
 from torch import Tensor
 
-from recsweep.config import check_config
+from recsweep.config import check_config, compose_config
 from recsweep.config.combinations import fits
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
@@ -140,6 +140,9 @@ def test_data_and_splits(data: str) -> None:
                 "data.with_test=true: this data's test rows are for a fair test and are never split again; take "
                 "split=given, or data.with_test=false to split the other rows"
             )
+        has_no_times = "timestamp" in node("data", data) and node("data", data).timestamp is None
+        if has_no_times and getattr(target("split", split), "needs_times", False):
+            expected = "data.timestamp=null: this split needs times; name their column, or use split=random"
         assert message("split=random", data=data, split=split) == expected
 
 
@@ -212,3 +215,11 @@ class Huber:
 def test_a_loss_fits_a_kind(loss: object, kind: type, expected: bool) -> None:
     """By its base class, or by the names of the arguments that it takes."""
     assert fits(loss, kind) is expected
+
+
+@pytest.mark.parametrize("split", ["leave_last_out", "temporal", "global_time", "rolling"])
+def test_splits_in_time_need_a_column_of_times(split: str) -> None:
+    table = ["data=table", "data.path=file.csv", "model=means", f"split={split}"]
+    with pytest.raises(UserError, match=r"^data\.timestamp=null: this split needs times; name their column, or use"):
+        compose_config(table)
+    compose_config([*table, "data.timestamp=when"])

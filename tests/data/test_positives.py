@@ -89,7 +89,7 @@ def test_no_liked_row_is_an_error_in_one_line(tmp_path: Path) -> None:
 
 def test_the_command_refuses_a_split_that_the_base_ships(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", "data=positives", "data/base=ml_100k", "split=u1", "model=popularity")
-    message = "this data ships no split u1: split=leave_last_out|random|rows|temporal"
+    message = "this data ships no split u1: split=global_time|k_fold|leave_last_out|random|rolling|rows|temporal"
     assert outcome == (2, "", f"recsweep: {message}\n")
     assert list(tmp_path.iterdir()) == []
 

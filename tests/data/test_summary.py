@@ -9,9 +9,11 @@ from recsweep.data.schema import Split
 from recsweep.data.summary import (
     count_items_only_in_test,
     count_users_split_within_a_time,
+    count_users_unseen_in_train,
     count_users_with_one_row,
     format_time,
     rating_histogram,
+    share_of_the_future,
     share_of_ties,
 )
 
@@ -44,6 +46,16 @@ def test_users_whose_rows_of_one_time_are_in_several_parts() -> None:
     assert count_users_split_within_a_time(ROWS, split([2, 0], [4], [3, 1])) == 1  # rows 0 and 3, both at 7
     assert count_users_split_within_a_time(ROWS, split([2, 4], [5], [0, 3, 1])) == 0
     assert count_users_split_within_a_time(ROWS, split([2, 0], [4], [1])) == 0  # row 3 is in no part
+
+
+def test_users_unseen_in_train() -> None:
+    assert count_users_unseen_in_train(ROWS, split([0, 5], [1], [2, 3, 4])) == 1  # user 1
+    assert count_users_unseen_in_train(ROWS, split([0, 4], [1], [2, 3])) == 0  # user 2 is in no part
+
+
+def test_train_rows_later_than_the_first_test_row() -> None:
+    assert share_of_the_future(ROWS, split([0, 1, 2, 4], [5], [3])) == 2 / 4  # rows 1 and 4; row 0 has its time
+    assert share_of_the_future(ROWS, split([2, 5], [0], [1, 3])) == 0
 
 
 def test_histogram_of_few_and_of_many_ratings() -> None:

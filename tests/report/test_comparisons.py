@@ -77,6 +77,35 @@ def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
     assert comparison.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
 
 
+@pytest.mark.parametrize("split", ["k_fold", "rolling"])
+def test_numbered_folds_are_repetitions_and_their_seeds_count_once(split: str, tmp_path: Path) -> None:
+    """Two seeds of each of three folds; the second seed adds 0.02 to every value."""
+    for run in range(6):
+        fold, seed = run % 3, run // 3
+        words = (f"split={split}", f"split.fold={fold}", f"seed={seed}", "split.folds=3")
+        write_run(tmp_path / f"a{run}", *words, value=0.9 + 0.01 * fold + 0.02 * seed)
+        write_run(tmp_path / f"b{run}", *words, "model=svdpp", model="svdpp", value=0.8 + 0.02 * fold + 0.02 * seed)
+    comparison, runs = compare_runs(tmp_path)
+    assert comparison.title == f"synthetic · {split} · rating"
+    assert (comparison.repeat, comparison.test["svdpp"].n, comparison.tests["svdpp"].n) == ("fold", 3, 3)
+    assert comparison.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
+    assert sorted(set(comparison.table["seed"])) == ["0", "1", "2"]
+    assert train_command(comparison, runs.runs) == f"recsweep train split={split} split.folds=3 model=svdpp"
+
+
+def test_runs_of_a_single_fold_are_repeated_by_their_seeds(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / str(seed), "split=k_fold", "split.fold=2", f"seed={seed}")
+    assert compare_runs(tmp_path)[0].repeat == "seed"
+
+
+def test_folds_of_other_numbers_of_folds_are_compared_separately(tmp_path: Path) -> None:
+    for run, words in enumerate((f"split.folds={folds}", f"split.fold={fold}") for folds in (2, 3) for fold in (0, 1)):
+        write_run(tmp_path / str(run), "split=k_fold", *words)
+    titles = [comparison.title for comparison in comparisons(collect(tmp_path), None)]
+    assert titles == ["synthetic · k_fold · rating · folds=2", "synthetic · k_fold · rating · folds=3"]
+
+
 def test_the_best_is_trained_again_with_the_seeds_that_all_its_runs_share(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path / str(seed), "model=means", f"seed={seed}", "data.seed=5")

@@ -127,3 +127,23 @@ def test_runs_that_did_not_complete_are_counted_whatever_their_data(tmp_path: Pa
     write(tmp_path, 1, **B)
     write_run(tmp_path / "2", "seed=1", status="failed", error="it went wrong", objective=None, metrics={}, data={})
     assert [comparison.n_runs for comparison in comparisons(collect(tmp_path), None)] == [{"means": 2}] * 2
+
+
+def test_filters_separate_runs_and_stand_in_the_title(tmp_path: Path) -> None:
+    core = ("filter=k_core", "filter._target_=recsweep.data.filters.Filter")
+    write(tmp_path, 0, "model=svdpp", *core, "filter.k_core=5")
+    write(tmp_path, 1, *core, "filter.k_core=5")
+    assert titles(tmp_path) == {"synthetic · random · rating · filter=k_core": ["0", "1"]}
+    write(tmp_path, 2, *core, "filter.k_core=10")
+    write(tmp_path, 3)
+    assert titles(tmp_path) == {
+        "synthetic · random · rating · filter=k_core k_core=5": ["0", "1"],
+        "synthetic · random · rating · filter=k_core k_core=10": ["2"],
+        "synthetic · random · rating": ["3"],
+    }
+
+
+def test_seeds_of_a_filter_are_repetitions(tmp_path: Path) -> None:
+    for seed, letter in enumerate("ab"):
+        write(tmp_path, seed, "filter=users", f"filter.seed={seed}", fingerprint=letter * 32)
+    assert titles(tmp_path) == {"synthetic · random · rating · filter=users": ["0", "1"]}

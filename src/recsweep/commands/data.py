@@ -14,15 +14,19 @@ from recsweep.data.sequence_files import write_sequences
 from recsweep.data.summary import (
     count_items_only_in_test,
     count_users_split_within_a_time,
+    count_users_unseen_in_train,
     count_users_with_one_row,
     describe_times,
     draw_histogram,
     rating_histogram,
+    share_of_the_future,
     share_of_ties,
 )
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.terminal import cell
+
+PARTS = ("train", "val", "test")
 
 
 class Sequences(NamedTuple):
@@ -101,6 +105,8 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
     table.add_row("user features", cell(_column_names(data.user_features)))
     table.add_row("item features", cell(_column_names(data.item_features)))
     table.add_row("split", cell(_describe_split(data, split)))
+    if data.timestamp is not None and not isinstance(split, UserError):
+        table.add_row("times of parts", _describe_part_times(data, split))
     if sequences is not None:
         table.add_row("sequences", cell(f"data=sequences data.folder={sequences.folder}"))
     Console().print(table)
@@ -122,10 +128,23 @@ def _describe_ties(share: float) -> str:
 def _describe_split(data: Interactions, split: Split | UserError) -> str:
     if isinstance(split, UserError):
         return f"none: {split}"
-    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in zip(("train", "val", "test"), split[:3], strict=True))
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in zip(PARTS, split[:3], strict=True))
     text = f"{sizes} rows; {count_items_only_in_test(data, split):,} items only in test"
+    if n_unseen := count_users_unseen_in_train(data, split):
+        text = f"{text}; {n_unseen:,} users unseen in train"
+    if n_left_out := len(data) - sum(map(len, split[:3])):
+        text = f"{text}; {n_left_out:,} rows in no part"
     n_users = 0 if data.timestamp is None else count_users_split_within_a_time(data, split)
     return f"{text}; {n_users:,} users have rows of one and the same time in several parts" if n_users else text
+
+
+def _describe_part_times(data: Interactions, split: Split) -> str:
+    lines = []
+    for name, rows in zip(PARTS, split[:3], strict=True):
+        first, last = data.seconds[rows].aminmax()
+        lines.append(f"{name} {describe_times(int(first), int(last))}")
+    share = share_of_the_future(data, split)
+    return "\n".join([*lines, f"{share:.1%} of the train rows are later than the first test row"])
 
 
 def _column_names(features: Features | None) -> str:

@@ -161,9 +161,10 @@ def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "
 
     settings = cast(dict[str, Any], resolve(node.sweeper))
     plan = plan_search(settings, compose.parse_overrides(overrides), base)
-    first, *rest = (base.change(plan.space.overrides_at(point)).build() for point in plan.space.probes())
+    probes = [base.change(plan.space.overrides_at(point)).build() for point in plan.space.probes()]
     for group in PROTOCOL:
-        if any(cfg[group] != first[group] for cfg in rest):
+        first, *rest = (cfg.get(group) for cfg in probes)
+        if any(other != first for other in rest):
             raise UserError(f"a search must not change {group}: its trials could not be compared")
     if plan.settings.storage:
         study.open_study(plan, plan.settings.storage)  # fails before anything is written

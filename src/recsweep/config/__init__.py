@@ -111,14 +111,18 @@ def check_config(cfg: DictConfig) -> None:
     groups = cast(dict[str, Any], node)
     check_whole_numbers("", groups)
     bind("", Config, groups)
-    for group in TARGET_GROUPS:
-        check_node(group, groups[group])
+    for group in (*TARGET_GROUPS, "filter"):
+        if groups.get(group) is not None:
+            check_node(group, groups[group])
     check_combination(cfg)
 
 
 def describe_error(error: Exception) -> str:
     """An error of Hydra or OmegaConf as one line that says what is allowed instead."""
     cause = error.__cause__
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and (conf_dir() / str(cause.full_key)).is_dir():
+        choices = "|".join(sorted(path.stem for path in (conf_dir() / str(cause.full_key)).glob("*.yaml")))
+        return f"{cause.full_key}: nothing is chosen, so it has no keys; choose {cause.full_key}={choices} first"
     if isinstance(error, RecursionError):
         return f"{find_cycle(error)}: its defaults lead back to itself"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):

@@ -43,8 +43,9 @@ def check_combination(cfg: DictConfig) -> None:
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
-    for group in ("data", "split", "evaluation"):
-        _construct(group, cfg[group])
+    for group in ("data", "filter", "split", "evaluation"):
+        if group in cfg and cfg[group] is not None:
+            _construct(group, cfg[group])
 
 
 def _check_interface(model: type[RecModule | Baseline]) -> None:
@@ -68,6 +69,8 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
     if cfg.data.get("rows", "ratings") != "ratings" and "name" not in cfg.split:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
+    if cfg.data.get("rows", "ratings") != "ratings" and "filter" in cfg and cfg.filter is not None:
+        raise UserError(f"data.rows={cfg.data.rows} has a row for each pair or event of its own making: filter=null")
     split_names = getattr(get_object(cfg.data._target_), "ships", None)
     if split_names is None:
         raise UserError(f"data._target_={cfg.data._target_}: give a Source, as data/schema.py describes it")
@@ -76,6 +79,9 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(
             f"this data ships no split {cfg.split.name}: split={'|'.join(filter(None, [*split_names, fitting]))}"
         )
+    needs_times = getattr(get_object(cfg.split._target_), "needs_times", False)
+    if needs_times and "timestamp" in cfg.data and cfg.data.timestamp is None:
+        raise UserError("data.timestamp=null: this split needs times; name their column, or use split=random")
     if "name" not in cfg.split:
         _check_fixed_test(cfg.data)
 

@@ -111,6 +111,7 @@ class Config(BaseModel):
     model: dict[str, Any]
     loss: dict[str, Any]
     data: dict[str, Any]
+    filter: dict[str, Any] | None = None
     split: dict[str, Any]
     evaluation: dict[str, Any]
     optimizer: dict[str, Any]

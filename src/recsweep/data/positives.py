@@ -1,10 +1,13 @@
 """Liked items: the rows of another data set with a rating above a threshold."""
 
+import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Positives:
             raise UserError(
                 f"data.above={self.above} keeps no row of {data.name}: its ratings are between {low} and {high}"
             )
+        log.info("%s, data.above=%g: %s → %s rows", data.name, self.above, f"{len(data):,}", f"{len(liked):,}")
         return data.take(liked)
 
     def parts(self, name: str, data: Interactions) -> Split:

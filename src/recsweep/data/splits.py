@@ -6,12 +6,16 @@ shipped parts in the order of the source. An empty part is an error in every spl
 A cold user has no row in train, so a model can score them only by what it learned about all users. Splits that can
 produce cold users have the option `cold_users`: `error` raises and names the first one, `keep` accepts them. Items
 without a row in train are allowed: the published splits of MovieLens have them as well.
+
+Ties in time: `LeaveLastOut` and `Temporal` cut each user's rows by their number, and rows of one time keep the order of
+the file, so that the file decides which of them is last. `GlobalTime` and `Rolling` (`time_splits.py`) cut between two
+times: rows of one time are in one part, the later one. All other splits do not look at times.
 """
 
 import logging
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,7 +23,7 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
-from recsweep.seeding import Seed
+from recsweep.seeding import Seed, generator
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class Canonical:
             shuffled_train = split.train[_random_order(len(split.train), self.seed)]
             val, train = _cut(shuffled_train, [self.val_fraction])
             split = split._replace(train=train.sort().values, val=val.sort().values)
-        return _check_parts(split, data, self.cold_users)
+        return check_parts(split, data, self.cold_users)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,39 @@ class Random:
         fractions = [self.test_fraction, self.val_fraction]
         test, val, train = _cut(_random_order(len(data), self.seed), fractions)
         split = Split(train.sort().values, val.sort().values, test.sort().values)
-        return _check_parts(split, data, self.cold_users)
+        return check_parts(split, data, self.cold_users)
+
+
+@dataclass(frozen=True)
+class KFold:
+    """Random rows in `folds` parts of the same size: one of them is test, and validation is drawn from the others.
+
+    Args:
+        fold: the part that is test, from 0.
+        folds: number of parts.
+        val_fraction: share of the other parts' rows.
+        seed: the parts depend on it alone, validation also on the fold.
+        cold_users: what to do with users without a row in train.
+    """
+
+    fold: Annotated[int, Field(ge=0)]
+    folds: Annotated[int, Field(ge=2)]
+    val_fraction: Fraction
+    seed: Seed
+    cold_users: ColdUsers
+
+    def __post_init__(self) -> None:
+        check_fold(self.fold, self.folds)
+
+    def __call__(self, data: Interactions, source: Source) -> Split:
+        order = torch.randperm(len(data), generator=generator("k_fold", self.seed))
+        parts = list(_cut(order, [1 / self.folds] * (self.folds - 1)))
+        test = parts.pop(self.fold)
+        rest = torch.cat(parts)
+        rest = rest[torch.randperm(len(rest), generator=generator("k_fold", self.seed, self.fold))]
+        val, train = _cut(rest, [self.val_fraction])
+        split = Split(train.sort().values, val.sort().values, test.sort().values)
+        return check_parts(split, data, self.cold_users)
 
 
 @dataclass(frozen=True)
@@ -81,7 +117,7 @@ class Rows:
     def __call__(self, data: Interactions, source: Source) -> Split:
         total = sum(self.shares)
         fractions = [share / total for share in self.shares[:2]]
-        return _check_parts(Split(*_cut(torch.arange(len(data)), fractions)), data, self.cold_users)
+        return check_parts(Split(*_cut(torch.arange(len(data)), fractions)), data, self.cold_users)
 
 
 @dataclass(frozen=True)
@@ -91,13 +127,15 @@ class LeaveLastOut:
     Rows with equal timestamps keep their file order. All rows of users with fewer than three go to train.
     """
 
+    needs_times: ClassVar[bool] = True
+
     def __call__(self, data: Interactions, source: Source) -> Split:
         count = torch.bincount(data.user, minlength=data.n_users)
         n_short = int(((count > 0) & (count < 3)).sum())
         if n_short:
             log.info("leave_last_out: %d users with fewer than three rows keep all of them in train", n_short)
         n_held_out = (count >= 3).long()
-        return _check_parts(split_last_rows(data, n_held_out, n_held_out), data, "error")
+        return check_parts(split_last_rows(data, n_held_out, n_held_out), data, "error")
 
 
 @dataclass(frozen=True)
@@ -111,6 +149,8 @@ class Temporal:
     test_fraction: Fraction
     val_fraction: Fraction
 
+    needs_times: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         _check_sum(self.val_fraction, self.test_fraction)
 
@@ -118,7 +158,7 @@ class Temporal:
         count = torch.bincount(data.user, minlength=data.n_users).double()
         # 1e-9: 0.29 * 100 is 28.999999999999996 in floating point and must give 29 rows.
         n_val, n_test = ((count * part + 1e-9).long() for part in (self.val_fraction, self.test_fraction))
-        return _check_parts(split_last_rows(data, n_val, n_test), data, "error")
+        return check_parts(split_last_rows(data, n_val, n_test), data, "error")
 
 
 def position_in_group(group: Tensor, order: Tensor, n_groups: int) -> Tensor:
@@ -151,15 +191,47 @@ def split_last_rows(data: Interactions, n_val: Tensor, n_test: Tensor) -> Split:
         data: with timestamps, else `UserError`.
         n_val, n_test: [n_users] int64, validation and test rows of each user.
     """
-    if data.timestamp is None:
-        raise UserError(f"{data.name} has no timestamps, which this split needs: use split=random or rows")
-    by_time = data.timestamp.argsort(stable=True)
+    by_time = times_of(data).argsort(stable=True)
     order = by_time[data.user[by_time].argsort(stable=True)]
     count = torch.bincount(data.user, minlength=data.n_users)
     from_end = count[data.user] - 1 - position_in_group(data.user, order, data.n_users)
     test = from_end < n_test[data.user]
     train = from_end >= (n_test + n_val)[data.user]
     return Split(*(part.nonzero().flatten() for part in (train, ~train & ~test, test)))
+
+
+def times_of(data: Interactions) -> Tensor:
+    """Timestamps [N]; `UserError` if there are none."""
+    if data.timestamp is None:
+        raise UserError(f"{data.name} has no timestamps, which this split needs: use split=random or rows")
+    return data.timestamp
+
+
+def check_fold(fold: int, folds: int) -> None:
+    """Raises `UserError` unless the fold is one of `folds`, counted from 0."""
+    if fold >= folds:
+        raise UserError(f"split.fold={fold}: with split.folds={folds}, folds are 0 to {folds - 1}")
+
+
+def check_parts(split: Split, data: Interactions, cold_users: ColdUsers) -> Split:
+    """Returns the split; `UserError` if a part is empty or if a user is cold and `cold_users` is `error`."""
+    for name in ("train", "val", "test"):
+        if not len(getattr(split, name)):
+            raise UserError(
+                f"the split leaves the {name} part of {data.name} ({len(data)} rows) empty: "
+                "use more data, another split=, or other fractions"
+            )
+    has_rows, has_train_rows = (
+        torch.bincount(user, minlength=data.n_users) > 0 for user in (data.user, data.user[split.train])
+    )
+    cold = (has_rows & ~has_train_rows).nonzero().flatten()
+    if cold_users == "error" and len(cold):
+        raise UserError(
+            f"{len(cold)} of {int(has_rows.sum())} users of {data.name} have no row left in train, first user "
+            f"{data.user_ids.raw[int(cold[0])]}: hold out less, use split=leave_last_out or temporal, which "
+            "leave every user a row, or accept cold users with split.cold_users=keep"
+        )
+    return split
 
 
 def _random_order(n: int, seed: int) -> Tensor:
@@ -179,24 +251,3 @@ def _check_sum(val_fraction: float, test_fraction: float) -> None:
             f"split.val_fraction={val_fraction} and split.test_fraction={test_fraction} leave no row "
             "to train on: allowed is a sum below 1"
         )
-
-
-def _check_parts(split: Split, data: Interactions, cold_users: ColdUsers) -> Split:
-    """Returns the split; `UserError` if a part is empty or if a user is cold and `cold_users` is `error`."""
-    for name in ("train", "val", "test"):
-        if not len(getattr(split, name)):
-            raise UserError(
-                f"the split leaves the {name} part of {data.name} ({len(data)} rows) empty: "
-                "use more data, another split=, or other fractions"
-            )
-    has_rows, has_train_rows = (
-        torch.bincount(user, minlength=data.n_users) > 0 for user in (data.user, data.user[split.train])
-    )
-    cold = (has_rows & ~has_train_rows).nonzero().flatten()
-    if cold_users == "error" and len(cold):
-        raise UserError(
-            f"{len(cold)} of {int(has_rows.sum())} users of {data.name} have no row left in train, first user "
-            f"{data.user_ids.raw[int(cold[0])]}: hold out less, use split=leave_last_out or temporal, which "
-            "leave every user a row, or accept cold users with split.cold_users=keep"
-        )
-    return split

@@ -24,6 +24,20 @@ def count_items_only_in_test(data: Interactions, split: Split) -> int:
     return int((in_test & ~known).sum())
 
 
+def count_users_unseen_in_train(data: Interactions, split: Split) -> int:
+    """Number of users that have validation or test rows, but no train rows."""
+    held_out = torch.cat([split.val, split.test])
+    in_held_out, known = (
+        torch.bincount(data.user[rows], minlength=data.n_users) > 0 for rows in (held_out, split.train)
+    )
+    return int((in_held_out & ~known).sum())
+
+
+def share_of_the_future(data: Interactions, split: Split) -> float:
+    """Share of the train rows that are later than the first test row."""
+    return (data.seconds[split.train] > data.seconds[split.test].min()).double().mean().item()
+
+
 def rating_histogram(rating: Tensor) -> list[tuple[str, int]]:
     """Label and number of rows of each distinct rating; of ten intervals of equal width if there are more ratings."""
     values, counts = rating.double().unique(return_counts=True)

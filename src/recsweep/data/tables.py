@@ -102,23 +102,35 @@ class Table:
 
     def read(self) -> Interactions:
         """The table, validated."""
+        sheet = self._read_sheet(Path(self.path))
+        return assemble(self.name, sheet, self._scale, self.duplicates, *self._read_entities())
+
+    def parts(self, name: str, data: Interactions) -> Split:
+        """Raises `UserError`: a table ships no split."""
+        raise unknown_split_error(self, name)
+
+    @property
+    def _scale(self) -> tuple[float, float] | None:
+        if self.rating_scale is None:
+            return IMPLICIT_SCALE if self.rating is None else None
+        return self.rating_scale[0], self.rating_scale[1]
+
+    def _read_sheet(self, path: Path) -> Sheet:
+        """Columns user, item, rating and, if there are times, timestamp."""
         columns = {str(self.user): "user", str(self.item): "item"}
         types: dict[str, pa.DataType | None] = dict.fromkeys(columns, ID)
         if self.rating is not None:
             columns[str(self.rating)], types[str(self.rating)] = "rating", FLOAT
         if self.timestamp is not None:
             columns[str(self.timestamp)], types[str(self.timestamp)] = "timestamp", TIME
-        sheet = read_table(Path(self.path), types, self._layout(), self.time_unit).rename(columns)
-        scale = None if self.rating_scale is None else (self.rating_scale[0], self.rating_scale[1])
+        sheet = read_table(path, types, self._layout(), self.time_unit).rename(columns)
         if self.rating is None:
             sheet.frame["rating"] = 1.0
-            scale = scale or IMPLICIT_SCALE
-        users, items = read_entities(self.user_features), read_entities(self.item_features, self.item_title)
-        return assemble(self.name, self._leave_out_no_ratings(sheet), scale, self.duplicates, users, items)
+        return self._leave_out_no_ratings(sheet)
 
-    def parts(self, name: str, data: Interactions) -> Split:
-        """Raises `UserError`: a table ships no split."""
-        raise unknown_split_error(self, name)
+    def _read_entities(self) -> tuple[Entities | None, Entities | None]:
+        """The tables of users and of items."""
+        return read_entities(self.user_features), read_entities(self.item_features, self.item_title)
 
     def _layout(self) -> Layout:
         return Layout(self.separator, self.encoding, self.header, self.decimal_comma)
@@ -129,8 +141,8 @@ class Table:
         mask = ~sheet.frame["rating"].isin(self.no_rating).to_numpy()
         n_rows, values = int((~mask).sum()), ", ".join(f"{value:g}" for value in self.no_rating)
         if n_rows == len(mask):
-            raise UserError(f"{self.path}: data.no_rating leaves no row: every rating is one of {values}")
-        note_once(f"{self.path}: {n_rows:,} of {len(mask):,} rows without a rating ({values}) left out")
+            raise UserError(f"{sheet.path}: data.no_rating leaves no row: every rating is one of {values}")
+        note_once(f"{sheet.path}: {n_rows:,} of {len(mask):,} rows without a rating ({values}) left out")
         return sheet.keep(mask)
 
 

@@ -1,7 +1,7 @@
 """The truth of `synthetic` in closed form: expected ratings and the exposure policy of its generative model."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,17 @@ class SyntheticTruth:
     item_bias: Tensor
     slots: Tensor
     noise: float
+
+    def take(self, users: Tensor, items: Tensor) -> "SyntheticTruth":
+        """The truth of these users and items only, numbered in this order."""
+        return replace(
+            self,
+            user_factors=self.user_factors[users],
+            item_factors=self.item_factors[items],
+            user_bias=self.user_bias[users],
+            item_bias=self.item_bias[items],
+            slots=self.slots[items],
+        )
 
     def match(self, user: Tensor, item: Tensor) -> Tensor:
         """Match ⟨p_u, q_i⟩ [B], in stars, of users [B] and items [B]."""

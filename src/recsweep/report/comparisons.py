@@ -113,13 +113,18 @@ def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
 
 
 def _replace_seeds_by_folds(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `repeat`; if a data set has runs of several folds, the fold becomes their `seed`."""
-    is_fold = table["split"].isin(FOLDS)
-    is_fold &= table[is_fold].groupby("data")["split"].transform("nunique").reindex(table.index, fill_value=0) > 1
+    """The table with `repeat`; if there are runs of several folds of a data set, the fold becomes their `seed`."""
+    is_published = table["split"].isin(FOLDS)
+    split = table["split"].where(~is_published, "cross-validation")
+    fold = table["split"].where(is_published)
+    if "split.fold" in table:
+        fold = fold.fillna(table["split.fold"].map("{:g}".format, na_action="ignore"))
+    is_fold = fold.groupby([table["data"], split]).transform("nunique") > 1
+    is_fold &= fold.notna()
     return table.assign(
         repeat=np.where(is_fold, "fold", "seed"),
-        seed=table["seed"].where(~is_fold, table["split"]),
-        split=table["split"].where(~is_fold, "cross-validation"),
+        seed=table["seed"].where(~is_fold, fold),
+        split=table["split"].where(~is_fold, split),
     )
 
 

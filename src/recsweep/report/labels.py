@@ -14,7 +14,10 @@ PROTOCOL = ("data", "split", "evaluation")
 REFIT = "trainer.refit"
 """Whether the judged model was trained on train + validation; that must agree, too."""
 
-SEEDS = ("seed", "split.seed", "data.seed")
+FILTER = "filter"
+"""The group that must agree, too; it holds a choice only in runs whose data are filtered."""
+
+SEEDS = ("seed", "split.seed", "split.fold", "data.seed", "filter.seed")
 """Runs that differ only in these keys are repetitions of one configuration."""
 
 NEUTRAL = (
@@ -44,8 +47,13 @@ def value(run: Run, key: str) -> Value:
 
 
 def protocol_keys(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Keys below `PROTOCOL`'s groups, such as `data.n_users`, that separate runs with the same choices of groups."""
-    return _keys_that_separate(runs, PROTOCOL, (key for key in _config_keys(runs) if key.split(".")[0] in PROTOCOL))
+    """Keys below `PROTOCOL`'s groups, such as `data.n_users`, that separate runs with the same choices of groups.
+
+    The filter comes first, if any run has one.
+    """
+    filters = (FILTER,) if any(value(run, FILTER) is not None for run in runs) else ()
+    keys = (key for key in _config_keys(runs) if key.split(".")[0] in (*PROTOCOL, FILTER))
+    return (*filters, *_keys_that_separate(runs, (*PROTOCOL, *filters), keys))
 
 
 def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
@@ -62,7 +70,7 @@ def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
     keys = [
         key
         for key in typed
-        if key not in ("experiment", "model", "tags", REFIT, *SEEDS) and key.split(".")[0] not in PROTOCOL
+        if key not in ("experiment", "model", "tags", REFIT, *SEEDS) and key.split(".")[0] not in (*PROTOCOL, FILTER)
     ]
     keys = [key for key in keys if len({value(run, key) for run in runs}) > 1]
     base = (*PROTOCOL, REFIT, *protocol, "model", *keys)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 SIZES = {"n_users": "users", "n_items": "items", "n_interactions": "rows"}
+DATA_SEEDS = ("data.seed", "filter.seed")
 DIGITS = 8  # of a fingerprint in a title
 
 
@@ -29,12 +30,12 @@ def add_protocols(table: pd.DataFrame) -> pd.DataFrame:
 def _describe_data(runs: pd.DataFrame) -> pd.Series:
     """For each run of one protocol, what tells its data from those of the others.
 
-    Another `data.seed` gives other rows, another `split.seed` or fold another split: these are repetitions.
+    Other seeds of data and filter give other rows, another `split.seed` or fold another split: these are repetitions.
     """
-    seeds = pd.DataFrame({key: runs.get(key, "") for key in ("data.seed", "split.seed")}, runs.index)
+    seeds = pd.DataFrame({key: runs.get(key, "") for key in (*DATA_SEEDS, "split.seed")}, runs.index)
     seeds["fold"] = runs["seed"].where(runs["repeat"] == "fold", "")
     words = _describe_sizes(runs)
-    words = _add_fingerprint(words, runs["fingerprint"], "data", seeds[["data.seed"]])
+    words = _add_fingerprint(words, runs["fingerprint"], "data", seeds[list(DATA_SEEDS)])
     return _add_fingerprint(words, runs["split_fingerprint"], "split", seeds)
 
 

@@ -80,7 +80,7 @@ class Run:
         reason: one line, empty for a completed run.
         overrides: as typed, `("model=svdpp", "seed=1")`.
         config_dir: --config-dir, as typed; None without one.
-        choices: Hydra's group choices, `{"model": "svdpp", …}`.
+        choices: Hydra's group choices, `{"model": "svdpp", …}`, without groups of which nothing is chosen.
         config: the composed configuration.
         search_objectives: metrics that a guided search optimised together, such as ("val/ndcg@10", "n_parameters").
         record: None if `metrics.json` is absent or unreadable.
@@ -125,7 +125,8 @@ def _read_run(folder: Path) -> Run:
     status, reason, record = _read_record(folder / "metrics.json")
     if not config and status != "failed":
         raise UserError(".hydra/config.yaml: missing or empty")
-    groups = {group: str(name) for group, name in node.runtime.choices.items() if not group.startswith("hydra/")}
+    choices = node.runtime.choices.items()
+    groups = {group: name for group, name in choices if name is not None and not group.startswith("hydra/")}
     objectives = tuple(node.sweeper.objectives or ())
     words, config_dir = tuple(map(str, overrides)), node.runtime.config_dir
     return Run(folder, status, reason, words, config_dir, groups, config, objectives, record)

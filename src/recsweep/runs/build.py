@@ -13,6 +13,7 @@ from torch.optim import SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsweep.data.datamodules import InteractionData
+from recsweep.data.filters import Filtered
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
@@ -64,8 +65,9 @@ def callbacks(cfg: DictConfig) -> list[Callback]:
 
 
 def source(cfg: DictConfig) -> Source:
-    """The data set, not yet read."""
-    return _build(cfg.data)
+    """The data set, not yet read, behind its filter, if there is one."""
+    source = _build(cfg.data)
+    return Filtered(source, _build(cfg.filter)) if "filter" in cfg and cfg.filter else source
 
 
 def split(cfg: DictConfig) -> Callable[[Interactions, Source], Split]:

@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def explain_memory() -> Iterator[None]:
-    """Any library's error for want of memory, of the CPU or the GPU, becomes a `MemoryError` that says what to lower."""
+    """An error for want of memory, of the CPU or the GPU, becomes a `MemoryError` that says what to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -20,7 +20,7 @@ from recsweep.sweeps.space import Space, parse_space
 
 Direction = Literal["minimize", "maximize"]
 
-PROTOCOL = ("data", "split", "evaluation")
+PROTOCOL = ("data", "filter", "split", "evaluation")
 """Groups that must be the same in all trials of a search, or their metrics cannot be compared."""
 
 
