@@ -96,7 +96,7 @@ def text_damages() -> dict[str, bytes]:
 
 @cache
 def archive_damages() -> dict[str, bytes]:
-    packed, zipped = gzip.compress(as_text(FRAME)), as_zip(as_text(FRAME), "t.csv")
+    packed, zipped = gzip.compress(as_text(FRAME), mtime=0), as_zip(as_text(FRAME), "t.csv")
     start = zipped.index(b"PK\x01\x02")  # of the list of contents
     return {
         **{f"gzip, {name}": content for name, content in cuts(packed).items()},
@@ -104,8 +104,8 @@ def archive_damages() -> dict[str, bytes]:
         **{f"gzip, byte {place}": flip(packed, place) for place in (2, 3, 200, 500, 900, len(packed) - 6)},
         **{f"zip, byte {place}": flip(zipped, place) for place in (200, 500, 900, start - 40)},
         **{f"zip, byte {place} of the list": flip(zipped, start + place, 0x5A) for place in (10, 16, 43, 45)},
-        "gzip of nothing": gzip.compress(b""),
-        "gzip of zero bytes": gzip.compress(bytes(500)),
+        "gzip of nothing": gzip.compress(b"", mtime=0),
+        "gzip of zero bytes": gzip.compress(bytes(500), mtime=0),
         "zip of nothing": as_zip(b""),
         "zip of an empty file": as_zip(b"", "t.csv"),
         "zip of two files": as_zip(as_text(FRAME), "a.csv", "b.csv"),
@@ -141,7 +141,7 @@ def feature_damages() -> dict[str, bytes]:
     text, content = as_text(USERS), as_parquet(USERS)
     return {
         **{f"parquet, {name}": damaged for name, damaged in cuts(content).items()},
-        **{f"gzip, {name}": damaged for name, damaged in cuts(gzip.compress(text)).items()},
+        **{f"gzip, {name}": damaged for name, damaged in cuts(gzip.compress(text, mtime=0)).items()},
         "empty": b"",
         "only a header": b"who,age,city\n",
         "no column of ids": text.replace(b"who", b"user"),
