@@ -23,7 +23,9 @@ FILES: dict[str, tuple[bytes, dict[str, Any], list[tuple[str, str, float, int | 
     ),
     "Books.csv.gz": (  # Amazon 2023: gzip, milliseconds
         gzip.compress(
-            b"user_id,parent_asin,rating,timestamp\nAE2,B00A,1.0,1556668800123\nAE3,0B1,4,1556668801999\n", mtime=0),
+            b"user_id,parent_asin,rating,timestamp\nAE2,B00A,1.0,1556668800123\nAE3,0B1,4,1556668801999\n",
+            mtime=0,
+        ),
         {"user": "user_id", "item": "parent_asin", "rating": "rating", "timestamp": "timestamp"},
         [("AE2", "B00A", 1, MAY), ("AE3", "0B1", 4, MAY + 1)],
     ),

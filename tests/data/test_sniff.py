@@ -17,6 +17,7 @@ from recsweep.errors import UserError
 
 ROWS = [("30", "b", 2.0, 5), ("10", "a", 4.5, 6), ("30", "a", 3.0, 7)]
 PLAIN = HEADER + "30,b,2,5\n10,a,4.5,6\n30,a,3,7\n"
+TABS = PLAIN.replace(",", "\t")
 NUMBERS = {"user": 1, "item": 2, "rating": 3, "timestamp": 4}
 
 
@@ -56,7 +57,7 @@ def rows(data: Interactions) -> list[tuple[str, str, float, int]]:
         ("t.csv", PLAIN.encode("utf-32"), {}, "encoding=utf-32"),
         ("t.csv.gz", gzip.compress(PLAIN.encode(), mtime=0), {}, None),
         ("t.zip", zip_of(**{"t.csv": PLAIN, "__MACOSX/._t.csv": "x"}), {}, None),
-        ("t.txt.gz", gzip.compress(PLAIN.replace(",", "\t").encode("utf-16"), mtime=0), {}, "separator=tab, encoding=utf-16"),
+        ("t.txt.gz", gzip.compress(TABS.encode("utf-16"), mtime=0), {}, "separator=tab, encoding=utf-16"),
         ("t.csv", PLAIN.removeprefix(HEADER).encode(), NUMBERS, "header=false"),
         ("t.csv", PLAIN.encode(), NUMBERS | {"header": True}, "no column '1'"),
         ("t.csv", PLAIN.removeprefix(HEADER).replace(",", "\t").encode(), NUMBERS | {"header": False}, "separator=tab"),
