@@ -28,6 +28,12 @@ def test_a_replay_is_the_run_with_changed_settings(origin: Path, tmp_path: Path)
     assert not (direct / "changed.json").exists()
 
 
+def test_what_follows_from_a_change_is_shown_too(tmp_path: Path) -> None:
+    run = train_run(tmp_path, *TINY, "model=means", "split.seed=${seed}")
+    outcome = recsweep(tmp_path, "train", f"run={run}", "seed=3")
+    assert outcome.out.splitlines()[:2] == ["seed: 0 → 3", "split.seed: 0 → 3"]
+
+
 def test_keys_that_only_one_of_the_two_models_has(origin: Path, tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", f"run={origin}", "~model.embedding_dim", "model=means", "hydra.run.dir=other")
     assert outcome.status == 2  # the run's own overrides come first, and means has no embedding_dim

@@ -89,8 +89,8 @@ BAD = {
     "train data._target_=datetime.date": (
         "data._target_=datetime.date: its arguments cannot be read; give another class or function"
     ),
-    "train loss._target_=torch.nn.functional.mse_loss": (
-        "model BiasedMF needs a RatingLoss, which torch.nn.functional.mse_loss is not: loss=mse"
+    "train loss._target_=torch.nn.functional.threshold": (
+        "model BiasedMF needs a RatingLoss, which torch.nn.functional.threshold is not: loss=mse"
     ),
     "train optimizer=sgd optimizer.nesterov=true": (
         "optimizer: Nesterov momentum requires a momentum and zero dampening"

@@ -13,7 +13,7 @@ from recsweep.runs.folder import BEST, REFIT
 pytestmark = pytest.mark.xdist_group("folder")
 
 OTHER_ROWS = "trained on other rows than data and split give now; leave both as the run had them"
-BEGAN_ON_OTHER_ROWS = "the run began on other rows than the data has now; start a new run"
+BEGAN_ON_OTHER_ROWS = "the run began on other rows than the data has now; put the old ones back, or start a new run"
 OTHER_MODEL = "the weights of another model; leave model and loss as the run had them"
 
 

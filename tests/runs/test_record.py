@@ -69,7 +69,10 @@ def test_the_start_is_written_once_and_other_data_are_refused(tmp_path: Path) ->
     write_start(tmp_path, {**START, "command": "recsweep train resume=true"})
     assert read_start(tmp_path) == START
     for key, what in (("fingerprint", "rows"), ("split_fingerprint", "split")):
-        with pytest.raises(UserError, match=f"the run began on other {what} than the data has now; start a new run"):
+        with pytest.raises(
+            UserError,
+            match=f"the run began on other {what} than the data has now; put the old ones back, or start a new run",
+        ):
             write_start(tmp_path, {**START, "data": {**START["data"], key: "c"}})
 
 

@@ -81,11 +81,14 @@ def test_a_value_that_the_file_has_today_can_be_chosen(origin: Path) -> None:
 
 
 def test_without_its_files_a_run_is_as_recorded_too(origin: Path, tmp_path: Path) -> None:
-    """Its model brings its own loss and evaluation when it is swapped."""
+    """Its model brings its own loss and evaluation when it is swapped; what the experiment had set stays."""
     run = Path(shutil.copytree(origin / "run", tmp_path / "run"))
     (run / ".hydra" / "hydra.yaml").write_text((run / ".hydra" / "hydra.yaml").read_text().replace(str(origin), "/no"))
-    assert recsweep(tmp_path, "evaluate", "run=run").err == ""
+    line = "run=run: today's files lack experiment=mine: what was recorded counts\n"
+    assert recsweep(tmp_path, "evaluate", "run=run").err == line
     assert values(recorded(run).change(["seed=5"]).record.config) == ("mine", 12, 0.01, 4)
+    there = recorded(origin / "run").change(["model=svdpp"]).record.config
+    assert recorded(run).change(["model=svdpp"]).record.config == there and values(there) == ("mine", 12, 0.01, 4)
     config = recorded(run).change(["model=bpr_mf"]).record.config
     assert config["loss"]["_target_"] == "recsweep.losses.ranking.Sampled"
     assert config["evaluation"]["_target_"].endswith("RankingEvaluation") and config["optimizer"]["lr"] == 0.01
@@ -102,7 +105,14 @@ def test_a_resumed_sweep_is_the_sweep_that_was_asked_for(origin: Path, tmp_path:
     assert outcome.status == 0 and "what was recorded counts" in outcome.err
     assert [read_metrics(folder / "sweep" / job)["metrics"] for job in "01"] == undisturbed
     assert record.stat().st_mtime_ns == before
-    assert "The best again: recsweep train --config-dir=conf experiment=mine " in outcome.out
+    assert "The best again: recsweep train run=sweep/0 seed=0    # files say " in outcome.out
+
+
+def test_another_experiment_replaces_the_recorded_one(origin: Path) -> None:
+    """What was typed stays: sizes and the seed."""
+    config = recorded(origin / "run").change(["experiment=rating_synthetic"]).record.config
+    assert config["name"] == "rating_synthetic" and config["optimizer"]["lr"] not in (0.01, 0.1)
+    assert config["data"]["n_users"] == 60 and config["seed"] == 2
 
 
 def test_an_edit_while_a_sweep_runs_changes_no_job(origin: Path, tmp_path: Path) -> None:
@@ -129,6 +139,25 @@ def test_a_relative_path_from_elsewhere(tmp_path: Path) -> None:
     advice = f"t.csv: not in {sub}; run=../run was made in {tmp_path}: give data.path={tmp_path}/t.csv"
     assert outcome == (2, "", f"recsweep: {advice}\n")
     assert recsweep(sub, "evaluate", "run=../run", f"data.path={tmp_path}/t.csv").status == 0
+    (tmp_path / "run" / "metrics.json").unlink()
+    resume = ["train", "run=../run", "resume=true"]
+    assert recsweep(sub, *resume) == (2, "", f"recsweep: {advice}\n")
+    assert recsweep(sub, *resume, f"data.path={tmp_path}/t.csv").status == 0
+    assert recsweep(tmp_path, "train", "-m", *table, "seed=0,1", "hydra.sweep.dir=sweep").status == 0
+    shutil.rmtree(tmp_path / "sweep" / "1")
+    assert recsweep(sub, "train", "sweep.resume=../sweep").status == 2
+    assert recsweep(sub, "train", "sweep.resume=../sweep", "data.path=../t.csv").status == 0
+
+
+def test_a_repeat_on_other_rows_says_so(tmp_path: Path) -> None:
+    rows = ["user,item,rating", *(f"{n % 9},{n},{n % 5 + 1}" for n in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    table = ["data=table", "data.path=t.csv", "model=means", "logger=none"]
+    assert recsweep(tmp_path, "train", *table, "hydra.run.dir=run").status == 0
+    assert "other rows" not in recsweep(tmp_path, "train", "run=run", "seed=1").out
+    (tmp_path / "t.csv").write_text("\n".join(rows[:-1]))
+    outcome = recsweep(tmp_path, "train", "run=run", "seed=1")
+    assert outcome.status == 0 and "data: other rows than run=run had\n" in outcome.out
 
 
 def test_a_recorded_data_folder_counts_where_the_data_are(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -83,6 +84,8 @@ def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
     value, plugins = pop_option(arguments, "run"), pop_plugins(arguments)
     if value is None:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # as in hydra.run.dir="résultats"
+        value = value[1:-1]
     if not has_record(Path(value)):
         raise UserError(f"run={value}: no run of recsweep (it has no .hydra/config.yaml)")
     check_files(Path(value))
@@ -100,7 +103,7 @@ def build_config(origin: Recorded, arguments: list[str]) -> DictConfig:
         raise UserError(f"{of_hydra[0]}: this verb starts no job; leave it out")
     if parse_flags(arguments).multirun:
         raise UserError("-m: this verb runs once; leave it out")
-    parse_overrides(own)
+    check_single(own)
     origin.print_drift()
     cfg = origin.change(own).build()
     if asks_for_help(arguments):
@@ -118,6 +121,11 @@ def pop_plugins(arguments: list[str]) -> tuple[str, ...]:
     plugins = tuple(value.split(",")) if value is not None else ()
     check_plugins(plugins)
     return plugins
+
+
+def is_place(override: str) -> bool:
+    """Whether an override says where data are: a resume may need another place, and the fingerprint guards it."""
+    return re.fullmatch(r"paths\.\w+|data(\.\w+)*\.(path|folder)", override.partition("=")[0]) is not None
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -174,6 +182,14 @@ def check_run_dir(arguments: list[str]) -> Path | None:
     return folder
 
 
+def check_single(overrides: list[str]) -> None:
+    """Raises `UserError` for the first override that is wrong, or stands for several values."""
+    for override in parse_overrides(overrides):
+        if override.is_sweep_override():
+            advice = "quote it" if override.is_hydra_override() else "add -m for a sweep, or write a list as [a,b]"
+            raise UserError(f"{override.input_line}: several values: {advice}")
+
+
 def asks_for_help(arguments: list[str]) -> bool:
     """Whether a flag among the arguments makes Hydra print something instead of running."""
     flags = parse_flags(arguments)
@@ -184,9 +200,7 @@ def prepare_run(arguments: list[str]) -> Record:
     """The record of the one run that the arguments describe; `UserError` for the first mistake in them."""
     flags = parse_flags(arguments)
     own, _ = split_overrides(arguments)
-    for override in parse_overrides(flags.overrides):
-        if override.is_sweep_override():
-            raise UserError(f"{override.input_line}: several values: add -m for a sweep, or write a list as [a,b]")
+    check_single(flags.overrides)
     record = compose_record(own, flags)
     check_used(own, record)
     keys = {key_of(override) for override in own}

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
+from recsweep.config import resolve
 from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
@@ -17,7 +18,7 @@ def record_changes(before: Mapping[str, Any], after: Mapping[str, Any], origin: 
 
     A key that only one of the two configurations has gets only that value. Paths do not count.
     """
-    old, new = _settings(before), _settings(after)
+    old, new = _settings(before), _settings(after)  # resolved: what follows from a changed key is shown, too
     changes: Changes = {}
     for key in [*old, *(key for key in new if key not in old)]:
         if key not in new or key not in old or new[key] != old[key]:
@@ -27,7 +28,9 @@ def record_changes(before: Mapping[str, Any], after: Mapping[str, Any], origin: 
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flatten(config).items() if not key.startswith("paths.")}
+    paths = {key: f"<{key}>" for key in config.get("paths") or {}}
+    settings = flatten(resolve(OmegaConf.create({**config, "paths": paths})))
+    return {key: value for key, value in settings.items() if not key.startswith("paths.")}
 
 
 def print_changes(changes: Changes) -> None:

@@ -1,11 +1,16 @@
 """`recsweep report DIR`: compares a folder of runs in tables and on one HTML page."""
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from recsweep.errors import UserError
 from recsweep.terminal import print_line
+
+if TYPE_CHECKING:
+    from recsweep.report.read import Run
 
 USAGE = """\
 recsweep report DIR [baseline=NAME]
@@ -45,7 +50,7 @@ def report(folder: Path, baseline: str | None) -> Path:
     # Importing pandas, scipy and matplotlib takes a second; `--help` does not need them.
     from recsweep.report import console, export, html
     from recsweep.report.collect import collect
-    from recsweep.report.comparisons import comparisons, train_command
+    from recsweep.report.comparisons import best_runs, comparisons, train_command
     from recsweep.sweeps.request import REQUEST_FILE
 
     runs = collect(folder)
@@ -56,7 +61,7 @@ def report(folder: Path, baseline: str | None) -> Path:
     screen = Console()
     for comparison in results:
         console.print_comparison(screen, comparison)
-        rerun = train_command(comparison, runs.runs)
+        rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()
     console.print_incomplete_runs(screen, runs)
@@ -78,3 +83,18 @@ def _print_missing_jobs(sweep: Path, n_started: int) -> None:
     n_missing = len(request.records) - n_started
     if request.search is None and n_missing > 0:
         print_line(f"{n_missing} jobs of this sweep have not started: recsweep train sweep.resume={sweep} runs them")
+
+
+def _repeat_from_record(run: "Run") -> str | None:
+    """The command that repeats the run from its record, where its files in --config-dir say something else today."""
+    if run.config_dir is None:
+        return None
+    from recsweep.runs.record import read_record
+    from recsweep.runs.recorded import Recorded
+
+    try:
+        drift = Recorded(f"run={run.folder}", read_record(run.folder)).drift()
+    except UserError:
+        return None
+    command = shlex.join(["recsweep", "train", f"run={run.folder}", f"seed={run.config.get('seed')}"])
+    return f"{command}    # {drift}" if drift else None

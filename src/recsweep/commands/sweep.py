@@ -42,6 +42,7 @@ class Sweep(NamedTuple):
         share: what each job may use of its machine.
         search: what proposes the jobs; None for a grid.
         plugins: modules that the user trusts besides the project's own; None: any, for the user wrote it all just now.
+        moved: overrides that say where the data are now.
     """
 
     arguments: list[str]
@@ -51,6 +52,7 @@ class Sweep(NamedTuple):
     share: Share
     search: "Plan | None"
     plugins: tuple[str, ...] | None
+    moved: tuple[str, ...]
 
 
 def prepare_sweep(arguments: list[str]) -> Sweep:
@@ -69,6 +71,9 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
     if any(override.key_or_group in ("hydra.sweep.subdir", "hydra.output_subdir") for override in typed):
         raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
     own, of_hydra = compose.split_overrides(arguments)
+    compose.check_single(of_hydra)
+    if origin:
+        origin.print_drift()
     searched = [override for override in own if key_of(override) == "search"]
     nodes = [_hydra_node([*(searched if origin else job), *of_hydra], flags) for job in _experiments(own)]
     spelled = _spell_out(nodes)
@@ -101,10 +106,13 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
     arguments = list(arguments)
     plugins = compose.pop_plugins(arguments)
     overrides = compose.parse_flags(arguments).overrides
+    moved = tuple(override for override in overrides if compose.is_place(override))
     for override in overrides:
-        if not key_of(override).startswith(("hydra/launcher", "hydra.launcher.", "hydra.sweeper.storage")):
+        is_launcher = key_of(override).startswith(("hydra/launcher", "hydra.launcher.", "hydra.sweeper.storage"))
+        if not (is_launcher or override in moved):
             raise UserError(f"{override}: a resumed sweep keeps its settings; start another to change something")
     compose.parse_overrides(overrides)
+    overrides = [override for override in overrides if override not in moved]
     request = read_request(folder)
     check_files(folder)
     keys = {key_of(override) for override in overrides}
@@ -114,15 +122,21 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
     if request.search is not None:
         _check_storage(request, keys)
     for number, record in enumerate(request.records):
-        job = Recorded(f"sweep.resume={folder}, job {number}", record, plugins)
+        job = Recorded(f"sweep.resume={folder}, job {number}", record, plugins).change(moved)
         if request.search is not None or (jobs.outcome(folder / str(number)) or {}).get("status") != "completed":
             job.build()
     Recorded(f"sweep.resume={folder}", request.records[0]).print_drift()
     request = request.model_copy(update={"hydra": [*hydra, *overrides]})
-    return _plan(folder, request, ["-m"], plugins)
+    return _plan(folder, request, ["-m"], plugins, moved)
 
 
-def _plan(folder: Path, request: Request, arguments: list[str], plugins: tuple[str, ...] | None) -> Sweep:
+def _plan(
+    folder: Path,
+    request: Request,
+    arguments: list[str],
+    plugins: tuple[str, ...] | None,
+    moved: tuple[str, ...] = (),
+) -> Sweep:
     """The sweep with its share of the machine, and a search's plan."""
     node = _hydra_node(request.hydra)
     _check_launcher(node)
@@ -140,10 +154,11 @@ def _plan(folder: Path, request: Request, arguments: list[str], plugins: tuple[s
     arguments = [*arguments, *(o for o in request.hydra if key_of(o) not in map(key_of, extra)), *extra]
     job_share = share(node.launcher, batch, cores())
     if request.search is None:
-        return Sweep(arguments, folder, request, len(request.records), job_share, None, plugins)
+        return Sweep(arguments, folder, request, len(request.records), job_share, None, plugins, moved)
     base = Recorded(f"sweep.resume={folder}", request.records[0], plugins or (), is_trusted=plugins is None)
+    base = base.change(moved)
     search = _prepare_search(node, request.search, base)
-    return Sweep(arguments, folder, request, search.n_trials, job_share, search, plugins)
+    return Sweep(arguments, folder, request, search.n_trials, job_share, search, plugins, moved)
 
 
 def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "Plan":

@@ -30,7 +30,7 @@ from recsweep.runs.folder import check_size, describe_epochs, describe_run, judg
 from recsweep.runs.loggers import log_results, name_run, open_loggers
 from recsweep.runs.memory import explain_memory
 from recsweep.runs.provenance import Command, describe_command, describe_start
-from recsweep.runs.record import Record, freeze, read_record, write_record, write_start
+from recsweep.runs.record import Record, freeze, read_record, read_start, write_record, write_start
 from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.request import check_complete, read_request, write_request
@@ -86,6 +86,9 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
         target = Path(HydraConfig.get().runtime.output_dir)
         replay.print_changes(replay.record_changes(origin.record.config, record.config, folder, target))
         train(record, cfg, command)
+        before, after = read_start(folder), read_start(target)
+        if before and after and before["data"].get("fingerprint") not in (None, after["data"]["fingerprint"]):
+            print_line(f"data: other rows than run={folder} had")
 
     with _claim(arguments):
         compose.run_hydra([f"name={compose.quote(cfg.name)}", *of_hydra], task)
@@ -94,12 +97,13 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
 def _resume_run(arguments: list[str], command: Command) -> None:
     """Goes on with an interrupted run, from its record and its last checkpoint."""
     folder, origin = compose.pop_run(arguments)
-    if arguments != ["resume=true"]:
-        arguments.remove("resume=true")
-        raise UserError(f"{arguments[0]}: a resumed run keeps its settings; start another one to change something")
+    arguments.remove("resume=true")
+    for argument in arguments:
+        if not compose.is_place(argument):
+            raise UserError(f"{argument}: a resumed run keeps its settings; start another one to change something")
     if (jobs.read_outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    cfg = compose.build_config(origin, [])
+    cfg = compose.build_config(origin, arguments)
     with jobs.hold(folder, wait=False):
         target = f"hydra.run.dir={compose.quote(str(folder))}"
         compose.run_hydra([target], lambda _: train(origin.record, cfg, command))
@@ -130,7 +134,7 @@ def _run_sweep(sweep: Sweep, command: Command) -> None:
 def _run_jobs(sweep: Sweep, command: Command, resume: str) -> None:
     try:
         with progress.show_progress(sweep.folder, sweep.n_jobs):
-            job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins)
+            job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins, moved=sweep.moved)
             compose.run_hydra(sweep.arguments, job)
     except UserError:
         raise
@@ -140,7 +144,9 @@ def _run_jobs(sweep: Sweep, command: Command, resume: str) -> None:
         raise UserError(f"the launcher gave up ({summarize_error(error)}); {resume} goes on") from None
 
 
-def _run_job(_: DictConfig, share: Share, command: Command, plugins: tuple[str, ...] | None) -> float:
+def _run_job(
+    _: DictConfig, share: Share, command: Command, plugins: tuple[str, ...] | None, moved: tuple[str, ...]
+) -> float:
     """Runs one job of a sweep, in this process or another, and returns its objective; NaN where it failed.
 
     Its settings are those of its record, which a search writes before; a grid has them in sweep.json. Errors are
@@ -162,7 +168,7 @@ def _run_job(_: DictConfig, share: Share, command: Command, plugins: tuple[str, 
             if request.origin:
                 origin = read_record(Path(request.origin)).config
                 replay.record_changes(origin, record.config, Path(request.origin), folder)
-            cfg = Recorded(str(folder), record, plugins or (), is_trusted=plugins is None).build()
+            cfg = Recorded(str(folder), record, plugins or (), is_trusted=plugins is None).change(moved).build()
             cfg.callbacks.progress = False  # the sweep shows its own
             n_threads = max(1, min(cfg.trainer.threads, share.cores // cfg.trainer.processes))
             return _train_and_record(record, cfg, folder, n_threads, provenance)["objective"]["value"]

@@ -99,9 +99,14 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
     return result
 
 
+def best_runs(comparison: Comparison, runs: tuple[Run, ...]) -> list[Run]:
+    """The runs of the best configuration."""
+    return [runs[index] for index in comparison.rows(comparison.labels[0]).index]
+
+
 def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     """The command that trains the best configuration again, without the seeds that differ between its runs."""
-    best = [runs[index] for index in comparison.rows(comparison.labels[0]).index]
+    best = best_runs(comparison, runs)
     varying_seeds = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
     overrides = [
         text

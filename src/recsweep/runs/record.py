@@ -171,4 +171,5 @@ def write_start(folder: Path, start: Mapping[str, Any]) -> None:
         return
     for part, key in (("rows", "fingerprint"), ("split", "split_fingerprint")):
         if recorded["data"].get(key) != start["data"][key]:
-            raise UserError(f"{folder}: the run began on other {part} than the data has now; start a new run")
+            advice = "put the old ones back, or start a new run"
+            raise UserError(f"{folder}: the run began on other {part} than the data has now; {advice}")

@@ -89,18 +89,47 @@ class Recorded:
         if not overrides:
             return self
         keys = {key_of(override) for override in overrides}
+        known = [word for word in self.overrides if key_of(word) not in keys]
         words, before = self._before
-        kept = [word for word in words if key_of(word) not in keys]
+        kept = known if "experiment" in keys else [word for word in words if key_of(word) not in keys]
         after = self._compose([*kept, *overrides])
         groups = {key for key in keys if (conf_dir() / key).is_dir()}
-        other = {group for group, name in self.record.choices.items() if before.choices.get(group, ABSENT) != name}
-        config = _merge(_leaves(self.record.config), before.leaves, after.leaves, other, groups & other, keys - groups)
-        changed = {group: name for group, name in after.choices.items() if name != before.choices.get(group, ABSENT)}
-        choices = {**self.record.choices, **changed, **{group: after.choices.get(group) for group in groups}}
-        known = [word for word in self.overrides if key_of(word) not in keys]
+        if "experiment" in keys:  # another one sets anything: nothing is left of the recorded one but what was typed
+            config, choices = _nest(after.leaves), after.choices
+        else:
+            config = self._merge(before, after, groups, keys - groups)
+            changed = {name: of for name, of in after.choices.items() if of != before.choices.get(name, ABSENT)}
+            choices = {**self.record.choices, **changed, **{group: after.choices.get(group) for group in groups}}
         update = {"config": config, "choices": choices, "overrides": [*known, *overrides]}
         paths = tuple(override for override in overrides if key_of(override).startswith("paths"))
         return replace(self, record=self.record.model_copy(update=update), paths=paths)
+
+    def _merge(self, before: Today, after: Today, groups: set[str], named: set[str]) -> dict[str, Any]:
+        """The record with the difference between two configurations, both of which today's files give.
+
+        Args:
+            groups: that are chosen anew.
+            named: keys whose values in `after` count in any case.
+        """
+        recorded = _leaves(self.record.config)
+        other = {group for group, name in self.record.choices.items() if before.choices.get(group, ABSENT) != name}
+        replaced = groups & other  # today's files do not have the recorded choice
+        has_all = self._before[0] == self.overrides  # else an experiment is gone, whose settings differ from `before`
+        merged: Leaves = {}
+        for key, value in after.leaves.items():
+            is_named = any(".".join(key[:length]) in named for length in range(1, len(key) + 1))
+            was_set = not has_all and key in recorded and recorded[key] != before.leaves.get(key, recorded[key])
+            is_touched = before.leaves.get(key, ABSENT) != value
+            if is_named or key[0] in replaced or (is_touched and not was_set):
+                merged[key] = value
+            elif key in recorded:
+                merged[key] = recorded[key]
+            elif key[0] not in other:  # a setting that was not there yet
+                merged[key] = value
+        for key, value in recorded.items():
+            if key not in after.leaves and key not in before.leaves and key[0] not in replaced:
+                merged[key] = value
+        return _nest(merged)
 
     @cached_property
     def _before(self) -> tuple[list[str], Today]:
@@ -128,19 +157,24 @@ class Recorded:
 
     def print_drift(self) -> None:
         """One line where today's files say something else than the record."""
+        if drift := self.drift():
+            print_line(f"{self.source}: {drift}: what was recorded counts", stderr=True)
+
+    def drift(self) -> str:
+        """What today's files say otherwise, or lack; empty where they agree, but for settings that are new."""
         words, today = self._before
         if words != self.overrides:
-            return
+            missing = [word for word in self.overrides if key_of(word) == "experiment"] or ["what it was made of"]
+            return f"today's files lack {' '.join(missing)}"
         recorded = _leaves(self.record.config)
         keys = [
             key
             for key, value in today.leaves.items()
-            if key[0] != "paths" and not _is_from_outside(value) and value != recorded.get(key, ABSENT)
+            if key in recorded and key[0] != "paths" and not _is_from_outside(value) and value != recorded[key]
         ]
-        if keys:
-            shown = [f"{'.'.join(key)}={today.leaves[key]}, not {_show(recorded.get(key, ABSENT))}" for key in keys[:3]]
-            more = f", and {len(keys) - 3} keys more" if len(keys) > 3 else ""
-            print_line(f"{self.source}: files say {'; '.join(shown)}{more}: what was recorded counts", stderr=True)
+        shown = [f"{'.'.join(key)}={today.leaves[key]}, not {recorded[key]}" for key in keys[:3]]
+        more = f", and {len(keys) - 3} keys more" if len(keys) > 3 else ""
+        return f"files say {'; '.join(shown)}{more}" if keys else ""
 
     def build(self) -> DictConfig:
         """The configuration, checked; `UserError` for the first mistake, and for what a stranger's record may not say.
@@ -197,33 +231,8 @@ class Recorded:
 
     def _explain_missing(self, key: str, value: str) -> str:
         there = Path(self.record.cwd) / value
-        advice = f"give {key}={there}" if there.exists() else f"give {key}=…"
+        advice = f"give {key}={there}" if there.exists() else f"give {key}=PATH"
         return f"{value}: not in {Path.cwd()}; {self.source} was made in {self.record.cwd}: {advice}"
-
-
-def _merge(
-    recorded: Leaves, before: Leaves, after: Leaves, other: set[str], replaced: set[str], named: set[str]
-) -> dict[str, Any]:
-    """The record with the difference between two configurations, both of which today's files give.
-
-    Args:
-        other: groups of which today's files do not have the recorded choice.
-        replaced: those of them that are chosen anew: what was recorded does not count.
-        named: keys whose values in `after` count in any case.
-    """
-    merged: Leaves = {}
-    for key, value in after.items():
-        is_named = any(".".join(key[:length]) in named for length in range(1, len(key) + 1))
-        if is_named or key[0] in replaced or before.get(key, ABSENT) != value:
-            merged[key] = value
-        elif key in recorded:
-            merged[key] = recorded[key]
-        elif key[0] not in other:  # a setting that was not there yet
-            merged[key] = value
-    for key, value in recorded.items():
-        if key not in after and key not in before and key[0] not in replaced:
-            merged[key] = value
-    return _nest(merged)
 
 
 def _leaves(node: Any, key: Key = ()) -> Leaves:
@@ -259,7 +268,3 @@ def _is_from_outside(value: Any) -> bool:
     if isinstance(value, list | dict):
         return any(map(_is_from_outside, value.values() if isinstance(value, dict) else value))
     return RESOLVER.search(str(value)) is not None
-
-
-def _show(value: Any) -> str:
-    return "(none)" if value is ABSENT else str(value)
