@@ -31,15 +31,22 @@ WRONG: dict[type, list[Any]] = {
 
 ALLOWED = {
     "callbacks.compare_with": [[{"a": 1}]],  # what an entry holds is checked with the model
+    "callbacks.extra": [[{"a": 1}]],  # likewise
+    "trainer.fast_dev_run": [1],  # so many batches
+    "data.user": ["x", -1],  # a column's name or number: `Table` looks whether there is one
+    "data.item": ["x", -1],
+    "data.rating_scale": [None],  # the lowest and highest in the file
+    "data.separator": [None],  # found in the file
+    "data.header": [None],
     "callbacks.early_stopping.patience": [None],  # no early stopping
     "callbacks.checkpoint.every_seconds": [1.5],
     "callbacks.checkpoint.max_mb": [1.5],
     "data.above": [-1, 1.5],
-    "data.rating": [None],  # no column of ratings: every row counts
+    "data.rating": [None, "x", -1],  # None: no column of ratings, every row counts
     "filter.k_core": [None],  # no such step
     "split.val_from": ["x"],  # text may be a date: `GlobalTime` looks whether it is one
     "split.test_from": ["x"],
-    "data.timestamp": [-1],  # the number of a column: `Table` looks whether there is one
+    "data.timestamp": [None, "x", -1],
 }
 """Values that a key takes all the same, such as a float whose default is a whole number."""
 

@@ -147,4 +147,7 @@ def test_the_real_sample_of_open_bandit() -> None:
 def test_every_table_is_tested_here() -> None:
     """A new file of settings for the reader of tables needs a row in `CASES`, or a test."""
     files = {path.stem: OmegaConf.load(path) for path in (conf_dir() / "data" / "base").glob("*.yaml")}
-    assert {name for name, node in files.items() if "defaults" in node} == CASES.keys() | {"goodbooks_10k"}
+    assert {name for name, node in files.items() if "defaults" in node} == CASES.keys() | {
+        "goodbooks_10k",
+        "split_table",
+    }

@@ -196,6 +196,8 @@ class Recorded:
         config |= cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(today, "paths")))
         try:
             cfg = OmegaConf.create(config)
+            if not OmegaConf.is_dict(cfg.paths):
+                raise UserError(f"paths={cfg.paths}: it should hold keys of its own")
             self._check_downloads(cfg, Path(cfg.paths.data_dir))
         except OmegaConfBaseException as error:
             raise UserError(f"{self.source}: {describe_error(error)}") from None
