@@ -1,6 +1,7 @@
 """The YAML files of `conf/` and of --config-dir: Hydra finds them, and they are read as files that others wrote."""
 
-from functools import partial
+from copy import deepcopy
+from functools import lru_cache, partial
 from io import StringIO
 from pathlib import Path
 from traceback import walk_tb
@@ -21,17 +22,26 @@ from recsweep.parse import name_file, read_yaml_text
 def _load_config(source: ConfigSource, config_path: str) -> ConfigResult:
     """Loads a file of `conf/` or --config-dir as Hydra does; `UserError` with its name and line where it is wrong."""
     path = Path(source.path) / source._normalize_file_name(config_path)
+    with name_file(path):
+        state = path.stat()
+    cfg, header = _parse(path, state.st_mtime_ns, state.st_size)
+    group = config_path.split("/")[0]
+    is_setting = group in (*Config.model_fields, "hydra")
+    if "/" in config_path and header["package"] is None and (not is_setting or group in cfg):
+        raise UserError(f"{path}:1: the file must begin with # @package _global_")
+    return ConfigResult(config=deepcopy(cfg), path=f"file://{source.path}", provider=source.provider, header=dict(header))
+
+
+@lru_cache(maxsize=1000)
+def _parse(path: Path, mtime: int, size: int) -> tuple[DictConfig, dict[str, Any]]:
+    """The content of a file as it was at that time, and its header: every composition reads the same thirty files."""
     text = read_yaml_text(path)
     with name_file(path):
         cfg = OmegaConf.load(StringIO(text))
         header = ConfigSource._get_header_dict(text[:512])
     if not isinstance(cfg, DictConfig):
         raise UserError(f"{path}:1: holds a list, not key: value")
-    group = config_path.split("/")[0]
-    is_setting = group in (*Config.model_fields, "hydra")
-    if "/" in config_path and header["package"] is None and (not is_setting or group in cfg):
-        raise UserError(f"{path}:1: the file must begin with # @package _global_")
-    return ConfigResult(config=cfg, path=f"file://{source.path}", provider=source.provider, header=header)
+    return cfg, header
 
 
 def _find_source(repository: ConfigRepository, config_path: str, object_type: ObjectType | None) -> ConfigSource | None:
