@@ -29,7 +29,9 @@ def _load_config(source: ConfigSource, config_path: str) -> ConfigResult:
     is_setting = group in (*Config.model_fields, "hydra")
     if "/" in config_path and header["package"] is None and (not is_setting or group in cfg):
         raise UserError(f"{path}:1: the file must begin with # @package _global_")
-    return ConfigResult(config=deepcopy(cfg), path=f"file://{source.path}", provider=source.provider, header=dict(header))
+    return ConfigResult(
+        config=deepcopy(cfg), path=f"file://{source.path}", provider=source.provider, header=dict(header)
+    )
 
 
 @lru_cache(maxsize=1000)
