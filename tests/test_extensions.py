@@ -96,7 +96,7 @@ def test_a_run_keeps_the_contract(overrides: list[str], lines: Path, tmp_path: P
     first, again = train(tmp_path, *settings), train(tmp_path, *settings)
     assert read_metrics(first)["metrics"] == read_metrics(again)["metrics"]
     refused = recsweep(tmp_path, "evaluate", f"run={first}")
-    assert refused.status == 2 and "; if you trust it: plugins=my_recsys." in refused.err
+    assert refused.status == 2 and refused.err.endswith("; if you trust it: plugins=my_recsys\n")
     plugins = "plugins=my_recsys"
     judged = recsweep(tmp_path, "evaluate", f"run={first}", plugins)
     assert judged.status == 0, judged.err
@@ -152,6 +152,27 @@ def test_without_its_folder_on_the_path_a_model_is_one_line(
     advice = "nothing of that name can be imported; is its folder on PYTHONPATH?"
     assert outcome.err == f"recsweep: model._target_=my_recsys.models.ItemMean: {advice}\n"
     assert list(tmp_path.iterdir()) == [] and caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "import recsweep\nclass Model(recsweep.Baseline)\n    pass\n",
+            "2: SyntaxError: expected ':' (broken.py, line 2)",
+        ),
+        ("import recsweep\nx = 1 + undefined\n", "2: NameError: name 'undefined' is not defined"),
+        ("from nowhere_at_all import x\n", "1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+    ],
+)
+def test_a_module_that_fails_says_where(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = recsweep(tmp_path, "train", "model._target_=broken.Model")
+    place = f"model._target_=broken.Model: its module fails, {tmp_path}/broken.py"
+    assert outcome == (2, "", f"recsweep: {place}:{reason}\n")
 
 
 @pytest.mark.parametrize("position", [0, 1, 4])

@@ -6,13 +6,14 @@ model, loss or data set needs no line here, wherever it is defined. The other gr
 
 import inspect
 import logging
+from traceback import extract_tb
 from typing import Annotated, Any, Literal, cast, get_type_hints
 
 from hydra.utils import get_object
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from typing_extensions import is_protocol
 
-from recsweep.errors import UserError
+from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import Regularization
 from recsweep.paths import conf_dir
 from recsweep.seeding import Seed
@@ -209,14 +210,28 @@ def _target(key: str, path: Any) -> Any:
     was_disabled, hydra_utils.disabled = hydra_utils.disabled, True
     try:
         target = get_object(path)
-    except (ImportError, ValueError):
-        advice = "" if path.startswith("recsweep.") else "; is its folder on PYTHONPATH?"
-        raise UserError(f"{key}._target_={path}: nothing of that name can be imported{advice}") from None
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{key}._target_={path}: {_explain_import(path, error)}") from None
     finally:
         hydra_utils.disabled = was_disabled
     if not callable(target):
         raise UserError(f"{key}._target_={path}: it cannot be called; give a class or a function")
     return target
+
+
+def _explain_import(path: str, error: Exception) -> str:
+    """Why a class is not there: its module is not found, or fails while it is imported."""
+    cause = error.__cause__
+    is_missing = isinstance(cause, ModuleNotFoundError) and path.startswith(str(cause.name))
+    if not isinstance(cause, Exception) or is_missing or isinstance(cause, AttributeError):
+        advice = "" if path.startswith("recsweep.") else "; is its folder on PYTHONPATH?"
+        return f"nothing of that name can be imported{advice}"
+    frames = [frame for frame in extract_tb(cause.__traceback__) if frame.filename.endswith(".py")]
+    if isinstance(cause, SyntaxError):
+        place = f"{cause.filename}:{cause.lineno}"
+    else:
+        place = f"{frames[-1].filename}:{frames[-1].lineno}"
+    return f"its module fails, {place}: {summarize_error(cause)}"
 
 
 def _torch_schema(target: Any) -> type[BaseModel]:

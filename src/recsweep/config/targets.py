@@ -38,11 +38,11 @@ def check_targets(config: Any, plugins: Sequence[str]) -> None:
         if argument != "_target_":
             _check_call_argument(key, argument, name)
         elif not (isinstance(name, str) and _is_trusted(name, plugins, is_listed="[" in key)):
-            refused.append((f"{key}.{argument}={escape(str(name))}", str(name).rpartition(".")[0]))
+            refused.append((f"{key}.{argument}={escape(str(name))}", str(name).partition(".")[0]))
     if refused:
         modules = ",".join(dict.fromkeys([*plugins, *(module for _, module in refused if module)]))
         advice = f"; if you trust it: plugins={escape(modules)}" if modules else ""
-        raise UserError(f"{refused[0][0]}: neither of recsweep nor an optimizer or schedule{advice}")
+        raise UserError(f"{refused[0][0]}: only classes of recsweep, optimizers and schedules are trusted{advice}")
 
 
 def _calls(node: Any, key: str) -> Iterator[tuple[str, Any, str]]:
