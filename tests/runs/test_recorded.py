@@ -184,3 +184,11 @@ def test_a_record_with_a_value_of_the_environment_is_refused() -> None:
     config = {**recorded_defaults([]), "name": "${oc.env:HOME}"}
     with pytest.raises(UserError, match=r"run=x: name=\$\{oc.env:HOME\}: a record holds no values of the environment"):
         Recorded("run=x", Record(config=config, choices={}, overrides=[], cwd="/")).build()
+
+
+def test_paths_of_an_earlier_change_stay() -> None:
+    """As where a resumed search is told where the data are, and then changes them for each trial."""
+    base = Recorded("run=x", Record(config=recorded_defaults([]), choices={}, overrides=[], cwd="/"))
+    changed = base.change(["paths.data_dir=/first"]).change(["seed=5"])
+    assert changed.build().paths.data_dir == "/first" and changed.build().seed == 5
+    assert changed.change(["paths.data_dir=/second"]).build().paths.data_dir == "/second"

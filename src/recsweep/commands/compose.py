@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.commands.unused import check_used
+from recsweep.commands.unused import check_overrides
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
 from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
@@ -93,8 +93,8 @@ def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
     return Path(value), Recorded(f"run={value}", read_record(Path(value)), plugins, config_dir)
 
 
-def build_config(origin: Recorded, arguments: list[str]) -> DictConfig:
-    """The configuration of an earlier run with the overrides among the arguments; `UserError` for a mistake in them.
+def build_config(origin: Recorded, arguments: list[str]) -> tuple[Recorded, DictConfig]:
+    """An earlier run with the overrides among the arguments, and its configuration; `UserError` for a mistake in them.
 
     With `--cfg job` it is printed, and the program ends.
     """
@@ -105,14 +105,15 @@ def build_config(origin: Recorded, arguments: list[str]) -> DictConfig:
         raise UserError("-m: this verb runs once; leave it out")
     check_single(own)
     origin.print_drift()
-    cfg = origin.change(own).build()
+    changed = origin.change(own)
+    cfg = changed.build()
     if asks_for_help(arguments):
         if parse_flags(arguments).cfg != "job":
             raise UserError("of Hydra's flags, this verb takes --cfg job and --config-dir")
         print(OmegaConf.to_yaml(cfg), end="")
         raise SystemExit
     logging.captureWarnings(True)  # libraries' warnings are not for the terminal
-    return cfg
+    return changed, cfg
 
 
 def pop_plugins(arguments: list[str]) -> tuple[str, ...]:
@@ -202,7 +203,7 @@ def prepare_run(arguments: list[str]) -> Record:
     own, _ = split_overrides(arguments)
     check_single(flags.overrides)
     record = compose_record(own, flags)
-    check_used(own, record)
+    check_overrides(own, record)
     keys = {key_of(override) for override in own}
     if "search" in keys:
         space = compose_with_hydra(own + search_path(flags.config_dir)).hydra.sweeper.params or {}

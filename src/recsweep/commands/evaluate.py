@@ -16,7 +16,7 @@ def run(arguments: list[str]) -> None:
     if (jobs.read_outcome(folder) or {}).get("status") != "completed":
         note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
         print_line(note, stderr=True)
-    cfg = compose.build_config(origin, arguments)
+    _, cfg = compose.build_config(origin, arguments)
     metrics = judge(cfg, build.data(cfg), folder)
     table = Table("metric", "value", title=cell(str(folder)))
     for name, value in metrics.items():

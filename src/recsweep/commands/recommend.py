@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> None:
         raise UserError(f"k={k}: a whole number from 1 on")
     factory = compose.pop_option(arguments, "index")
     raw_users = list(dict.fromkeys(users.split(",")))
-    cfg = compose.build_config(origin, arguments)
+    _, cfg = compose.build_config(origin, arguments)
     data = build.data(cfg)
     user = data.data.user_ids.encode(raw_users)
     rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data

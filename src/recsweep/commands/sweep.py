@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.commands import compose
-from recsweep.commands.unused import Job, check_each_used, merge_jobs
+from recsweep.commands.unused import Job, check_sweep_overrides, merge_jobs
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
 from recsweep.config.shape import MAX_WORKERS
@@ -86,9 +86,9 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
         overrides = [_first_of(search)]
     else:
         overrides = _split_into_jobs(own, nodes)
-    composed = [Job(words, _record(words, flags, origin)) for words in overrides]
-    check_each_used(compose.parse_overrides(own), composed, is_search=search is not None)
-    records = merge_jobs(composed, lambda words: _record(words, flags, origin))
+    composed = [Job(job, _record(job, flags, origin)) for job in overrides]
+    check_sweep_overrides(compose.parse_overrides(own), composed, is_search=search is not None)
+    records = merge_jobs(composed, lambda job: _record(job, flags, origin))
     source = str(folder_of_origin) if folder_of_origin else None
     request = Request(words=words, hydra=spelled, search=search, origin=source, records=records)
     kept = [
@@ -122,9 +122,8 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
     if request.search is not None:
         _check_storage(request, keys)
     for number, record in enumerate(request.records):
-        job = Recorded(f"sweep.resume={folder}, job {number}", record, plugins).change(moved)
         if request.search is not None or (jobs.outcome(folder / str(number)) or {}).get("status") != "completed":
-            job.build()
+            Recorded(f"sweep.resume={folder}, job {number}", record, plugins).change(moved).build()
     Recorded(f"sweep.resume={folder}", request.records[0]).print_drift()
     request = request.model_copy(update={"hydra": [*hydra, *overrides]})
     return _plan(folder, request, ["-m"], plugins, moved)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
 from recsweep.commands.sweep import Sweep
-from recsweep.commands.unused import check_used
+from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
@@ -78,9 +78,9 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
     own, of_hydra = compose.split_overrides(arguments)
     if not [*own, *of_hydra]:
         raise UserError(f"run={folder}: say what to change, such as seed=1, or add resume=true to go on with it")
-    cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
-    record = origin.change(own).record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
-    check_used(own, record)
+    changed, cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
+    record = changed.record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
+    check_overrides(own, record)
 
     def task(_: DictConfig) -> None:
         target = Path(HydraConfig.get().runtime.output_dir)
@@ -103,7 +103,7 @@ def _resume_run(arguments: list[str], command: Command) -> None:
             raise UserError(f"{argument}: a resumed run keeps its settings; start another one to change something")
     if (jobs.read_outcome(folder) or {}).get("status") == "completed":
         raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
-    cfg = compose.build_config(origin, arguments)
+    _, cfg = compose.build_config(origin, arguments)
     with jobs.hold(folder, wait=False):
         target = f"hydra.run.dir={compose.quote(str(folder))}"
         compose.run_hydra([target], lambda _: train(origin.record, cfg, command))

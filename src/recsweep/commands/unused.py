@@ -23,14 +23,14 @@ class Job(NamedTuple):
     record: Record
 
 
-def check_used(overrides: Iterable[str], record: Record) -> None:
+def check_overrides(overrides: Iterable[str], record: Record) -> None:
     """Raises `UserError` for the first override that the record's model ignores."""
     for override in overrides:
         if _is_refused(override, record):
             raise UserError(_describe(override, record))
 
 
-def check_each_used(overrides: Sequence[Override], jobs: Sequence[Job], is_search: bool) -> None:
+def check_sweep_overrides(overrides: Sequence[Override], jobs: Sequence[Job], is_search: bool) -> None:
     """Raises `UserError` for the first override that the models of all jobs ignore.
 
     Several values are no mistake in a grid, where `merge_jobs` makes one job of them; a search would try them in vain.

@@ -83,13 +83,13 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
     if needs_times and "timestamp" in cfg.data and cfg.data.timestamp is None:
         raise UserError("data.timestamp=null: this split needs times; name their column, or use split=random")
     if "name" not in cfg.split:
-        _check_fixed_test(cfg.data)
+        _check_test_rows(cfg.data)
 
 
-def _check_fixed_test(data: DictConfig, key: str = "data") -> None:
+def _check_test_rows(data: DictConfig, key: str = "data") -> None:
     """Raises `UserError` where a split that draws test rows itself would divide rows that are for a fair test."""
     if "base" in data:
-        _check_fixed_test(data.base, f"{key}.base")
+        _check_test_rows(data.base, f"{key}.base")
     if getattr(get_object(data._target_), "fixes_test", False) and data.with_test:
         raise UserError(
             f"{key}.with_test=true: this data's test rows are for a fair test and are never split again; take "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recsweep.data.features import Entities
-from recsweep.data.ids import find_ids, natural_order, raw_ids, used_ids
+from recsweep.data.ids import find_ids, natural_order, occurring_ids, raw_ids
 from recsweep.data.schema import IdMap, Interactions, Source
 from recsweep.data.sheet import Sheet
 from recsweep.data.validate import Duplicates, check_ratings, resolve_duplicates
@@ -104,7 +104,7 @@ def unknown_split_error(source: Source, split: str) -> UserError:
 
 def _entities_in_column(sheet: Sheet, kind: str) -> Entities:
     """The users or items that occur in the table, for data without a feature table."""
-    ids = raw_ids(used_ids(sheet.frame[kind]))
+    ids = raw_ids(occurring_ids(sheet.frame[kind]))
     return Entities(ids[natural_order(ids)], str(sheet.path))
 
 

@@ -79,7 +79,7 @@ def _as_categories(ids: pd.Series) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, pd.Index(values.astype(str), dtype=object), validate=False)
 
 
-def used_ids(values: pd.Series) -> pd.Series:
+def occurring_ids(values: pd.Series) -> pd.Series:
     """The distinct ids that occur in a column of ids."""
     if not isinstance(values.dtype, pd.CategoricalDtype):
         return pd.Series(values.unique())

@@ -10,7 +10,7 @@ import torch
 
 from recsweep.data.features import Entities, FeatureColumn, build_features, encode_categories, sort_by_id
 from recsweep.data.files import column_names, read_text
-from recsweep.data.ids import ID, natural_order, raw_ids, used_ids
+from recsweep.data.ids import ID, natural_order, occurring_ids, raw_ids
 from recsweep.data.sheet import FLOAT, TEXT, Format, Sheet, note_once
 from recsweep.errors import UserError
 
@@ -63,7 +63,7 @@ def read_entities(
     types = {column: FLOAT if kind == "float" else TEXT for column, kind in header.values()}
     sheet = read_text(path, ATOMIC, types | {header[id_column].column: ID})
     listed, frame = sort_by_id(sheet, header[id_column].column)
-    others = raw_ids(used_ids(used))
+    others = raw_ids(occurring_ids(used))
     ids = raw_ids(pd.Series(pd.unique(np.concatenate([listed.astype(str), others.astype(str)]).astype(object))))
     ids = ids[natural_order(ids)]
     frame = frame.set_axis(listed.astype(str).astype(object), axis=0).reindex(ids.astype(str).astype(object))

@@ -47,6 +47,11 @@ def is_own(override: str) -> bool:
     return re.split("[./@]", key)[0] in OWN_KEYS and key != "paths.cache_dir"
 
 
+def is_path(override: str) -> bool:
+    """Whether an override sets `paths`, or one of its keys."""
+    return re.split("[./@]", key_of(override))[0] == "paths"
+
+
 def compose_today(overrides: list[str]) -> tuple[DictConfig, dict[str, str | None]]:
     """The configuration that these overrides give with today's files, not checked, and the choice of each group."""
     cfg = compose_with_hydra(overrides)
@@ -101,7 +106,7 @@ class Recorded:
             changed = {name: of for name, of in after.choices.items() if of != before.choices.get(name, ABSENT)}
             choices = {**self.record.choices, **changed, **{group: after.choices.get(group) for group in groups}}
         update = {"config": config, "choices": choices, "overrides": [*known, *overrides]}
-        paths = tuple(override for override in overrides if key_of(override).startswith("paths"))
+        paths = (*(path for path in self.paths if key_of(path) not in keys), *(o for o in overrides if is_path(o)))
         return replace(self, record=self.record.model_copy(update=update), paths=paths)
 
     def _merge(self, before: Today, after: Today, groups: set[str], named: set[str]) -> dict[str, Any]:

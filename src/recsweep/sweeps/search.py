@@ -89,7 +89,7 @@ class Search:
     def run(self) -> None:
         """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
-        finished_before = self._finished_here()
+        finished_before = self._ended_folders()
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
                 names = ", ".join(map(str, sorted(silent)))
@@ -103,11 +103,11 @@ class Search:
                     time.sleep(pause)
                 else:
                     break
-        for folder in self._finished_here() - finished_before:
+        for folder in self._ended_folders() - finished_before:
             if not (folder / jobs.METRICS_FILE).is_file():
                 raise UserError(f"{folder}: somebody deleted it while the search ran; the study has its values")
 
-    def _finished_here(self) -> set[Path]:
+    def _ended_folders(self) -> set[Path]:
         """The folders of the trials that have ended in this search's folder."""
         folders = {Path(trial.user_attrs.get("folder", "")) for trial in self.study.get_trials(deepcopy=False)}
         return {folder for folder in folders if folder.parent == self.folder.resolve()}
