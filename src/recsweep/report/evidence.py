@@ -119,11 +119,13 @@ def _from_log(row_user: np.ndarray, columns: Mapping[str, np.ndarray]) -> Eviden
     }
     if "true" in columns:
         terms_by_row["true"] = (columns["true"].astype(np.float64), ones)
-    terms_of: dict[str, Callable[[], Terms]] = {}
-    for name, (numerator, denominator) in terms_by_row.items():
-        sums = tuple(np.bincount(user_index, term, len(users)) for term in (numerator, denominator))
-        terms_of[f"off_policy/{name}"] = partial(tuple, sums)
-    return Evidence(users, terms_of)
+    return Evidence(
+        users, {f"off_policy/{name}": partial(_sum_by_user, user_index, *terms) for name, terms in terms_by_row.items()}
+    )
+
+
+def _sum_by_user(user_index: np.ndarray, numerator: np.ndarray, denominator: np.ndarray) -> Terms:
+    return np.bincount(user_index, numerator), np.bincount(user_index, denominator)
 
 
 def _terms_of_value(values: np.ndarray) -> Terms:
