@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from recsweep.errors import UserError
-from recsweep.parse import name_file
 
 MAX_CELLS = 1 << 28
 """Rows × columns of a file: 256 million."""
@@ -74,13 +73,16 @@ def read_evidence(run_folder: Path, part: Literal["val", "test"]) -> Evidence | 
 def _read(path: Path) -> Evidence:
     if not path.is_file():  # a pipe would never end
         raise UserError(f"{path}: not a file")
-    with name_file(path):
-        with pa_parquet.ParquetFile(path) as file:
+    try:
+        with pa_parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows * file.metadata.num_columns > MAX_CELLS:
                 raise UserError(f"{path}: more than {MAX_CELLS} cells")
             table = file.read()
         table.validate(full=True)
         return _from_table(table)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: damaged, or not as a run writes it ({reason}); train the run again") from None
 
 
 def _from_table(table: pa.Table) -> Evidence:

@@ -81,4 +81,4 @@ def _raw_ids(users: Tensor, target: Target) -> pa.Array:
 
 def _write(path: Path, table: pa.Table) -> None:
     with write_atomically(path) as partial:
-        pa_parquet.write_table(table, partial, compression="zstd")
+        pa_parquet.write_table(table, partial, compression="zstd", write_page_checksum=True)
