@@ -61,7 +61,9 @@ BAD = {
     "train model=multitask loss=gradnorm model.shared_embeddings=false": (
         "model.shared_embeddings=false: GradNorm compares gradients in shared vectors; set it to true"
     ),
-    "train loss=ddpg": "model BiasedMF needs a RatingLoss, which recsweep.losses.temporal.DDPG is not: loss=mse",
+    "train loss=ddpg": (
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which recsweep.losses.temporal.DDPG is not: loss=mse"
+    ),
     "train model=drr loss=bpr": (
         "model DRR needs a TemporalLoss, which recsweep.losses.ranking.Sampled is not: loss=ddpg|td3"
     ),
@@ -90,7 +92,7 @@ BAD = {
         "data._target_=datetime.date: its arguments cannot be read; give another class or function"
     ),
     "train loss._target_=torch.nn.functional.threshold": (
-        "model BiasedMF needs a RatingLoss, which torch.nn.functional.threshold is not: loss=mse"
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which torch.nn.functional.threshold is not: loss=mse"
     ),
     "train optimizer=sgd optimizer.nesterov=true": (
         "optimizer: Nesterov momentum requires a momentum and zero dampening"
