@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import torch
 from choices import models, names, target
 from omegaconf import open_dict
 from shell import SYNTHETIC

@@ -62,7 +62,8 @@ BAD = {
         "model.shared_embeddings=false: GradNorm compares gradients in shared vectors; set it to true"
     ),
     "train loss=ddpg": (
-        "model BiasedMF needs a RatingLoss of (prediction, rating), which recsweep.losses.temporal.DDPG is not: loss=mse"
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which recsweep.losses.temporal.DDPG is not: "
+        "loss=mse"
     ),
     "train model=drr loss=bpr": (
         "model DRR needs a TemporalLoss, which recsweep.losses.ranking.Sampled is not: loss=ddpg|td3"
@@ -92,7 +93,8 @@ BAD = {
         "data._target_=datetime.date: its arguments cannot be read; give another class or function"
     ),
     "train loss._target_=torch.nn.functional.threshold": (
-        "model BiasedMF needs a RatingLoss of (prediction, rating), which torch.nn.functional.threshold is not: loss=mse"
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which torch.nn.functional.threshold is not: "
+        "loss=mse"
     ),
     "train optimizer=sgd optimizer.nesterov=true": (
         "optimizer: Nesterov momentum requires a momentum and zero dampening"

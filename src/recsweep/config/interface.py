@@ -1,4 +1,4 @@
-"""Whether a class has the methods of the base classes and protocols that it stands for, and takes what they are given."""
+"""Whether a class has the methods of its base classes and protocols, and they take what the project hands over."""
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import getattr_static, isfunction, signature
@@ -68,7 +68,7 @@ def positional_names(function: Callable[..., Any]) -> list[str]:
 
 
 def _check_constructor(model: type[RecModule | Baseline], settings: Mapping[str, Any]) -> None:
-    """Raises `UserError` where the constructor does not take the training rows, and a step-trained model's `training`."""
+    """Raises `UserError` for a constructor that does not take the training rows, and where it trains by steps `training`."""
     given = positional_names(RecModule.__init__ if issubclass(model, RecModule) else Baseline.fit)
     arguments = signature(model)
     try:
