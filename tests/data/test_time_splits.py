@@ -58,9 +58,7 @@ def test_cold_rows_are_dropped_and_counted(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_part_of_cold_rows_only_is_refused_with_what_helps() -> None:
     data = log([(0, 0, 1), (0, 0, 2), (1, 0, 3), (0, 1, 4)])
-    with pytest.raises(
-        UserError, match=r"^every row in the test part of rows is of a user or an item .*cold_users=keep$"
-    ):
+    with pytest.raises(UserError, match=r"^every row in the test part of rows is of a user or an item .*users=keep$"):
         GlobalTime(2, 3, "drop")(data, NO_SOURCE)
     assert parts(GlobalTime(2, 3, "keep")(data, NO_SOURCE)) == [[0], [1], [2, 3]]
 

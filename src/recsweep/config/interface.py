@@ -68,7 +68,7 @@ def positional_names(function: Callable[..., Any]) -> list[str]:
 
 
 def _check_constructor(model: type[RecModule | Baseline], settings: Mapping[str, Any]) -> None:
-    """Raises `UserError` for a constructor that does not take the training rows, and where it trains by steps `training`."""
+    """Raises `UserError` for a constructor without `data`, or without `training` where it trains by steps."""
     given = positional_names(RecModule.__init__ if issubclass(model, RecModule) else Baseline.fit)
     arguments = signature(model)
     try:

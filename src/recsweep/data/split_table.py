@@ -95,12 +95,14 @@ def _check_overlap(whole: Sheet, part: np.ndarray, duplicates: Duplicates) -> No
         columns.append("timestamp")
         row, first = _find_common(whole, part, columns) if "timestamp" in whole.frame else (row[:0], first[:0])
     if len(row):
-        same = "this user and item are" if duplicates == "error" else "this user, item and time are"
-        advice = "; where people come back to an item, data.duplicates=last keeps it in both"
+        same, advice = "this user, item and time are", ""
+        if duplicates == "error":
+            same = "this user and item are"
+            advice = "; where people come back to an item, data.duplicates=last keeps it in both"
+        earlier = whole.location(int(first[0]))
         raise UserError(
-            f"{whole.location(int(row[0]))}: {same} in {whole.location(int(first[0]))} too ({len(row)} such rows), and a "
-            f"model must not see what it is tested on: take them out of one of the files"
-            f"{advice if duplicates == 'error' else ''}"
+            f"{whole.location(int(row[0]))}: {same} in {earlier} too ({len(row)} such rows), and a model must not "
+            f"see what it is tested on: take them out of one of the files{advice}"
         )
 
 
