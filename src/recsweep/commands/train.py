@@ -35,6 +35,7 @@ from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
+from recsweep.sweeps.splits import check_splits
 from recsweep.terminal import print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def run(arguments: list[str]) -> None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
     elif compose.parse_flags(arguments).multirun:
         new_sweep = sweep.prepare_sweep(arguments)
+        check_splits(new_sweep.request.records)
         write_request(new_sweep.folder, new_sweep.request)
         _run_sweep(new_sweep, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
