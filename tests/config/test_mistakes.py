@@ -203,7 +203,10 @@ VALUES = {
     "model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
     "model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
     "model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
-    "model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
+    "model=two_tower model.item_features=genres": (
+        "model.item_features=genres: it should be a list, such as model.item_features=[genres]"
+    ),
+    "tags=a": "tags=a: it should be a list, such as tags=[a]",
     "model=multitask loss.factorization_weight=-1": (
         "loss.factorization_weight=-1: it should be greater than or equal to 0"
     ),

@@ -290,4 +290,5 @@ def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) ->
     """Prints one line: the run's folder, its seconds, its objective on validation and test."""
     objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
     values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}")
+    note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
+    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}{note}")

@@ -277,9 +277,10 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         first = error.errors()[0]
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UserError(
-                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'], schema)) or 'none'}"
-            ) from None
+            siblings = ", ".join(_sibling_keys(node, first["loc"], schema)) or "none"
+            raise UserError(f"{key}: no such key; there are {siblings}") from None
+        if first["type"] == "list_type":
+            raise UserError(f"{key}={first['input']}: it should be a list, such as {key}=[{first['input']}]") from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
         if first["type"] == "dict_type":
