@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 from io import StringIO
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
@@ -14,6 +14,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_atomically
+from recsweep.config.own_files import check_file
 from recsweep.config.shape import Config
 from recsweep.errors import UserError
 from recsweep.parse import name_file, read_yaml_text
@@ -29,6 +30,8 @@ def _load_config(source: ConfigSource, config_path: str) -> ConfigResult:
     is_setting = group in (*Config.model_fields, "hydra")
     if "/" in config_path and header["package"] is None and (not is_setting or group in cfg):
         raise UserError(f"{path}:1: the file must begin with # @package _global_")
+    if header["package"] == "_global_":
+        check_file(path, group, cast(dict[Any, Any], OmegaConf.to_container(cfg)))
     return ConfigResult(
         config=deepcopy(cfg), path=f"file://{source.path}", provider=source.provider, header=dict(header)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.errors import UserError
-from recsweep.report.labels import REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
+from recsweep.report.labels import DRY_RUN, REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
 from recsweep.report.read import Record, Run, read_run, run_folders
 from recsweep.terminal import escape
 
@@ -24,8 +24,9 @@ class Runs:
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
             words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
-            `simple_baseline`, `refit` (bool), sizes and fingerprints of the data, `seconds/<part>`, every metric under
-            its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
+            `simple_baseline`, `refit` and `is_dry` (bool), sizes and fingerprints of the data, `seconds/<part>`, every
+            metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position
+            in `runs`.
             `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
@@ -62,6 +63,7 @@ def _row(run: Run, seeds: Sequence[str]) -> dict[str, Any]:
         "seed": "/".join(str(value(run, key)) for key in seeds if value(run, key) is not None),
         **{group: run.choices.get(group, "?") for group in ("data", "split", "evaluation", "model")},
         "refit": value(run, REFIT) == "True",
+        "is_dry": value(run, DRY_RUN) not in (None, 0, "False"),
     }
 
 
