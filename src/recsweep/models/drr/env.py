@@ -2,8 +2,8 @@
 
 A user with P positives has a session of P steps. Its action set holds their positives and P others, distinct items that
 are not positives of theirs (with copies if there are fewer than P). Each step recommends one of them that was not
-recommended before in this session. The reward is 1 for a positive, which then enters the user's memory, and 0 otherwise. A policy
-that knows all positives earns P.
+recommended before in this session. The reward is 1 for a positive, which then enters the user's memory, and 0
+otherwise. A policy that knows all positives earns P.
 """
 
 from typing import Any, NamedTuple
