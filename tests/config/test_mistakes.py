@@ -255,7 +255,7 @@ VALUES = {
         "optimizer.initial_accumulator_value=a: it should be a valid number"
     ),
     "optimizer=ranger +optimizer.k=2.5": "optimizer.k=2.5: it should be a valid integer",
-    "+scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
+    "scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
     "optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
     "scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
     "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",

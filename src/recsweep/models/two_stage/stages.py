@@ -62,9 +62,9 @@ def time_columns(data: Interactions) -> TimeColumns:
 
 
 def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
-    """Trains a net by BCE; the last column is the label, the others are the net's arguments."""
+    """Trains the stage `name` by BCE; the last column is the label, the others are the net's arguments."""
     optimizer = torch.optim.Adagrad(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed)
+    batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed, stream=name)
     groups = [(epoch, index) for epoch in range(recipe.epochs) for index in range(len(batches))]
     for epoch, index in progress(groups, name):
         for *inputs, label in batches.group(epoch, index):
