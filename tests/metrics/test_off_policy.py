@@ -235,12 +235,12 @@ def test_bounds_cover_the_value_where_weights_have_heavy_tails(spread):
     # At least 95 %, less 3 standard errors of 200 logs.
     assert ((low <= true) & (high >= true)).double().mean() >= 0.95 - 3 * sqrt(0.05 * 0.95 / n_logs)
     assert (high - low).mean() < {0.5: 0.15, 2.0: 0.5, 3.5: 0.9}[spread]
-    if spread == 3.5:  # where SNIPS says too much, the mean weight shows it
+    if spread == 3.5:  # where SNIPS says too much, a single row and the missing support show it
         _, snips_low, snips_high = torch.vmap(snips)(weight, reward)
         missed = (snips_low > true) | (snips_high < true)
         assert missed.double().mean() > 0.1  # twice what it says
-        _, mean_low, mean_high = torch.vmap(mean_weight)(weight)
-        assert ((mean_low > 1) | (mean_high < 1)).double()[missed].mean() > 0.5
+        assert torch.vmap(max_weight_share)(weight).median() > 0.1
+        assert unsupported_mass(target[None], logging[None], n_rows) > 0.3
 
 
 def test_single_precision_is_summed_in_double():

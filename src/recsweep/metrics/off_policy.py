@@ -29,7 +29,7 @@ QUANTILE = NormalDist().inv_cdf(0.975)
 """Half width of a 95 % interval in standard errors."""
 
 BETS = 0.75 * 0.5 ** torch.arange(10, dtype=torch.float64)
-"""Stakes of `value_bounds`, per unit of the largest reward: from bold to cautious, none of which can lose everything."""
+"""Stakes of `value_bounds`, per unit of the largest reward: from bold to cautious, none can lose everything."""
 
 HALVINGS = 40
 """Steps of the bisection in `value_bounds`."""
@@ -155,8 +155,8 @@ def value_bounds(weight: Tensor, reward: Tensor, max_reward: float) -> tuple[Ten
     Neither needs a variance: w r ≥ 0, and so is w (max_reward - r), whose mean is at most max_reward minus the value,
     since weights are 1 on average, or less where the log has no support. Both means are bounded from below: somebody
     who bets on each row that the mean is larger than m multiplies their capital by Π (1 + λ (x_i - m)) and has 40 times
-    of it with a chance of at most 1/40 if m is the mean (Markov). The capital is shared equally among the stakes `BETS`.
-    Fixed stakes need no order of the rows, nor that they have the same mean. Clipped weights leave the bounds valid.
+    of it with a chance of at most 1/40 if m is the mean (Markov). `BETS` share the capital equally. Fixed stakes need
+    no order of the rows, nor that they have the same mean. Clipped weights leave the bounds valid.
 
     Args:
         weight, reward: as above; rewards in [0, max_reward].
