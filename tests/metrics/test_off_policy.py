@@ -167,7 +167,7 @@ def test_weights_of_zero_give_no_estimate():
 def test_a_single_row_has_a_value_and_no_interval():
     with catch_warnings():
         simplefilter("error")
-        by_name = estimates(WEIGHT[:1], REWARD[:1], PREDICTED[:1], EXPECTED[:1], 1.0)
+        by_name = estimates(WEIGHT[:1], REWARD[:1], PREDICTED[:1], EXPECTED[:1])
     # 2 · 1; 2 / 2; 3/4; 3/4 + 2 · 1/2; 1; 2² / 2²; 2; 2 / 2. A bet on one row refutes no value.
     values = {"ips": 2, "snips": 1, "dm": 0.75, "dr": 1.75, "logged": 1, "ess": 1}
     values |= {"mean_weight": 2, "max_weight_share": 1, "bounds_low": 0, "bounds_high": 1}
@@ -176,7 +176,7 @@ def test_a_single_row_has_a_value_and_no_interval():
 
 
 def test_estimates_have_all_estimators_by_name():
-    by_name = estimates(WEIGHT, REWARD, PREDICTED, EXPECTED, 1.0)
+    by_name = estimates(WEIGHT, REWARD, PREDICTED, EXPECTED)
     expected = {
         "ips": ips(WEIGHT, REWARD),
         "snips": snips(WEIGHT, REWARD),
@@ -215,9 +215,10 @@ def test_bounds_of_rows_that_are_all_alike(weight, n_rows):
     assert (low.item(), high.item()) == (0, pytest.approx(4 - 4 * min(1, brentq(capital, 0, weight)), abs=1e-6))
 
 
-def test_bounds_are_unknown_for_rewards_below_zero():
-    by_name = estimates(WEIGHT, REWARD - 1, PREDICTED, EXPECTED, 1.0)
+def test_bounds_are_unknown_for_rewards_below_zero_or_without_rewards():
+    by_name = estimates(WEIGHT, REWARD - 1, PREDICTED, EXPECTED)
     assert isnan(by_name["bounds_low"]) and isnan(by_name["bounds_high"])
+    assert isnan(estimates(WEIGHT, 0 * REWARD, PREDICTED, EXPECTED)["bounds_low"])
 
 
 @pytest.mark.parametrize("spread", [0.5, 2.0, 3.5])
@@ -261,8 +262,8 @@ WEIGHTED_ROWS = ROWS.filter(lambda rows: any(weight > 1e-3 for weight, _ in rows
 def test_rewards_in_another_unit_give_values_in_that_unit(rows, factor):
     weight, reward = torch.tensor(rows).double().T
     arguments = weight, reward, reward.roll(1), reward.roll(2)
-    scaled = estimates(weight, *(factor * argument for argument in arguments[1:]), factor * 10)
-    for name, value in estimates(*arguments, 10).items():
+    scaled = estimates(weight, *(factor * argument for argument in arguments[1:]))
+    for name, value in estimates(*arguments).items():
         unit = 1 if name == "ess" or "weight" in name else factor
         assert scaled[name].item() == pytest.approx(unit * value.item(), rel=1e-6, abs=1e-6, nan_ok=True)
 

@@ -36,6 +36,8 @@ class LoggedBatch(NamedTuple):
         item, propensity, reward: [P] the rows.
         predicted: [L, n_items] expected rewards by the reward model.
         true: [L, n_items] rewards by the simulator; [L, 0] without a simulator.
+        logging: [L, n_items] probabilities by the logging policy; [L, 0] where they are unknown.
+        n_rows: [] int64, rows of all batches together.
     """
 
     user: Tensor
@@ -45,6 +47,8 @@ class LoggedBatch(NamedTuple):
     reward: Tensor
     predicted: Tensor
     true: Tensor
+    logging: Tensor
+    n_rows: Tensor
 
 
 class OffPolicyEvaluation(Metric):
@@ -63,6 +67,7 @@ class OffPolicyEvaluation(Metric):
     mode = "max"
     rows: list[Tensor]
     true: list[Tensor]
+    support: list[Tensor]
 
     def __init__(
         self,
@@ -76,11 +81,13 @@ class OffPolicyEvaluation(Metric):
         self.batch_size = batch_size
         self.add_state("rows", [], dist_reduce_fx="cat")
         self.add_state("true", [], dist_reduce_fx="cat")
+        self.add_state("support", [], dist_reduce_fx="cat")
 
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        for state, shape in ((self.rows, (0, 4)), (self.true, (0,))):  # sets the shape in a process without batches
+        shapes = ((self.rows, (0, 4)), (self.true, (0,)), (self.support, (0, 2)))
+        for state, shape in shapes:  # in a process without batches, too
             state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
 
     def batches(self, target: Target, device: torch.device) -> Iterator[LoggedBatch]:
@@ -102,24 +109,35 @@ class OffPolicyEvaluation(Metric):
                 log.rating[row],
                 predict(user),
                 torch.empty(len(user), 0) if log.reward is None else log.reward[user].float(),
+                log.logging_policy.score_all(user).softmax(1) if log.logging_policy else torch.empty(len(user), 0),
+                torch.tensor(len(held_out)),
             )
             yield LoggedBatch(*(column.to(device) for column in batch))
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` if a probability is NaN."""
-        user, user_index, item, propensity, reward, predicted, true = batch
+        user, user_index, item, propensity, reward, predicted, true, logging, n_rows = batch
         policy = check_scores(cast(Policy, scorer).log_policy(user), len(user), 2).exp()
         weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
         expected = (policy * predicted).sum(1)[user_index]
         self.rows.append(torch.stack([weight, reward, predicted[user_index, item], expected], 1).double())
         if true.shape[1]:
             self.true.append((policy * true).sum(1)[user_index].double())
+        if logging.shape[1]:
+            support = off_policy.second_moment(policy, logging), off_policy.unsupported_mass(policy, logging, n_rows)
+            self.support.append(torch.stack(support, 1)[user_index].double())
 
     def compute(self) -> dict[str, Tensor]:
-        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it."""
-        estimates, true = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1)), dim_zero_cat(self.true)
+        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it.
+
+        Where the logging policy is known, also `second_moment` and `unsupported_mass`, means over the rows.
+        """
+        estimates = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1))
+        true, support = dim_zero_cat(self.true), dim_zero_cat(self.support)
         if len(true):
             estimates["true"] = true.mean()
+        if len(support):
+            estimates["second_moment"], estimates["unsupported_mass"] = support.mean(0)
         return {f"off_policy/{name}": value for name, value in estimates.items()}
 
 

@@ -15,6 +15,7 @@ from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
 STAGES = ("one_stage", "two_stage")
+N_LOGGED = len(LoggedBatch._fields)
 LOWEST = torch.finfo(torch.float32).min  # of a score, since -inf marks what is masked
 
 
@@ -103,7 +104,7 @@ class TwoStageEvaluation(Metric):
 
     def update(self, scorer: Scorer, *batch: Tensor) -> None:
         """Adds one batch of `batches`; `UserError` if a score is NaN."""
-        logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
+        logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:N_LOGGED]), batch[N_LOGGED:]
         if isinstance(scorer, Policy):
             self.off_policy.update(scorer, *logged)
             self.n_by_policy = self.n_by_policy + 1

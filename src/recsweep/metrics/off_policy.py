@@ -140,7 +140,7 @@ def second_moment(target: Tensor, logging: Tensor) -> Tensor:
     return torch.where(target > 0, target.square() / logging, 0.0).sum(1)
 
 
-def unsupported_mass(target: Tensor, logging: Tensor, n_rows: int) -> Tensor:
+def unsupported_mass(target: Tensor, logging: Tensor, n_rows: Tensor | int) -> Tensor:
     """Probability [B] that the target policy shows an item which a log of `n_rows` rows can hardly hold, β(a) < 1 / N.
 
     >>> unsupported_mass(torch.tensor([[0.75, 0.25]]), torch.tensor([[0.001, 0.999]]), 100)
@@ -149,7 +149,7 @@ def unsupported_mass(target: Tensor, logging: Tensor, n_rows: int) -> Tensor:
     return torch.where(logging < 1 / n_rows, target, 0.0).sum(1)
 
 
-def value_bounds(weight: Tensor, reward: Tensor, max_reward: float) -> tuple[Tensor, Tensor]:
+def value_bounds(weight: Tensor, reward: Tensor, max_reward: Tensor | float) -> tuple[Tensor, Tensor]:
     """Bounds on the policy's value that hold with 95 % confidence for any weights, however heavy their tail.
 
     Neither needs a variance: w r ≥ 0, and so is w (max_reward - r), whose mean is at most max_reward minus the value,
@@ -186,13 +186,11 @@ def _lower_bound(rows: Tensor) -> Tensor:
     return low
 
 
-def estimates(
-    weight: Tensor, reward: Tensor, predicted: Tensor, expected: Tensor, max_reward: float
-) -> dict[str, Tensor]:
+def estimates(weight: Tensor, reward: Tensor, predicted: Tensor, expected: Tensor) -> dict[str, Tensor]:
     """Every estimate by its name in reports, 0-dim float64 each.
 
-    Args:
-        max_reward: the largest possible reward; `value_bounds` are NaN unless it is above 0 and rewards start at 0.
+    The largest logged reward counts as the largest possible one; without a reward above 0, or with one below 0, there
+    are no bounds of the value: NaN.
 
     Returns:
         "ips", "ips_low", "ips_high", the same for "snips", "dm", "dr", "logged" and "mean_weight", the "bounds_low" and
@@ -206,14 +204,14 @@ def estimates(
         "logged": on_policy(reward),
         "mean_weight": mean_weight(weight),
     }
-    has_bounds = max_reward > 0 and bool((reward >= 0).all())
-    unknown = weight.new_full((), torch.nan, dtype=torch.float64)
-    low, high = value_bounds(weight, reward, max_reward) if has_bounds else (unknown, unknown)
+    max_reward = reward.double().max()
+    has_bounds = (max_reward > 0) & (reward >= 0).all()
+    bounds = [torch.where(has_bounds, bound, torch.nan) for bound in value_bounds(weight, reward, max_reward)]
     values = {
         "ess": effective_sample_size(weight),
         "max_weight_share": max_weight_share(weight),
-        "bounds_low": low,
-        "bounds_high": high,
+        "bounds_low": bounds[0],
+        "bounds_high": bounds[1],
     }
     for name, estimate in by_name.items():
         values |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
