@@ -13,9 +13,11 @@ from torchmetrics.utilities import dim_zero_cat
 from recsweep.data.logged import BanditLog, DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import off_policy
 
+TERMS = ("weight", "reward", "predicted", "expected")  # arguments of `metrics.off_policy.estimates`
+SUPPORT = ("second_moment", "unsupported_mass")  # of the target policy in the log
 ITEM_SHRINKAGE = 10.0  # pseudo-rows at the overall mean in each item's mean reward
 
 
@@ -86,7 +88,7 @@ class OffPolicyEvaluation(Metric):
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        shapes = ((self.rows, (0, 4)), (self.true, (0,)), (self.support, (0, 2)))
+        shapes = ((self.rows, (0, len(TERMS))), (self.true, (0,)), (self.support, (0, len(SUPPORT))))
         for state, shape in shapes:  # in a process without batches, too
             state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
 
@@ -114,30 +116,47 @@ class OffPolicyEvaluation(Metric):
             )
             yield LoggedBatch(*(column.to(device) for column in batch))
 
-    def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a probability is NaN."""
+    def measure(self, scorer: Scorer, *batch: Tensor) -> Rows:
+        """The terms of the estimates, of every logged row in one batch of `batches`, float64.
+
+        They are `TERMS`; "true", the policy's value by the simulator, if there is one; and `SUPPORT` if the logging
+        policy is known. Raises `UserError` if a probability is NaN.
+        """
         user, user_index, item, propensity, reward, predicted, true, logging, n_rows = batch
         policy = check_scores(cast(Policy, scorer).log_policy(user), len(user), 2).exp()
         weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
         expected = (policy * predicted).sum(1)[user_index]
-        self.rows.append(torch.stack([weight, reward, predicted[user_index, item], expected], 1).double())
+        terms = dict(zip(TERMS, (weight, reward, predicted[user_index, item], expected), strict=True))
         if true.shape[1]:
-            self.true.append((policy * true).sum(1)[user_index].double())
+            terms["true"] = (policy * true).sum(1)[user_index]
         if logging.shape[1]:
-            support = off_policy.second_moment(policy, logging), off_policy.unsupported_mass(policy, logging, n_rows)
-            self.support.append(torch.stack(support, 1)[user_index].double())
+            terms["second_moment"] = off_policy.second_moment(policy, logging)[user_index]
+            terms["unsupported_mass"] = off_policy.unsupported_mass(policy, logging, n_rows)[user_index]
+        return Rows(user[user_index], {name: values.double() for name, values in terms.items()})
+
+    def update(self, rows: Rows) -> None:
+        """Adds what `measure` found."""
+        self.rows.append(torch.stack([rows.values[name] for name in TERMS], 1))
+        if "true" in rows.values:
+            self.true.append(rows.values["true"])
+        if SUPPORT[0] in rows.values:
+            self.support.append(torch.stack([rows.values[name] for name in SUPPORT], 1))
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """The terms of every logged row."""
+        return {"logged row": rows}
 
     def compute(self) -> dict[str, Tensor]:
         """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it.
 
-        Where the logging policy is known, also `second_moment` and `unsupported_mass`, means over the rows.
+        Where the logging policy is known, also `SUPPORT`, means over the rows.
         """
         estimates = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1))
         true, support = dim_zero_cat(self.true), dim_zero_cat(self.support)
         if len(true):
             estimates["true"] = true.mean()
         if len(support):
-            estimates["second_moment"], estimates["unsupported_mass"] = support.mean(0)
+            estimates |= dict(zip(SUPPORT, support.mean(0), strict=True))
         return {f"off_policy/{name}": value for name, value in estimates.items()}
 
 
