@@ -135,7 +135,7 @@ def _suggest(trial: Trial, key: str, values: Distribution) -> Any:
 
 
 def _position(values: Distribution, value: Any) -> tuple[float, float, float]:
-    """The ends of the numbers that are searched, and where the value lies between them, 0 to 1; NaN for other values."""
+    """The ends of the numbers that are searched, and the value's place between them, 0 to 1; NaN for other values."""
     if isinstance(values, CategoricalDistribution):
         try:
             numbers = sorted(map(float, values.choices))
