@@ -24,9 +24,9 @@ class Runs:
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
             words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
-            `simple_baseline`, `refit` and `is_dry` (bool), sizes and fingerprints of the data, `seconds/<part>`, every
-            metric under its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position
-            in `runs`.
+            `simple_baseline`, `epochs`, `chosen_epoch` (from 1), `ended_by`, `refit` and `is_dry` (bool), sizes and
+            fingerprints of the data, `seconds/<part>`, every metric under its own name, every oracle metric as
+            `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
             `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
@@ -80,6 +80,9 @@ def _results(run: Run) -> dict[str, Any]:
         "fingerprint": record.data.fingerprint,
         "split_fingerprint": record.data.split_fingerprint,
         "simple_baseline": record.simple_baseline,
+        "epochs": _number(record.epochs),
+        "chosen_epoch": _number(record.chosen_epoch),
+        "ended_by": record.ended_by,
         "seconds/total": np.nan,
         **{f"seconds/{part}": seconds for part, seconds in record.seconds.items()},
         **{name: _number(metric) for name, metric in record.metrics.items()},

@@ -237,6 +237,7 @@ class Bandit:
             truth=Relevance(labels["relevant"], labels["reward"]),
             propensity=rows["propensity"],
             recurring=True,
+            logging_policy=stages.policy_scorer(policy, ratings),
             reward=labels["reward"],
             relevant=labels["relevant"],
         )

@@ -11,6 +11,7 @@ from rich.progress import track
 from torch import Generator, Tensor, nn
 
 from recsweep.data.batches import Batches, Columns
+from recsweep.data.logged import DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.losses.binary import bce
@@ -163,6 +164,12 @@ def draw_log(
             )
     user = torch.arange(data.n_users).repeat_interleave(items_per_user)
     return {"user": user, "item": torch.cat(item), "propensity": torch.cat(propensity)}
+
+
+@torch.inference_mode()
+def policy_scorer(net: NominatorNet, data: Interactions) -> DotScorer:
+    """The logits of a policy, from vectors of all users and items."""
+    return DotScorer(net.query(torch.arange(data.n_users)), net.items.all_vectors())
 
 
 @torch.inference_mode()
