@@ -42,7 +42,7 @@ def check_file(path: Path, folder: str, content: dict[Any, Any]) -> None:
     for key, value in (sweep or {}).items():
         if value is None:
             raise UserError(
-                f"{path}: hydra.sweeper.params: {key} has no value; several values in braces need quotes: {{seed: '0,1'}}"
+                f"{path}: hydra.sweeper.params: {key} has no value; several in braces need quotes: {{seed: '0,1'}}"
             )
 
 
