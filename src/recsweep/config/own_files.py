@@ -37,7 +37,8 @@ def check_file(path: Path, folder: str, content: dict[Any, Any]) -> None:
                 f"{path}: {group}: {value}: a group is chosen in the defaults: - override /{group}: {value}"
             )
         if value is None and field.is_required():
-            raise UserError(f"{path}: {group}: null: it is needed; leave the line out, or choose one in the defaults")
+            advice = "it is needed; leave the line out, or choose one in the defaults"
+            raise UserError(f"{path}: {group}: null: {advice}")
     sweep = OmegaConf.select(OmegaConf.create(content), "hydra.sweeper.params")
     for key, value in (sweep or {}).items():
         if value is None:
