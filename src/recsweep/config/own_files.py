@@ -42,9 +42,8 @@ def check_file(path: Path, folder: str, content: dict[Any, Any]) -> None:
     sweep = OmegaConf.select(OmegaConf.create(content), "hydra.sweeper.params")
     for key, value in (sweep or {}).items():
         if value is None:
-            raise UserError(
-                f"{path}: hydra.sweeper.params: {key} has no value; several values in braces need quotes: {{seed: '0,1'}}"
-            )
+            advice = "several values in braces need quotes: {seed: '0,1'}"
+            raise UserError(f"{path}: hydra.sweeper.params: {key} has no value; {advice}")
 
 
 def _check_entry(path: Path, folder: str, key: str, value: Any) -> None:
