@@ -62,7 +62,7 @@ def _check_entry(path: Path, folder: str, key: str, value: Any) -> None:
 @cache
 def _groups() -> tuple[str, ...]:
     """The groups that conf/config.yaml chooses."""
-    defaults = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml")["defaults"])
+    defaults = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
     assert isinstance(defaults, list)
     names = (str(key) for entry in defaults if isinstance(entry, dict) for key in entry)
     return tuple(name for name in names if "/" not in name)
