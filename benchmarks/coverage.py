@@ -2,8 +2,8 @@
 
 Run: python benchmarks/coverage.py [--draws 10000]
 Users' effects have the standard deviation 0.3, the rest 0.2. Prints Markdown: the estimator of the reports beside
-Satterthwaite's approximation and Student's tests over seeds alone and users alone; all see the same draws. "skewed" users
-are exponential; of "mostly zero" ones 80 % have no effect, and the others an exponential one.
+Satterthwaite's approximation and Student's tests over seeds alone and users alone; all see the same draws. The effects
+of "skewed" users are exponential; of "mostly zero" users 80 % have no effect, and the others an exponential one.
 """
 
 import argparse
