@@ -62,7 +62,7 @@ def test_the_states_of_two_halves_merge_into_that_of_the_whole(name: str, cache:
         for first_batch, half in enumerate(halves):
             half.reset()
             for batch in islice(half.batches(data.target("val"), half.device), first_batch, None, 2):
-                half.update(model, *batch)
+                half.update(half.measure(model, *batch))
     halves[0].merge_state(halves[1])
     metrics: dict[str, Tensor] = halves[0].compute()
     assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected, rel=1e-12, nan_ok=True)

@@ -119,7 +119,7 @@ def test_a_repeated_evaluation_starts_from_zero() -> None:
     assert evaluate(model, evaluation, target) == metrics
     evaluation.reset()
     for batch in batches:
-        evaluation.update(model, *batch)
+        evaluation.update(evaluation.measure(model, *batch))
     assert {name: value.item() for name, value in evaluation.compute().items()} == metrics
 
 

@@ -59,7 +59,7 @@ def test_a_repeated_evaluation_gives_the_same_bits(name: str, make: Callable[[],
     batches = list(evaluation.batches(target, torch.device("cpu")))
     evaluation.reset()
     for batch in batches:
-        evaluation.update(scorer, *batch)
+        evaluation.update(evaluation.measure(scorer, *batch))
     assert {name: value.item() for name, value in evaluation.compute().items()} == first
 
 
@@ -70,7 +70,7 @@ def test_two_halves_merge_into_the_whole(name: str, make: Callable[[], Any]):
     expected = evaluate(scorer, whole, target)
     for half, part in ((first, 0), (second, 1)):
         for batch in list(half.batches(target, torch.device("cpu")))[part::2]:
-            half.update(scorer, *batch)
+            half.update(half.measure(scorer, *batch))
     first.merge_state(second)
     merged = {name: value.item() for name, value in first.compute().items()}
     assert merged == pytest.approx(expected, abs=1e-12)

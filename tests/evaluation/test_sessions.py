@@ -181,7 +181,7 @@ def test_a_repeated_evaluation_and_two_halves_give_the_same() -> None:
     assert evaluate(scorer, whole, target) == expected
     for half, part in ((first, 0), (second, 1)):
         for batch in list(half.batches(target, torch.device("cpu")))[part::2]:
-            half.update(scorer, *batch)
+            half.update(half.measure(scorer, *batch))
     first.merge_state(second)
     merged = {name: value.item() for name, value in first.compute().items()}
     assert merged == pytest.approx(expected, abs=1e-12)

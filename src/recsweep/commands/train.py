@@ -239,7 +239,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
         fit_end = time.perf_counter()
         oracle = oracle_metrics(cfg, data)
-        metrics = judge(cfg, data, folder)
+        metrics = judge(cfg, data, folder, cfg.callbacks.get("evidence", True))
         if cfg.callbacks.embeddings:
             exports.write_vectors(cfg, data, folder, loggers)
         if cfg.callbacks.compare_with:

@@ -65,6 +65,7 @@ class Callbacks(BaseModel):
     early_stopping: EarlyStopping
     checkpoint: Checkpoint
     progress: bool
+    evidence: bool = True
     embeddings: bool
     compare_with: list[dict[str, Any]]
     extra: list[dict[str, Any]] = []

@@ -1,10 +1,10 @@
 """The evaluation protocols that every model family shares.
 
-Validation, the final test and the `evaluate` verb pass the same `batches` to the same `update`, so their numbers agree
-to the last digit.
+Validation, the final test and the `evaluate` verb pass the same `batches` to the same `measure` and add the results by
+`update`, so their numbers agree to the last digit. `evidence` is what a run leaves of these results.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from recsweep import processes
 from recsweep.evaluation.binary import BinaryEvaluation
 from recsweep.evaluation.joint import JointEvaluation
 from recsweep.evaluation.off_policy import OffPolicyEvaluation
-from recsweep.evaluation.protocol import RatingScorer, Scorer, Target
+from recsweep.evaluation.protocol import Evidence, RatingScorer, Rows, Scorer, Target, Unit
 from recsweep.evaluation.ranking import RankingEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
 from recsweep.evaluation.sessions import SessionEvaluation
@@ -22,15 +22,18 @@ from recsweep.evaluation.two_stage import TwoStageEvaluation
 __all__ = [
     "BinaryEvaluation",
     "Evaluation",
+    "Evidence",
     "JointEvaluation",
     "OffPolicyEvaluation",
     "RankingEvaluation",
     "RatingEvaluation",
     "RatingScorer",
+    "Rows",
     "Scorer",
     "SessionEvaluation",
     "Target",
     "TwoStageEvaluation",
+    "Unit",
     "evaluate",
     "evaluate_batches",
 ]
@@ -47,22 +50,35 @@ Evaluation = (
 
 
 @torch.inference_mode()
-def evaluate(scorer: Scorer, evaluation: Evaluation, target: Target) -> dict[str, float]:
+def evaluate(
+    scorer: Scorer, evaluation: Evaluation, target: Target, keep: Callable[[Evidence], None] | None = None
+) -> dict[str, float]:
     """Every metric of `scorer` on `target`, by name, computed on the evaluation's device.
 
     A scorer with dropout must be in eval mode.
+
+    Args:
+        keep: takes the evidence of each batch.
 
     Raises:
         UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too few unseen
             items to sample negatives from.
     """
-    return evaluate_batches(scorer, evaluation, evaluation.batches(target, evaluation.device))
+    return evaluate_batches(scorer, evaluation, evaluation.batches(target, evaluation.device), keep)
 
 
 @torch.inference_mode()
-def evaluate_batches(scorer: Scorer, evaluation: Evaluation, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
+def evaluate_batches(
+    scorer: Scorer,
+    evaluation: Evaluation,
+    batches: Iterable[tuple[Any, ...]],
+    keep: Callable[[Evidence], None] | None = None,
+) -> dict[str, float]:
     """`evaluate` on the batches of an earlier `evaluation.batches`; each of several processes scores its share."""
     evaluation.reset()
     for batch in processes.share(batches):
-        evaluation.update(scorer, *batch)
+        measured: Any = evaluation.measure(scorer, *batch)
+        evaluation.update(measured)
+        if keep:
+            keep(evaluation.evidence(measured))
     return {name: value.item() for name, value in evaluation.compute().items()}

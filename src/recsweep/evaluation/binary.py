@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import Scorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 
 
 @runtime_checkable
@@ -68,11 +68,24 @@ class BinaryEvaluation(Metric):
         for row in torch.split(target.held_out, self.batch_size):
             yield tuple(column[row].to(device) for column in (data.user, data.item, data.seconds, data.rating))
 
-    def update(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    def measure(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> Rows:
+        """Logits and labels of one batch of `batches`; `UserError` if a score is NaN."""
         logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
-        self.logits.append(check_scores(logits, len(user), 1).double())
-        self.labels.append(label.double())
+        return Rows(user, {"logit": check_scores(logits, len(user), 1).double(), "label": label.double()})
+
+    def update(self, rows: Rows) -> None:
+        """Adds what `measure` found."""
+        self.logits.append(rows.values["logit"])
+        self.labels.append(rows.values["label"])
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """The cross-entropy of every held-out row, whose mean is the log loss; the AUC is no mean over rows."""
+        logits, labels = rows.values["logit"], rows.values["label"]
+        return {
+            "row": Rows(
+                rows.user, {"cross_entropy": binary_cross_entropy_with_logits(logits, labels, reduction="none")}
+            )
+        }
 
     def compute(self) -> dict[str, Tensor]:
         """{"auc", "log_loss"}."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import PairScorer, RatingScorer, Scorer, Target
-from recsweep.evaluation.ranking import MRR_ALL, RankingEvaluation
+from recsweep.evaluation.protocol import Evidence, PairScorer, RatingScorer, Rows, Scorer, Target
+from recsweep.evaluation.ranking import MRR_ALL, RankedLists, RankingEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
 
 JOINT = "joint"
@@ -69,13 +69,25 @@ class JointEvaluation(Metric):
         for batch in self.rating.batches(target, device):
             yield "rating", *batch
 
-    def update(self, scorer: Scorer, task: str, *batch: Any) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    def measure(self, scorer: Scorer, task: str, *batch: Any) -> RankedLists | Rows:
+        """What the task's own evaluation measures in one batch of `batches`; `UserError` if a score is NaN."""
         if task == "ranking":
-            self.ranking.update(scorer, *batch)
+            return self.ranking.measure(scorer, *batch)
+        assert isinstance(scorer, RatingScorer), "the configuration was checked"
+        return self.rating.measure(_RatingsAsScores(scorer), *batch)
+
+    def update(self, measured: RankedLists | Rows) -> None:
+        """Adds what `measure` found."""
+        if isinstance(measured, RankedLists):
+            self.ranking.update(measured)
         else:
-            assert isinstance(scorer, RatingScorer), "the configuration was checked"
-            self.rating.update(_RatingsAsScores(scorer), *batch)
+            self.rating.update(measured)
+
+    def evidence(self, measured: RankedLists | Rows) -> Evidence:
+        """That of the task's own evaluation."""
+        if isinstance(measured, RankedLists):
+            return self.ranking.evidence(measured)
+        return self.rating.evidence(measured)
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric of both tasks, and "joint", float64."""

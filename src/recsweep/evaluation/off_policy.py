@@ -13,9 +13,10 @@ from torchmetrics.utilities import dim_zero_cat
 from recsweep.data.logged import BanditLog, DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import off_policy
 
+TERMS = ("weight", "reward", "predicted", "expected")  # arguments of `metrics.off_policy.estimates`
 ITEM_SHRINKAGE = 10.0  # pseudo-rows at the overall mean in each item's mean reward
 
 
@@ -80,7 +81,10 @@ class OffPolicyEvaluation(Metric):
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        for state, shape in ((self.rows, (0, 4)), (self.true, (0,))):  # sets the shape in a process without batches
+        for state, shape in (
+            (self.rows, (0, len(TERMS))),
+            (self.true, (0,)),
+        ):  # sets the shape in a process without batches
             state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
 
     def batches(self, target: Target, device: torch.device) -> Iterator[LoggedBatch]:
@@ -105,15 +109,30 @@ class OffPolicyEvaluation(Metric):
             )
             yield LoggedBatch(*(column.to(device) for column in batch))
 
-    def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a probability is NaN."""
+    def measure(self, scorer: Scorer, *batch: Tensor) -> Rows:
+        """The terms of the estimates, of every logged row in one batch of `batches`, float64.
+
+        They are `TERMS`, and "true", the policy's value by the simulator, if there is one. Raises `UserError` if a
+        probability is NaN.
+        """
         user, user_index, item, propensity, reward, predicted, true = batch
         policy = check_scores(cast(Policy, scorer).log_policy(user), len(user), 2).exp()
         weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
         expected = (policy * predicted).sum(1)[user_index]
-        self.rows.append(torch.stack([weight, reward, predicted[user_index, item], expected], 1).double())
+        terms = dict(zip(TERMS, (weight, reward, predicted[user_index, item], expected), strict=True))
         if true.shape[1]:
-            self.true.append((policy * true).sum(1)[user_index].double())
+            terms["true"] = (policy * true).sum(1)[user_index]
+        return Rows(user[user_index], {name: values.double() for name, values in terms.items()})
+
+    def update(self, rows: Rows) -> None:
+        """Adds what `measure` found."""
+        self.rows.append(torch.stack([rows.values[name] for name in TERMS], 1))
+        if "true" in rows.values:
+            self.true.append(rows.values["true"])
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """The terms of every logged row."""
+        return {"logged row": rows}
 
     def compute(self) -> dict[str, Tensor]:
         """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it."""

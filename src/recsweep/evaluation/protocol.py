@@ -7,6 +7,9 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
+Unit = Literal["user", "list", "row", "logged row"]
+"""What a value belongs to: a user as a whole, one of the user's lists or held-out rows, or a row of a log."""
+
 MAX_SCORES = 2**24  # scores in one batch of a ranking: 64 MiB of float32
 
 
@@ -46,6 +49,22 @@ class Target(NamedTuple):
     seen: Tensor
     held_out: Tensor
     candidates: Tensor | None = None
+
+
+class Rows(NamedTuple):
+    """What an evaluation measured, a row a user, a list, a held-out row or a logged row.
+
+    Args:
+        user: [R] int64.
+        values: name -> [R].
+    """
+
+    user: Tensor
+    values: dict[str, Tensor]
+
+
+Evidence = dict[Unit, Rows]
+"""What the metrics of a batch are means or sums of."""
 
 
 def check_scores(scores: Tensor, n_rows: int, n_dims: Literal[1, 2]) -> Tensor:

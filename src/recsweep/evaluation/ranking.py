@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import ranking
 from recsweep.sampling import ROWS_AT_ONCE, group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
@@ -94,8 +94,8 @@ class RankingEvaluation(Metric):
         for batch in batches:
             yield tuple(column.to(device) for column in batch)
 
-    def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    def measure(self, scorer: Scorer, *batch: Tensor) -> "RankedLists":
+        """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
         score = _score_catalogue if self.n_negatives is None else _score_candidates
         lists = score(scorer, *batch)
         limit = max(self.ks)
@@ -109,13 +109,21 @@ class RankingEvaluation(Metric):
         values = ranking.per_list(rank, n_relevant, self.ks)
         if MRR_ALL in self.names:
             values[MRR_ALL] = ranking.mean_reciprocal_rank(_all_ranks(lists), n_relevant)
-        self.totals = self.totals + torch.stack([values[name].sum() for name in self.names])
-        self.n_lists = self.n_lists + len(rank)
         items = torch.cat(
             [lists.relevant_item.gather(1, relevant.indices), lists.irrelevant_item.gather(1, irrelevant.indices)], 1
         )
-        ranks = torch.cat([rank, irrelevant_rank], 1)
-        self.best_rank = self.best_rank.scatter_reduce(0, items.flatten(), ranks.flatten(), "amin")
+        return RankedLists(Rows(batch[0], values), items, torch.cat([rank, irrelevant_rank], 1))
+
+    def update(self, ranked: "RankedLists") -> None:
+        """Adds what `measure` found."""
+        values = ranked.lists.values
+        self.totals = self.totals + torch.stack([values[name].sum() for name in self.names])
+        self.n_lists = self.n_lists + len(ranked.lists.user)
+        self.best_rank = self.best_rank.scatter_reduce(0, ranked.item.flatten(), ranked.rank.flatten(), "amin")
+
+    def evidence(self, ranked: "RankedLists") -> Evidence:
+        """The metrics of every list; coverage is no mean over lists."""
+        return {"user" if self.n_negatives is None else "list": ranked.lists}
 
     def compute(self) -> dict[str, Tensor]:
         """Mean over lists of every metric, and coverage@k, float64."""
@@ -125,6 +133,19 @@ class RankingEvaluation(Metric):
     def _reset_coverage(self, n_items: int) -> None:
         infinite = torch.full((n_items,), torch.inf, dtype=torch.float64, device=self.device)
         self.add_state("best_rank", infinite, dist_reduce_fx="min")
+
+
+class RankedLists(NamedTuple):
+    """A batch of ranked lists.
+
+    Args:
+        lists: the metrics of each list, float64.
+        item, rank: [L, n] the first items of each list and their ranks, float64.
+    """
+
+    lists: Rows
+    item: Tensor
+    rank: Tensor
 
 
 class _Lists(NamedTuple):

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torchmetrics import Metric
 
-from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import Evidence, PairScorer, Rows, Target, check_not_empty, check_scores
 from recsweep.metrics.rating import mae, mse, rmse
 
 
@@ -42,15 +42,23 @@ class RatingEvaluation(Metric):
             columns = (target.data.user[row], target.data.item[row], target.data.rating[row])
             yield *(column.to(device) for column in columns), target.data.rating_scale
 
-    def update(
+    def measure(
         self, scorer: PairScorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
-    ) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    ) -> Rows:
+        """The errors of one batch of `batches`; `UserError` if a score is NaN."""
         predicted = check_scores(scorer.score(user, item), len(user), 1).double().clamp(*rating_scale)
         error = predicted - rating.double()
-        self.squared_error = self.squared_error + error.square().sum()
-        self.absolute_error = self.absolute_error + error.abs().sum()
-        self.count = self.count + len(error)
+        return Rows(user, {"squared_error": error.square(), "absolute_error": error.abs()})
+
+    def update(self, rows: Rows) -> None:
+        """Adds what `measure` found."""
+        self.squared_error = self.squared_error + rows.values["squared_error"].sum()
+        self.absolute_error = self.absolute_error + rows.values["absolute_error"].sum()
+        self.count = self.count + len(rows.user)
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """The errors of every held-out row."""
+        return {"row": rows}
 
     def compute(self) -> dict[str, Tensor]:
         """{"mse", "rmse", "mae"}, float64."""

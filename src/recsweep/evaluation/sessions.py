@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from recsweep.data.splits import position_in_group
-from recsweep.evaluation.protocol import PairScorer, Target, check_not_empty, check_scores
+from recsweep.evaluation.protocol import Evidence, PairScorer, Rows, Target, check_not_empty, check_scores
 from recsweep.sampling import group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
 
@@ -57,12 +57,21 @@ class SessionEvaluation(Metric):
             sampled = sample_negatives(users[session], 1, unseen, generator)[:, 0]
             yield tuple(column.to(device) for column in (session, users[session], liked, sampled))
 
-    def update(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, sampled: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    def measure(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, sampled: Tensor) -> Rows:
+        """The rewards of every session in one batch of `batches`; `UserError` if a score is NaN."""
         scores = check_scores(scorer.score(user.repeat(2), torch.cat([sampled, liked])), 2 * len(user), 1)
         earned, length = session_earnings(scores, session)
-        self.totals = self.totals + torch.stack([(earned / length).sum(), earned.sum()])
-        self.n_sessions = self.n_sessions + len(length)
+        first_row = (length.cumsum(0) - length).long()
+        return Rows(user[first_row], {"reward": earned / length, "session_reward": earned})
+
+    def update(self, rows: Rows) -> None:
+        """Adds what `measure` found."""
+        self.totals = self.totals + torch.stack([values.sum() for values in rows.values.values()])
+        self.n_sessions = self.n_sessions + len(rows.user)
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """The rewards of every user's session."""
+        return {"user": rows}
 
     def compute(self) -> dict[str, Tensor]:
         """ "reward", the mean share of the largest possible one, and "session_reward", the mean sum, float64."""

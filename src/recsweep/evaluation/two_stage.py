@@ -1,7 +1,7 @@
 """Rankings by one stage and by two: the nominator's own top, and the ranker's order of the nominator's slate."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from recsweep.errors import UserError
 from recsweep.evaluation.off_policy import LoggedBatch, OffPolicyEvaluation, Policy, bandit_log
-from recsweep.evaluation.protocol import Scorer, Target, check_scores
+from recsweep.evaluation.protocol import Evidence, Rows, Scorer, Target, check_scores
 from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
@@ -101,12 +101,10 @@ class TwoStageEvaluation(Metric):
             )
             yield tuple(column.to(device) for column in columns)
 
-    def update(self, scorer: Scorer, *batch: Tensor) -> None:
-        """Adds one batch of `batches`; `UserError` if a score is NaN."""
+    def measure(self, scorer: Scorer, *batch: Tensor) -> "StagedLists":
+        """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
         logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
-        if isinstance(scorer, Policy):
-            self.off_policy.update(scorer, *logged)
-            self.n_by_policy = self.n_by_policy + 1
+        logged_rows = self.off_policy.measure(scorer, *logged) if isinstance(scorer, Policy) else None
         scores = check_scores(scorer.score_all(logged.user), len(logged.user), 2).double().clamp(min=LOWEST)
         scores = scores.index_put((user_index, item), scores.new_tensor(-torch.inf))
         slate = _top_k(scores, relevant, self.slate_size)
@@ -115,15 +113,34 @@ class TwoStageEvaluation(Metric):
         n_relevant = relevant.sum(1)
         has_relevant = n_relevant > 0
         ranks = torch.arange(1, self.slate_size + 1, device=slate.device, dtype=torch.float64)
-        totals = []
+        stages = []
         for hits in hits_of_stages:
             rank = torch.where(hits[has_relevant], ranks, torch.inf).sort(1).values
             values = ranking.per_list(rank, n_relevant[has_relevant], self.ks)
-            totals.append(torch.stack([values[name].sum() for name in self.names]))
+            stages.append((values, hits[:, 0].double()))
+        return StagedLists(logged.user, has_relevant, stages, logged_rows)
+
+    def update(self, staged: "StagedLists") -> None:
+        """Adds what `measure` found."""
+        if staged.logged is not None:
+            self.off_policy.update(staged.logged)
+            self.n_by_policy = self.n_by_policy + 1
+        totals = [torch.stack([values[name].sum() for name in self.names]) for values, _ in staged.stages]
         self.totals = self.totals + torch.stack(totals)
-        self.values = self.values + torch.stack([hits[:, 0].double().sum() for hits in hits_of_stages])
-        self.n_lists = self.n_lists + has_relevant.sum()
-        self.n_users = self.n_users + len(has_relevant)
+        self.values = self.values + torch.stack([value.sum() for _, value in staged.stages])
+        self.n_lists = self.n_lists + staged.has_relevant.sum()
+        self.n_users = self.n_users + len(staged.has_relevant)
+
+    def evidence(self, staged: "StagedLists") -> Evidence:
+        """The metrics of every user, NaN for users without a relevant item, and the logged rows for a policy."""
+        columns = {}
+        for stage, (values, value) in zip(STAGES, staged.stages, strict=True):
+            for name in self.names:
+                column = torch.full_like(value, torch.nan)
+                columns[f"{stage}/{name}"] = column.masked_scatter(staged.has_relevant, values[name])
+            columns[f"{stage}/value"] = value
+        evidence: Evidence = {"user": Rows(staged.user, columns)}
+        return evidence if staged.logged is None else {**evidence, **self.off_policy.evidence(staged.logged)}
 
     def compute(self) -> dict[str, Tensor]:
         """Every metric of both stages, float64, and those of `OffPolicyEvaluation` for a policy.
@@ -138,6 +155,22 @@ class TwoStageEvaluation(Metric):
             metrics |= {f"{stage}/{name}": total / self.n_lists for name, total in zip(self.names, totals, strict=True)}
             metrics[f"{stage}/value"] = value / self.n_users
         return metrics | (self.off_policy.compute() if self.n_by_policy else {})
+
+
+class StagedLists(NamedTuple):
+    """A batch of lists, one a user, as each of the two stages ranks them.
+
+    Args:
+        user: [L] int64.
+        has_relevant: [L] bool; R of the lists have a relevant item.
+        stages: of each stage, metric -> [R], and `value` [L], float64.
+        logged: what `OffPolicyEvaluation` measures; None for a model that is no policy.
+    """
+
+    user: Tensor
+    has_relevant: Tensor
+    stages: list[tuple[dict[str, Tensor], Tensor]]
+    logged: Rows | None
 
 
 def _top_k(scores: Tensor, relevant: Tensor, k: int) -> Tensor:

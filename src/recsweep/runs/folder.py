@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 from torch import nn
@@ -13,6 +13,7 @@ from recsweep.data.logged import BanditLog
 from recsweep.data.truth import Exposure, SyntheticTruth
 from recsweep.errors import UserError
 from recsweep.evaluation import (
+    Evidence,
     JointEvaluation,
     RankingEvaluation,
     RatingEvaluation,
@@ -26,6 +27,7 @@ from recsweep.models.baselines import Baseline
 from recsweep.models.identity import check_identity, identity
 from recsweep.runs import build
 from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
+from recsweep.runs.evidence import write_evidence
 
 BEST = "best.ckpt"  # weights of the epoch that validation chose
 LAST = "last.ckpt"  # all of the training state, to resume from
@@ -79,15 +81,23 @@ def _load_model(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule
     return model.eval().to(build.device(cfg))
 
 
-def judge(cfg: DictConfig, data: InteractionData, folder: Path) -> dict[str, float]:
-    """`val/…` of the epoch that validation chose and `test/…` of the final model, from their checkpoints."""
+def judge(cfg: DictConfig, data: InteractionData, folder: Path, leaves_evidence: bool = False) -> dict[str, float]:
+    """`val/…` of the epoch that validation chose and `test/…` of the final model, from their checkpoints.
+
+    Args:
+        leaves_evidence: whether to write `evidence/` into the folder.
+    """
     protocol = build.evaluation(cfg).to(build.device(cfg))
-    selected = _load_model(cfg, data, folder / "checkpoints" / BEST)
-    on_val = evaluate(selected, protocol, data.target("val"))
-    on_test = evaluate(load_final_model(cfg, data, folder), protocol, data.target("test"))
-    return {f"val/{name}": value for name, value in on_val.items()} | {
-        f"test/{name}": value for name, value in on_test.items()
-    }
+
+    def judge_part(part: Literal["val", "test"], model: Scorer) -> dict[str, float]:
+        target, evidence = data.target(part), list[Evidence]()
+        metrics = evaluate(model, protocol, target, evidence.append if leaves_evidence else None)
+        if leaves_evidence:
+            write_evidence(folder, part, target, evidence)
+        return {f"{part}/{name}": value for name, value in metrics.items()}
+
+    on_val = judge_part("val", _load_model(cfg, data, folder / "checkpoints" / BEST))
+    return on_val | judge_part("test", load_final_model(cfg, data, folder))
 
 
 def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:

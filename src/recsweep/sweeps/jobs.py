@@ -168,6 +168,6 @@ def record_failure(job: Path, error: Exception) -> None:
 
 def start_over(job: Path) -> None:
     """Removes the results of a failed or pruned job, to run it from scratch: its checkpoint may hold the cause."""
-    for part in ("checkpoints", "tb", "embeddings"):
+    for part in ("checkpoints", "evidence", "tb", "embeddings"):
         shutil.rmtree(job / part, ignore_errors=True)
     (job / METRICS_FILE).unlink()  # last: until then it counts as a failed job
