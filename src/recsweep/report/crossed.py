@@ -94,7 +94,7 @@ def mean_squares(values: np.ndarray) -> MeanSquares:
 
 def standard_error(squares: MeanSquares) -> np.ndarray:
     """√V of the mean, as the module's docstring has it."""
-    return np.sqrt(_total(squares) / (squares.n_users * squares.n_seeds))
+    return np.asarray(np.sqrt(_total(squares) / (squares.n_users * squares.n_seeds)))
 
 
 def critical_value(squares: MeanSquares, alpha: float) -> np.ndarray:

@@ -49,7 +49,6 @@ class Record(BaseModel):
     n_parameters: Size | None = None
     simple_baseline: bool = False
     data: Data = Field(default_factory=Data)
-    selected_on: Literal["val", "test"] = "val"
     versions: dict[str, str] = Field(default_factory=dict)
 
 
