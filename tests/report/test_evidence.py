@@ -74,6 +74,14 @@ def test_a_damaged_file_is_named_in_one_line(damage: str, run: Path) -> None:
     message(run)
 
 
+def test_another_value_is_found_by_its_checksum(run: Path) -> None:
+    path = run / "evidence" / "val.parquet"
+    chunk, content = pa_parquet.read_metadata(path).row_group(0).column(2), path.read_bytes()
+    for i in range(chunk.data_page_offset - 8, chunk.data_page_offset):  # the end of the values
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        assert "train the run again" in message(run)
+
+
 def test_a_pipe_is_not_waited_for(run: Path) -> None:
     path = run / "evidence" / "val.parquet"
     path.unlink()
@@ -85,6 +93,8 @@ TABLES = {
     "no users": (pa.table({"n": [1]}), "user"),
     "no counts": (pa.table({"user": ["a"], "mrr": [0.5]}), "n"),
     "an unknown column": (pa.table({"user": ["a"], "n": [1], "mrr": [0.5]}), "column mrr holds None"),
+    "a user twice": (pa.table({"user": ["a", "a"], "n": [1, 1]}), "a user has two rows"),
+    "words": (pa.table({"user": ["a"], "n": [1], "mrr": ["high"]}), "high"),
     "no weights": (pa.table({"user": ["a"], "reward": [1.0]}).replace_schema_metadata({"row": "logged row"}), "weight"),
     "a sum of nothing": (
         pa.table(

@@ -67,7 +67,7 @@ def binary_case():
 def session_case():
     """User 0 likes items 0 and 1, of four; item 0 is above, 1 below the other two. User 1 likes item 0, the best."""
     target = pair_target([(1, 1), (1, 3)], [(0, 0), (0, 1), (1, 0)], n_users=2, n_items=4)
-    return ScoreTable([[9, 0, 5, 5], [9, 0, 5, 0]]), SessionEvaluation("reward", 0, 1), target
+    return ScoreTable([[9, 0, 5, 5], [9, 0, 5, 0]]), SessionEvaluation("reward", 0, 2), target
 
 
 RELEVANT = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]

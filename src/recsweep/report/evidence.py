@@ -87,10 +87,13 @@ def _read(path: Path) -> Evidence:
 
 def _from_table(table: pa.Table) -> Evidence:
     users = table["user"].cast(pa.string()).to_numpy().astype(str)
-    columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("user", "n")}
+    names = [name for name in table.column_names if name not in ("user", "n")]
+    columns = {name: table[name].cast(pa.float32()).to_numpy() for name in names}
     if (table.schema.metadata or {}).get(b"row") == b"logged row":
         return _from_log(users, columns)
-    n = table["n"].to_numpy()
+    if pd.Series(users).duplicated().any():
+        raise ValueError("a user has two rows")
+    n = table["n"].cast(pa.int32()).to_numpy()
     terms_of: dict[str, Callable[[], Terms]] = {}
     for name, values in columns.items():
         match (table.field(name).metadata or {}).get(b"holds"):
