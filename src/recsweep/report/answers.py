@@ -115,12 +115,12 @@ def notes(comparison: Comparison) -> str:
     c = comparison
     better = "lower" if c.mode == "min" else "higher"
     test_use = f"; {c.metric} was computed once, at the end" if c.metric != c.selection else ""
-    what = "the baseline" if c.baseline else "the best on validation"
+    reference = f"the baseline {c.baseline}" if c.baseline else "the first row"
     sentences = [f"Ordered by {c.selection} ({better} is better){test_use}.", describe_scope(c), describe_power(c)]
     if c.tests or c.effects:
         sentences.append(
-            f"difference: of {c.metric}, to {what} {c.reference} in the table of configurations, paired by user and "
-            f"{c.repeat}; ±: 95 % interval; p: two-sided, Holm-corrected."
+            f"±: 95 % interval. difference: of {c.metric}, between configurations to {reference}, paired by user and "
+            f"{c.repeat}. p: two-sided, Holm-corrected."
         )
     if c.repeat == "fold":
         sentences.append("Folds share training data, so the intervals are somewhat too narrow.")
@@ -132,8 +132,10 @@ def notes(comparison: Comparison) -> str:
 def _describe_effect(effect: Effect, comparison: Comparison) -> str:
     setting, value, other, test, wins, n_pairs = effect
     gain = test.mean if comparison.mode == "max" else -test.mean
+    if test.mean == 0 and not np.isfinite(test.p):
+        return f"{setting}: {value} and {other} gave the same."
     if not np.isfinite(test.p):
-        return f"{setting}: {value} and {other} differ by {format_difference(test, 4)}, too few runs for a test."
+        return f"{setting}: {value} against {other} {format_difference(test, 4)}, too few runs for a test."
     digits, found = choose_digits([test]), _describe_test(test)
     if test.p >= SIGNIFICANT:
         return f"{setting}: {value} against {other} {format_difference(test, digits)}, {found}."

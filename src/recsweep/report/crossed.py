@@ -145,9 +145,9 @@ def estimate_over_seeds(values: np.ndarray, seed: str = "seed") -> Estimate:
     if n < 2 or np.ptp(values) <= 1e-9 * np.abs(values).max():
         return Estimate(mean, np.nan, np.nan, np.nan, 0, n, "")
     error = float(values.std(ddof=1)) / n**0.5
-    quantile = float(_student(n - 1, SIGNIFICANT))
+    quantile = _student(n - 1, SIGNIFICANT)
     p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
-    detectable = (quantile + float(_student(n - 1, 2 * (1 - POWER)))) * error
+    detectable = (quantile + _student(n - 1, 2 * (1 - POWER))) * error
     return Estimate(mean, quantile * error, p, detectable, 0, n, f"{seed}s")
 
 
@@ -187,8 +187,8 @@ def _total(squares: MeanSquares) -> np.ndarray:
     return squares.user + np.maximum(squares.seed - squares.rest, 0)
 
 
-def _student(df: int, alpha: float) -> np.ndarray:
-    return -special.stdtrit(df, alpha / 2)
+def _student(df: int, alpha: float) -> float:
+    return float(-special.stdtrit(df, alpha / 2))
 
 
 def _p_value(squares: MeanSquares, statistic: float) -> float:

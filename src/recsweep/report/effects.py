@@ -1,7 +1,7 @@
 """What made the difference: the effect of every swept setting, everything else equal."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -59,7 +59,8 @@ def find_effects(
     """The effect of every setting's best value against each other one, in the order of the settings.
 
     Values are compared where configurations agree in all other settings. Those of different models agree if they do so
-    in the settings that all models have.
+    in the settings that all models have. A setting in which most configurations have no partner, as in a random search,
+    has no effects.
 
     Args:
         settings: of each configuration, by label; all have the same keys.
@@ -72,8 +73,10 @@ def find_effects(
     names, texts = shorten_keys(keys), _texts_by_key(settings)
     for key in keys:
         groups = [group for group in _group(settings, key) if len(group) > 1]
+        if 2 * sum(len(labels) for group in groups for labels in group.values()) < len(settings):
+            continue
         best = _best_value(groups, scores, mode)
-        for other in dict.fromkeys(value for group in groups for value in group if value != best):
+        for other in _sort(dict.fromkeys(value for group in groups for value in group if value != best)):
             pairs = [pair for group in groups for pair in product(group.get(best, []), group.get(other, []))]
             if pairs:
                 difference = _estimate([[pair] for pair in pairs], measured, seed)
@@ -135,6 +138,13 @@ def _group(settings: Mapping[str, Settings], key: str) -> Iterator[dict[Value, l
         if values[key] is not None:
             groups[tuple(values[other] for other in rest)][values[key]].append(label)
     yield from groups.values()
+
+
+def _sort(values: Iterable[Value]) -> list[Value]:
+    """Numbers by size; other values in the order that they have."""
+    in_order = list(values)
+    numbers = [value for value in in_order if isinstance(value, int | float)]
+    return [*sorted(numbers)] if len(numbers) == len(in_order) else in_order
 
 
 def _best_value(groups: Sequence[Mapping[Value, list[str]]], scores: Mapping[str, float], mode: str) -> Value:
