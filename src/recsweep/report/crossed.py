@@ -121,7 +121,7 @@ def estimate(values: np.ndarray, seed: str = "seed") -> Estimate:
     n_users, n_seeds = values.shape
     if n_users < 2:
         return estimate_over_seeds(values.mean(0), seed) if n_users else NOTHING
-    spread, scale = np.ptp(values, axis=1).max(), np.abs(values).max()
+    spread, scale = np.abs(values - values[:, :1]).max(), np.abs(values).max()
     covers_seeds = spread > 1e-9 * scale
     squares = mean_squares(values if covers_seeds else values[:, :1])
     error = float(standard_error(squares))

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from recsweep.errors import UserError
 from recsweep.sweeps.study import local_storage, open_storage
 
-MIN_TRIALS = 10
+MIN_TRIALS = 20
 """Completed trials below which shares would say nothing."""
 
 
