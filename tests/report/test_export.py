@@ -73,12 +73,16 @@ def test_comparison_csv_has_a_row_per_configuration_and_metric(tmp_path: Path) -
 
 
 def test_effects_csv_has_a_row_per_effect(tmp_path: Path) -> None:
-    """svdpp is best; it differs from biased_mf by −0.10, −0.09, −0.08."""
+    """svdpp is best; it differs from biased_mf by −0.10, −0.09, −0.08, and from means by twice that.
+
+    Both have the same p, which Holm doubles; by hand above.
+    """
     export_tables(write_sweep(tmp_path))
     row = pd.read_csv(tmp_path / "effects.csv").set_index("other").loc["biased_mf"]
     assert (row["setting"], row["value"], row["wins"], row["pairs"]) == ("model", "svdpp", 3, 3)
     assert row["difference"] == pytest.approx(-0.09)
     assert row["difference_high"] == pytest.approx(-0.09 + 0.02484, abs=1e-4)
+    assert row["p_holm"] == pytest.approx(2 * (1 - math.sqrt(243 / 245)))
 
 
 def test_without_completed_runs_the_comparison_has_no_rows(tmp_path: Path) -> None:

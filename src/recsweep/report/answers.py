@@ -42,7 +42,8 @@ def describe_best(comparison: Comparison) -> str:
         return f"One configuration: {mean}."
     start = f"Best on validation, with {mean}"
     if best == c.reference:
-        return f"{start}.{' No configuration beats this baseline on validation.' if c.baseline else ''}"
+        baseline = " No configuration beats this baseline on validation." if c.baseline else ""
+        return f"{start}.{baseline}{_describe_runner_up(c)}"
     test = c.tests[best]
     if not np.isfinite(test.mean):
         return f"{start}; it has no {c.repeat} in common with {c.reference}."
@@ -127,6 +128,15 @@ def notes(comparison: Comparison) -> str:
     if "sampled" in c.evaluation:
         sentences.append("Ranked among sampled candidates: not comparable with full ranking.")
     return " ".join(filter(None, [*sentences, *c.measured.faults]))
+
+
+def _describe_runner_up(comparison: Comparison) -> str:
+    """How far the second on validation is from the first."""
+    second = comparison.labels[1]
+    test = comparison.tests[second]
+    if not np.isfinite(test.mean):
+        return ""
+    return f" Next, {second}: {format_difference(test, choose_digits([test]))}, {_describe_test(test)}."
 
 
 def _describe_effect(effect: Effect, comparison: Comparison) -> str:
