@@ -150,7 +150,7 @@ def agent(data: InteractionData, n_transitions: int) -> DRR:
         user = torch.randint(data.data.n_users, (len(n),), generator=draws)
         item = torch.randint(data.data.n_items, (len(n),), generator=draws)
         action = torch.randn(len(n), DIM, generator=draws)
-        model.experience.replay.add(Transitions(user, item, memory[:, 0], action, n, memory[:, 1], 1 - n))
+        model.experience.replay.add(Transitions(user, item, memory[:, 0], action, n, memory[:, 1]))
     return model
 
 

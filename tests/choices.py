@@ -67,8 +67,9 @@ def companions(group: str, name: str) -> list[str]:
     return []
 
 
+@cache
 def node(group: str, name: str) -> DictConfig:
-    """A choice's own file, on top of the files that it builds on."""
+    """A choice's own file, on top of the files that it builds on; whoever changes it takes a copy."""
     content = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
     parts = []

@@ -17,7 +17,7 @@ def transitions(numbers):
     user = torch.tensor(numbers, dtype=torch.int64)
     memory = user[:, None] * 10 + torch.arange(N) + 10**9
     action = user[:, None] / 4 + torch.arange(D)
-    return Transitions(user, user + 7, memory, action, user / 2, memory + 5, (user % 2).float())
+    return Transitions(user, user + 7, memory, action, user / 2, memory + 5)
 
 
 def full_replay(td_errors, alpha):

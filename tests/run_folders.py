@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +87,18 @@ def write_sweep(folder: Path, **record: Any) -> Path:
     return folder
 
 
-def write_policy_run(folder: Path, loss: str, seed: int, value: float, *unknown: str) -> Path:
+def write_policy_run(
+    folder: Path, loss: str, seed: int, value: float, *unknown: str, weights: Mapping[str, float] | None = None
+) -> Path:
     """A run of a policy with this value and its estimates from the log: SNIPS 0.1 above, DM 0.1 below.
 
     Args:
         unknown: names below test/off_policy/ that are null.
+        weights: further names below test/off_policy/ with their values.
     """
     estimates = {"ips": value, "snips": value + 0.1, "dm": value - 0.1, "dr": value, "logged": 0.3, "ess": 50.0}
     ends = {f"{name}{end}": estimates[name] + by for name in estimates for end, by in (("_low", -0.2), ("_high", 0.2))}
-    numbers: dict[str, float | None] = {"true": value, **estimates, **ends, **dict.fromkeys(unknown)}
+    numbers: dict[str, float | None] = {"true": value, **estimates, **ends, **(weights or {}), **dict.fromkeys(unknown)}
     off_policy = {f"test/off_policy/{name}": number for name, number in numbers.items()}
     metrics = {"val/mse": -value, "test/mse": -value, "test/two_stage/ndcg@5": value, **off_policy}
     overrides = ("model=nominator", f"loss={loss}", f"seed={seed}")

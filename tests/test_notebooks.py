@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,7 @@ from shell import recsweep
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.xdist_group("notebooks")  # tests share a kernel
 for_each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -25,24 +27,39 @@ def command(notebook: NotebookNode, runs: str) -> list[str]:
     return shlex.split(line)
 
 
+def with_two_seeds(argument: str) -> str:
+    return "seed=0,1" if argument.startswith("seed=") else argument
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookClient]:
+    """Executes cells in one kernel, which imports the libraries once for all notebooks."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=300, resources={"metadata": {"path": folder}})
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if name != "RECSWEEP_RUNS"}
+    with client.setup_kernel(env={**environment, "PATH": path}):
+        yield client
+
+
 def test_there_are_five_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["drr", "multitask", "off_policy", "rating", "retrieval"]
 
 
 @for_each_notebook
-def test_it_runs_without_network_or_earlier_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_without_network_or_earlier_runs(path: Path, client: NotebookClient) -> None:
     """Its sweep runs in this process, which has imported everything; the notebook then finds the runs."""
-    monkeypatch.delenv("RECSWEEP_RUNS", raising=False)
-    notebook = nbformat.read(path, as_version=4)
-    runs = tmp_path / "outputs" / "notebooks" / path.stem
-    arguments = command(notebook, str(runs.relative_to(tmp_path)))
-    fewer_seeds = ["seed=0,1"] if any(argument.startswith("seed=") for argument in arguments) else []
-    outcome = recsweep(tmp_path, *arguments, *fewer_seeds, "trainer.max_epochs=2")
+    folder = client.resources["metadata"]["path"]
+    client.nb = nbformat.read(path, as_version=4)
+    runs = folder / "outputs" / "notebooks" / path.stem
+    arguments = map(with_two_seeds, command(client.nb, str(runs.relative_to(folder))))
+    outcome = recsweep(folder, *arguments, "trainer.max_epochs=2")
     assert outcome.status == 0, outcome.err
     assert (runs / "report.html").is_file()
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    client.execute_cell(nbformat.v4.new_code_cell("%reset -f"), 0)  # names of the notebook before
+    for index, cell in enumerate(client.nb.cells):
+        client.execute_cell(cell, index)
+    outputs = [output for cell in client.nb.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
     assert not any("Report: " in output.get("text", "") for output in outputs), "it made the runs again"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from recsweep.errors import UserError
-from recsweep.sampling import group_items, sample_negatives, sample_slates, unseen_items
+from recsweep.sampling import group_items, sample_negatives, sample_others, sample_slates, unseen_items
 
 
 def make_generator(seed: int = 0) -> torch.Generator:
@@ -67,6 +67,38 @@ def test_all_sets_of_unseen_items_are_equally_likely():
     counts = [(pairs == torch.tensor(pair)).all(1).sum().item() for pair in combinations([0, 2, 3, 5, 6], 2)]
     assert sum(counts) == n_draws
     assert chisquare(counts).pvalue > 0.001
+
+
+@given(cases(), st.data(), st.integers(0, 2**31))
+def test_others_are_unseen_and_drawn_equally_often(case, data, seed):
+    n_items, excluded, user, _ = case
+    count = data.draw(st.lists(st.integers(0, 2 * n_items), min_size=len(user), max_size=len(user)))
+    user_column, count_column = (torch.tensor(column, dtype=torch.int64) for column in (user, count))
+    unseen = unseen_items(group(excluded, n_items), n_items)
+    others = sample_others(user_column, count_column, unseen, make_generator(seed)).tolist()
+    assert len(others) == sum(count)
+    for row, n in zip(user, count, strict=True):
+        copies, others = Counter(others[:n]), others[n:]
+        allowed = set(range(n_items)) - excluded[row]
+        assert copies.keys() <= allowed
+        assert {copies[item] for item in allowed} <= {n // len(allowed), -(-n // len(allowed))}
+
+
+@pytest.mark.parametrize("count", [3, 8])  # 8: all of them once, and 3 twice
+def test_all_sets_of_others_are_equally_likely(count):
+    # Items 0, 2, 3, 5, 6 are unseen: 10 sets of 3, 20,000 draws.
+    unseen = unseen_items(group([{1, 4}], 7), 7)
+    rows = torch.zeros(20_000, dtype=torch.int64)
+    others = sample_others(rows, torch.full_like(rows, count), unseen, make_generator()).view(-1, count)
+    times = torch.zeros(20_000, 7).scatter_add_(1, others, torch.ones(others.shape)) - count // 5
+    counts = Counter(tuple(row.nonzero()[:, 0].tolist()) for row in times.clamp(min=0))
+    assert counts.keys() == set(combinations([0, 2, 3, 5, 6], 3))
+    assert chisquare(list(counts.values())).pvalue > 0.001
+
+
+def test_others_of_a_user_without_unseen_items():
+    with pytest.raises(UserError, match="a user has only 0 of the catalogue's 3 items left"):
+        sample_others(torch.tensor([0]), torch.tensor([1]), unseen_items(group([{0, 1, 2}], 3), 3), make_generator())
 
 
 def test_same_seed_same_negatives():

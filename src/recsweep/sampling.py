@@ -90,14 +90,57 @@ def sample_negatives(user: Tensor, n: int, unseen: UnseenItems, generator: torch
     Raises:
         UserError: a user has fewer than `n` unseen items.
     """
-    n_unseen = unseen.n_items - unseen.start.diff()[user]
-    if len(user) and n_unseen.min() < n:
-        raise UserError(
-            f"cannot sample {n} distinct negatives: a user has only {int(n_unseen.min())} of the catalogue's "
-            f"{unseen.n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
-        )
+    n_unseen = _count_unseen(user, n, unseen)
     chunks = zip(user.split(ROWS_AT_ONCE), n_unseen.split(ROWS_AT_ONCE), strict=True)
     return torch.cat([_items_of_rank(users, _draw_distinct(bound, n, generator), unseen) for users, bound in chunks])
+
+
+def sample_others(user: Tensor, count: Tensor, unseen: UnseenItems, generator: torch.Generator) -> Tensor:
+    """For each row, `count` items drawn uniformly from the user's unseen items.
+
+    They are distinct if the user has so many unseen items; else each of these is drawn equally often, or once more.
+    Draws all at once, and draws copies again until there are none: every set of items is equally likely, because no
+    item is treated differently from any other.
+
+    Args:
+        user: [L] int64; the rows of one user are drawn independently.
+        count: [L] int64, from 0; may differ between rows, unlike the n of `sample_negatives`.
+        unseen: of all users, from `unseen_items`.
+        generator: on the device of `user`.
+
+    Returns:
+        [Σ count] int64 item ids, row after row.
+
+    Raises:
+        UserError: a user has no unseen item.
+
+    >>> unseen = unseen_items(UserItems(torch.tensor([1, 2]), torch.tensor([0, 2])), n_items=4)
+    >>> sample_others(torch.tensor([0]), torch.tensor([2]), unseen, torch.Generator()).sort().values
+    tensor([0, 3])
+    """
+    n_unseen = _count_unseen(user, 1, unseen)
+    row = torch.arange(len(user), device=user.device).repeat_interleave(count)
+    position = torch.arange(len(row), device=user.device) - (count.cumsum(0) - count)[row]
+    bound, n_in_whole_rounds = n_unseen[row], (count - count % n_unseen)[row]
+    rank = position % bound
+    drawn = redrawn = (position >= n_in_whole_rounds).nonzero()[:, 0]
+    while len(redrawn):
+        draw = torch.randint(2**62, (len(redrawn),), generator=generator, device=user.device)
+        rank[redrawn] = draw % bound[redrawn]
+        key, order = (row * unseen.n_items + rank)[drawn].sort(stable=True)
+        redrawn = drawn[order[1:][key.diff() == 0]]
+    return _items_of_rank(user[row], rank[:, None], unseen)[:, 0]
+
+
+def _count_unseen(user: Tensor, least: int, unseen: UnseenItems) -> Tensor:
+    """The number of unseen items [L] of users [L]; `UserError` if one has fewer than `least`."""
+    n_unseen = unseen.n_items - unseen.start.diff()[user]
+    if len(user) and n_unseen.min() < least:
+        raise UserError(
+            f"cannot sample {least} distinct negatives: a user has only {int(n_unseen.min())} of the catalogue's "
+            f"{unseen.n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
+        )
+    return n_unseen
 
 
 def _items_of_rank(user: Tensor, rank: Tensor, unseen: UnseenItems) -> Tensor:

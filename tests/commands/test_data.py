@@ -69,7 +69,7 @@ def test_data_prepare_describes_a_split_in_time(tmp_path: Path) -> None:
     summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
     assert summary["split"] == "2 train, 1 val, 1 test rows; 0 items only in test; 2 rows in no part"
     assert "train 9 to 10" in outcome.out and "test 14 to 14" in outcome.out
-    outcome = recsweep(tmp_path, "data", "prepare", *settings, "split.test_from=13", "split.cold=keep")
+    outcome = recsweep(tmp_path, "data", "prepare", *settings, "split.test_from=13", "split.cold_users=keep")
     summary = dict(row for row in table_cells(outcome.out) if len(row) == 2)
     assert summary["split"] == "2 train, 2 val, 2 test rows; 1 items only in test; 1 users unseen in train"
 
@@ -77,5 +77,10 @@ def test_data_prepare_describes_a_split_in_time(tmp_path: Path) -> None:
 def test_data_prepare_says_why_there_is_no_split(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("user,item,rating\nu,a,1\n")
     outcome = recsweep(tmp_path, "data", "prepare", "data=table", "data.path=t.csv")
-    assert outcome.status == 0
-    assert "none: the split leaves the val part of table (1 rows) empty" in outcome.out
+    reason = (
+        "recsweep: the split leaves the val part of table (1 rows) empty: use more data, another split=, or other "
+        "fractions\n"
+    )
+    assert (outcome.status, outcome.err) == (2, reason)
+    assert "1 of them with one row" in outcome.out
+    assert recsweep(tmp_path, "train", "data=table", "data.path=t.csv").err == reason

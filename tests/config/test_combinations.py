@@ -69,6 +69,13 @@ def test_every_model_has_a_loss_and_every_loss_a_model() -> None:
     assert {loss for fitting in losses.values() for loss in fitting} == set(names("loss"))
 
 
+ARGUMENTS = {
+    "RatingLoss": " of (prediction, rating)",
+    "BinaryLoss": " of (logits, label)",
+    "OffPolicyLoss": " of (logits, action, propensity, reward, ranker_logits, predicted_reward, generator)",
+}
+
+
 @pytest.mark.parametrize("loss", names("loss"))
 def test_models_and_losses(loss: str) -> None:
     """A pair that does not fit is refused with the losses that do."""
@@ -76,7 +83,8 @@ def test_models_and_losses(loss: str) -> None:
     for model, kind in TRAINED.items():
         fitting = fitting_losses(kind)
         found = message(f"model={model}", loss=loss)
-        needs = f"model {kind.__name__} needs a {kind.losses.__name__}, which {path} is not: loss={'|'.join(fitting)}"
+        wanted = f"{kind.losses.__name__}{ARGUMENTS.get(kind.losses.__name__, '')}"
+        needs = f"model {kind.__name__} needs a {wanted}, which {path} is not: loss={'|'.join(fitting)}"
         assert found == (None if loss in fitting else needs)
 
 
@@ -164,9 +172,8 @@ def test_a_fair_test_is_never_split_again() -> None:
 def test_data_must_be_a_source() -> None:
     cfg = configuration("split=random").copy()
     cfg.data = {"_target_": "recsweep.losses.ranking.Full"}
-    with pytest.raises(
-        UserError, match=r"^data\._target_=recsweep\.losses\.ranking\.Full: give a Source, as data/schema"
-    ):
+    lacks = r"as a Source of data/schema\.py it needs ships, ready, read, parts$"
+    with pytest.raises(UserError, match=rf"^data\._target_=recsweep\.losses\.ranking\.Full: {lacks}"):
         check_config(cfg)
 
 

@@ -61,7 +61,10 @@ BAD = {
     "train model=multitask loss=gradnorm model.shared_embeddings=false": (
         "model.shared_embeddings=false: GradNorm compares gradients in shared vectors; set it to true"
     ),
-    "train loss=ddpg": "model BiasedMF needs a RatingLoss, which recsweep.losses.temporal.DDPG is not: loss=mse",
+    "train loss=ddpg": (
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which recsweep.losses.temporal.DDPG is not: "
+        "loss=mse"
+    ),
     "train model=drr loss=bpr": (
         "model DRR needs a TemporalLoss, which recsweep.losses.ranking.Sampled is not: loss=ddpg|td3"
     ),
@@ -90,7 +93,8 @@ BAD = {
         "data._target_=datetime.date: its arguments cannot be read; give another class or function"
     ),
     "train loss._target_=torch.nn.functional.threshold": (
-        "model BiasedMF needs a RatingLoss, which torch.nn.functional.threshold is not: loss=mse"
+        "model BiasedMF needs a RatingLoss of (prediction, rating), which torch.nn.functional.threshold is not: "
+        "loss=mse"
     ),
     "train optimizer=sgd optimizer.nesterov=true": (
         "optimizer: Nesterov momentum requires a momentum and zero dampening"
@@ -199,7 +203,10 @@ VALUES = {
     "model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
     "model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
     "model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",
-    "model=two_tower model.item_features=genres": "model.item_features=genres: it should be a valid list",
+    "model=two_tower model.item_features=genres": (
+        "model.item_features=genres: it should be a list, such as model.item_features=[genres]"
+    ),
+    "tags=a": "tags=a: it should be a list, such as tags=[a]",
     "model=multitask loss.factorization_weight=-1": (
         "loss.factorization_weight=-1: it should be greater than or equal to 0"
     ),
@@ -248,7 +255,7 @@ VALUES = {
         "optimizer.initial_accumulator_value=a: it should be a valid number"
     ),
     "optimizer=ranger +optimizer.k=2.5": "optimizer.k=2.5: it should be a valid integer",
-    "+scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
+    "scheduler.threshold_mode=both": "scheduler.threshold_mode=both: it should be 'rel' or 'abs'",
     "optimizer=sgd optimizer.momentum=1": "optimizer.momentum=1: it should be less than 1",
     "scheduler.patience=-1": "scheduler.patience=-1: it should be greater than or equal to 0",
     "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",

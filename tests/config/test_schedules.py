@@ -58,10 +58,23 @@ def test_what_groups_tell_each_other(evaluation: str, mode: str) -> None:
     assert cosine.scheduler.keywords["T_max"] == 17
 
 
+@pytest.mark.parametrize("start", [-0.6, 0.0, 0.6])
+@pytest.mark.parametrize(("evaluation", "sign"), [("rating", -1), ("full_ranking", 1)])
+def test_a_plateau_of_an_objective_of_any_sign(evaluation: str, sign: int, start: float) -> None:
+    """Halves the rate after every 4 epochs without a better objective, and never while each epoch is a bit better."""
+    training = build.training(compose_config([f"evaluation={evaluation}", "optimizer.lr=1"]))
+    for gain, rate in ((0.0, 0.5**10), (-1e-5, 0.5**10), (1e-5, 1.0)):
+        optimizer = training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        schedule = training.scheduler(optimizer)
+        for epoch in range(41):
+            schedule.step(start + sign * gain * epoch)
+        assert optimizer.param_groups[0]["lr"] == rate
+
+
 def test_arguments_that_the_files_leave_out_reach_torch() -> None:
-    words = ["+optimizer.amsgrad=true", "+scheduler.cooldown=2", "+scheduler.threshold=0.01"]
+    words = ["+optimizer.amsgrad=true", "+scheduler.cooldown=2", "+scheduler.eps=0.01"]
     training = build.training(compose_config(words))
     optimizer = training.optimizer([torch.nn.Parameter(torch.zeros(1))])
     schedule = training.scheduler(optimizer)
     assert optimizer.defaults["amsgrad"] is True and optimizer.defaults["weight_decay"] == 1e-4
-    assert (schedule.cooldown, schedule.threshold) == (2, 0.01)
+    assert (schedule.cooldown, schedule.eps) == (2, 0.01)

@@ -11,8 +11,8 @@ from recsweep.runs import build
 
 SMALL = ["data=synthetic", "data.n_users=60", "data.n_items=100", "data.n_interactions=1200"]
 SPLITS = [
-    "split=global_time split.cold=keep",
-    "split=rolling split.fold=1 split.folds=2 split.cold=keep",
+    "split=global_time split.cold_users=keep",
+    "split=rolling split.fold=1 split.folds=2 split.cold_users=keep",
     "split=k_fold split.fold=3",
 ]
 

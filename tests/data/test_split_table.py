@@ -87,6 +87,39 @@ def test_pairs_that_a_part_repeats_become_one(tmp_path: Path) -> None:
     assert rows_of(source) == [[("w", "b", 2, 2), ("u", "a", 4, 5)], [], [("u", "b", 3, 3)]]
 
 
+def test_a_pair_may_come_back_in_a_later_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """u buys a three times: twice in train, where the latest row stays, and again in test; b comes back in val."""
+    parts = ("u,a,1,1\nu,a,1,5\nw,b,1,2\nw,c,1,3\n", "u,a,1,9\nw,d,1,9\n", "w,b,1,7\n")
+    source = split_table(tmp_path, *parts, duplicates="last")
+    assert rows_of(source) == [
+        [("u", "a", 1, 5), ("w", "b", 1, 2), ("w", "c", 1, 3)],
+        [("w", "b", 1, 7)],
+        [("u", "a", 1, 9), ("w", "d", 1, 9)],
+    ]
+    line = "2 rows of val and test are of a user and an item that an earlier part has, too: kept (data.duplicates=last)"
+    assert capsys.readouterr().err.splitlines()[-1] == line
+    with pytest.raises(UserError, match=r"val\.csv, line 2: this user and item are .*duplicates=last keeps it in"):
+        split_table(tmp_path, *parts, duplicates="error").read()
+    with pytest.raises(UserError, match=r"test\.csv, line 3: this user, item and time are in .*train\.csv, line 4 too"):
+        split_table(tmp_path, parts[0], "u,a,1,9\nw,b,1,2\n", duplicates="last").read()
+
+
+def test_without_times_a_pair_may_come_back(tmp_path: Path) -> None:
+    source = split_table(tmp_path, "u,a,1,1\nw,b,1,2\n", "u,a,1,1\n", timestamp=None, duplicates="mean")
+    assert [len(part) for part in source.parts("given", source.read())[:3]] == [2, 0, 1]
+
+
+def test_users_unseen_in_train_are_an_error_that_says_what_applies(tmp_path: Path) -> None:
+    source = split_table(tmp_path, "u,a,1,1\nu,b,1,2\n", "w,a,1,1\n", val="u,c,1,1\n")
+    with pytest.raises(UserError) as error:
+        Canonical("given", 0.2, 0, "error")(source.read(), source)
+    assert str(error.value) == (
+        "1 of 2 users of split_table have no row left in train, first user w: given is a split as it is: take another, "
+        "or accept cold users with split.cold_users=keep"
+    )
+    assert Canonical("given", 0.2, 0, "keep")(source.read(), source).test.tolist() == [3]
+
+
 def test_it_is_ready_with_its_last_file(tmp_path: Path) -> None:
     source = split_table(tmp_path, "u,a,1,1\n", "u,b,3,3\n", val="u,c,3,3\n")
     assert source.ready()

@@ -51,14 +51,14 @@ def test_rows_of_a_cut_s_own_time_are_in_the_later_part() -> None:
 def test_cold_rows_are_dropped_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert parts(GlobalTime(20, 30, "drop")(ROWS, NO_SOURCE)) == [[1, 2, 5], [6, 8], [0]]
     line = "rows, train before 1970-01-01 00:00:20: 3 of 6 later rows are of 1 users and 1 items unseen in train: "
-    assert capsys.readouterr().err == f"{line}left out of val and test (split.cold=drop)\n"
+    assert capsys.readouterr().err == f"{line}left out of val and test (split.cold_users=drop)\n"
     GlobalTime(20, 30, "keep")(replace(ROWS, name="twin"), NO_SOURCE)
-    assert capsys.readouterr().err == f"{line.replace('rows', 'twin', 1)}kept in val and test (split.cold=keep)\n"
+    assert capsys.readouterr().err == f"{line.replace('rows', 'twin', 1)}kept in val and test (split.cold_users=keep)\n"
 
 
 def test_a_part_of_cold_rows_only_is_refused_with_what_helps() -> None:
     data = log([(0, 0, 1), (0, 0, 2), (1, 0, 3), (0, 1, 4)])
-    with pytest.raises(UserError, match=r"^every row in the test part of rows is of a user or an item .*cold=keep$"):
+    with pytest.raises(UserError, match=r"^every row in the test part of rows is of a user or an item .*users=keep$"):
         GlobalTime(2, 3, "drop")(data, NO_SOURCE)
     assert parts(GlobalTime(2, 3, "keep")(data, NO_SOURCE)) == [[0], [1], [2, 3]]
 
@@ -152,7 +152,7 @@ def check_that_the_future_is_held_out(rows: list[tuple[int, int, int]], splitter
     assert len({*train, *val, *test}) == len(train) + len(val) + len(test)
     times = [[rows[row][2] for row in part] for part in (train, val, test)]
     assert max(times[0]) < min(times[1]) and max(times[1]) < min(times[2])
-    if splitter.cold == "drop":
+    if splitter.cold_users == "drop":
         warm_users, warm_items = ({rows[row][column] for row in train} for column in (0, 1))
         assert all(rows[row][0] in warm_users and rows[row][1] in warm_items for row in val + test)
     elif isinstance(splitter, GlobalTime):

@@ -141,6 +141,15 @@ def test_all_unseen_items_may_be_sampled() -> None:
     assert all(70 < n < 130 for n in count.values())  # 100, with a deviation of √(300 · 2/9) = 8
 
 
+def test_sampled_items_of_a_session_are_distinct() -> None:
+    """User 0 has 20 held-out items and 21 others; user 1 has more held-out items than others, so all of those occur."""
+    held_out = [(0, item) for item in range(20)] + [(1, item) for item in range(40)]
+    rows = steps(sessions(), target_of([], held_out, n_users=2, n_items=41))
+    first, second = ([row.sampled for row in rows if row.user == user] for user in range(2))
+    assert len(set(first)) == len(first) == 20
+    assert second == [40] * 40
+
+
 def test_a_pair_held_out_twice_is_one_step() -> None:
     target = target_of([], [(0, 1), (0, 1), (0, 2)], n_users=1, n_items=9)
     assert [row.liked for row in steps(sessions(), target)] == [1, 2]

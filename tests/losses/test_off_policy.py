@@ -91,6 +91,22 @@ def test_snips_by_hand(max_weight: float, expected: Fraction) -> None:
     assert loss.item() == pytest.approx(float(expected), rel=1e-12)
 
 
+def test_snips_of_a_policy_that_shows_nothing_of_the_batch() -> None:
+    """π of the logged items is e^-200 and e^-200 / 3, which are 0 in float32; their shares are 3/4 and 1/4."""
+    logits, even = torch.tensor([[-200.0, 0.0], [-200.0, log(3)]], requires_grad=True), torch.tensor([0.5, 0.5])
+    loss = snips(logits, torch.tensor([0, 0]), even, torch.tensor([1.0, 5.0]), max_weight=100.0)
+    assert loss.item() == pytest.approx(-(3 / 4 * 1 + 1 / 4 * 5), rel=1e-5)
+    # Share · (reward - value), 3/4 (1 - 2) and 1/4 (5 - 2), times 1 at the logged item and -1 at the other one.
+    expected = torch.tensor([[3 / 4, -3 / 4], [-3 / 4, 3 / 4]])
+    torch.testing.assert_close(gradient(loss, logits), expected, rtol=1e-4, atol=0)
+
+
+def test_weights_that_are_all_zero_teach_nothing() -> None:
+    logits = torch.tensor([[-200.0, 0.0]], requires_grad=True)
+    value = ips_1(logits, torch.tensor([0]), torch.tensor([0.5]), max_weight=10.0, min_weight=0.0)
+    assert value.item() == 0 and not gradient(value, logits).any()
+
+
 def test_snips_shifts_by_as_much_as_the_rewards() -> None:
     # Rewards higher by 1 make the value higher by 1, unlike in plain inverse propensity scoring.
     loss, shifted_loss = (
@@ -280,6 +296,7 @@ def test_numbers_may_be_tensors() -> None:
             ips_2(logits, action, propensity, ranker_logits, rng(), **tensors),
         ),
         (ips_1(logits, action, propensity, **limits), ips_1(logits, action, propensity, **tensor_limits)),
+        [snips(logits, action, propensity, torch.arange(5.0), max_weight=n) for n in (1.5, torch.tensor(1.5))],
         (
             top_k(logits, action, propensity, k=3, **limits),
             top_k(logits, action, propensity, k=torch.tensor(3), **tensor_limits),

@@ -46,7 +46,7 @@ def test_a_user_who_does_not_count_has_0_of_0(run: Path) -> None:
 
 
 def test_both_files_of_a_part_are_read_together(run: Path) -> None:
-    estimates = ("ips", "snips", "dm", "dr", "logged")
+    estimates = ("ips", "snips", "dm", "dr", "logged", "mean_weight")
     assert read_evidence(run, "test").metrics == ("mrr", *(f"off_policy/{name}" for name in estimates))
     assert {path.name for path in (run / "evidence").iterdir()} == {"val.parquet", "test.parquet", "test_log.parquet"}
 

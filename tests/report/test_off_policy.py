@@ -48,6 +48,53 @@ def test_without_true_values_the_estimates_are_plotted_against_one_another(tmp_p
     assert ">logged<" in plot
 
 
+# Mean weights with a standard error of 0.02, if a 95 % interval has 1.96 of them on each side.
+HEALTHY = {"mean_weight": 0.97, "mean_weight_low": 0.97 - 0.0392, "mean_weight_high": 0.97 + 0.0392}
+SHORT = {"mean_weight": 0.95, "mean_weight_low": 0.95 - 0.0392, "mean_weight_high": 0.95 + 0.0392}
+
+
+@pytest.mark.parametrize(
+    ("weights", "doubt"),
+    [
+        (HEALTHY | {"max_weight_share": 0.05, "unsupported_mass": 0.05}, ""),
+        ({}, ""),
+        (SHORT, "the mean weight is 0.950 ± 0.020, not 1"),
+        (HEALTHY | {"max_weight_share": 0.31}, "one row has 31 % of all weight"),
+        (HEALTHY | {"unsupported_mass": 0.12}, "12 % of the policy lies where the log has no rows"),
+        (
+            SHORT | {"unsupported_mass": 0.5},
+            "the mean weight is 0.950 ± 0.020, not 1; 50 % of the policy lies where the log has no rows",
+        ),
+    ],
+)
+def test_intervals_do_not_count_where_weights_have_heavy_tails(
+    tmp_path: Path, weights: dict[str, float], doubt: str
+) -> None:
+    write_policy_run(tmp_path, "ce", 0, 0.5, weights=weights)
+    comparison, _ = compare_runs(tmp_path)
+    assert off_policy.estimates(comparison)["doubt"].tolist() == [doubt]
+
+
+@pytest.mark.parametrize("unknown", [(), ("true",)], ids=["truth", "no truth"])
+def test_intervals_that_do_not_count_are_drawn_hollow_beside_the_bounds(
+    tmp_path: Path, unknown: tuple[str, ...]
+) -> None:
+    bounds = {"bounds_low": 0.1, "bounds_high": 0.9}
+    for seed in range(3):
+        write_policy_run(tmp_path, "ce", seed, 0.5, *unknown, weights=SHORT | bounds if seed else HEALTHY | bounds)
+        write_policy_run(tmp_path, "ips_1", seed, 0.6, *unknown, weights=HEALTHY | bounds)
+    (panel,) = (panel for panel in panels(*compare_runs(tmp_path)) if "from the log" in panel.caption)
+    assert "bounds that hold with 95 % confidence for any weights" in panel.caption
+    assert "nominator loss=ce (2 of 3 runs, such as: the mean weight is 0.950 ± 0.020, not 1)" in panel.caption
+    assert "ips_1" not in panel.caption
+    hollow = [plot.count("fill: var(--page)") - plot.count("fill: var(--page); opacity") for plot in panel.plots]
+    if unknown:
+        assert hollow[0] > 0
+    else:
+        ips, snips, dm, dr = hollow
+        assert ips == snips == dr and ips > dm
+
+
 @pytest.mark.parametrize("truth", [(), ("true",)], ids=["truth", "no truth"])
 def test_a_single_run_with_missing_estimates_is_drawn_without_warnings(tmp_path: Path, truth: tuple[str, ...]) -> None:
     write_policy_run(tmp_path, "ce", 0, 0.5, *truth, "snips", "snips_low", "snips_high", "ips_low", "ips_high")

@@ -113,6 +113,15 @@ def test_refitted_runs_are_compared_with_refitted_ones(tmp_path: Path) -> None:
     assert set(collect(tmp_path).table["label"]) == {"ease", "ials"}
 
 
+def test_dry_runs_are_no_results(tmp_path: Path) -> None:
+    for name, batches in (("dry", "4"), ("dry_too", "true"), ("real", "false"), ("older", None)):
+        write_run(tmp_path / name, *([f"trainer.fast_dev_run={batches}"] if batches else []))
+    assert titles(tmp_path) == {
+        "synthetic · random · rating · dry run, no result": ["dry", "dry_too"],
+        "synthetic · random · rating": ["older", "real"],
+    }
+
+
 def test_folds_that_were_refitted_are_not_mixed_with_others(tmp_path: Path) -> None:
     for fold, refit in (("u1", "true"), ("u2", "true"), ("u3", "false")):
         write_run(tmp_path / fold, f"split={fold}", f"trainer.refit={refit}")

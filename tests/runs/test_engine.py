@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from shell import SYNTHETIC, equal_weights, fit_model, read_metrics, tiny_config, train_run
+from shell import SYNTHETIC, equal_weights, fit_model, read_metrics, recsweep, tiny_config, train_run
 
 from recsweep.config import compose_config
 from recsweep.errors import UserError
@@ -70,7 +70,10 @@ def test_a_profile_lies_in_the_folder_of_the_run(tmp_path: Path) -> None:
 
 
 def test_debug_fast_is_one_short_epoch_that_is_judged(tmp_path: Path) -> None:
-    run = train_run(tmp_path, *SYNTHETIC, "debug=fast", "trainer.batch_size=8", "trainer.refit=true")
+    words = (*SYNTHETIC, "debug=fast", "trainer.batch_size=8", "trainer.refit=true", "callbacks.progress=false")
+    outcome = recsweep(tmp_path, "train", *words, "hydra.run.dir=run")
+    assert outcome.status == 0 and outcome.out.endswith("  (a dry run, no result)\n")
+    run = tmp_path / "run"
     record = read_metrics(run)
     assert (record["status"], record["epochs"], record["ended_by"]) == ("completed", 1, "max_epochs")
     assert {"test/mse", "val/mse"} <= record["metrics"].keys() and not (run / "tb").exists()

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hydra.plugins.launcher import Launcher
@@ -12,6 +13,7 @@ from sweep_results import COMPLETED, FOUR_JOBS, copy_sweep
 
 from recsweep.atomic import write_json
 from recsweep.commands import train
+from recsweep.data.tables import Table
 from recsweep.errors import UserError
 from recsweep.runs.folder import LAST
 from recsweep.runs.record import Record, read_record
@@ -167,3 +169,23 @@ def test_a_sweep_is_resumed_only_as_it_was(
         (tmp_path / "sweep.json").write_text(content)
     outcome = recsweep(tmp_path, "train", "sweep.resume=.", *arguments)
     assert outcome.status == 2 and message in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_data_that_cannot_be_split_stop_a_sweep_before_its_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two data sets is too small for its split; the other one is read once for its three splits."""
+    for name, n_rows in (("small", 1), ("large", 30)):
+        rows = [f"u{row % 3},i{row},{row % 5}" for row in range(n_rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["user,item,rating", *rows]))
+    arguments = ("data=table", "model=means", "split.seed=0,1,2", "seed=0,1", "logger=none", "hydra.sweep.dir=sweep")
+    refused = recsweep(tmp_path, "train", "-m", *arguments, "data.path=large.csv,small.csv")
+    assert refused.status == 2
+    assert refused.err.startswith("recsweep: the split leaves the val part of table (1 rows) empty: ")
+    assert not (tmp_path / "sweep").exists()
+    reads: list[str] = []
+    read = Table.read
+    monkeypatch.setattr(Table, "read", lambda self: reads.append(self.path) or read(self))
+    monkeypatch.setattr(train, "write_request", Mock(side_effect=UserError("all is checked")))
+    assert recsweep(tmp_path, "train", "-m", *arguments, "data.path=large.csv").err == "recsweep: all is checked\n"
+    assert reads == ["large.csv"]

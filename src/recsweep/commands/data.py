@@ -87,9 +87,7 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
     source = build.source(cfg)
     data = source.read()
     split = _split(cfg, source, data)
-    if sequences is not None:
-        if isinstance(split, UserError):
-            raise split
+    if sequences is not None and not isinstance(split, UserError):
         write_sequences(data, split, *sequences)
     table = Table(title=cell(data.name), show_header=False)
     table.add_row("users", f"{data.n_users:,}, {count_users_with_one_row(data):,} of them with one row")
@@ -104,8 +102,11 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
         table.add_row("ties in time", _describe_ties(share_of_ties(data)))
     table.add_row("user features", cell(_column_names(data.user_features)))
     table.add_row("item features", cell(_column_names(data.item_features)))
+    if isinstance(split, UserError):
+        Console().print(table)
+        raise split
     table.add_row("split", cell(_describe_split(data, split)))
-    if data.timestamp is not None and not isinstance(split, UserError):
+    if data.timestamp is not None:
         table.add_row("times of parts", _describe_part_times(data, split))
     if sequences is not None:
         table.add_row("sequences", cell(f"data=sequences data.folder={sequences.folder}"))
@@ -125,9 +126,7 @@ def _describe_ties(share: float) -> str:
     return f"{text}; there the order in the file decides which row is last" if share else text
 
 
-def _describe_split(data: Interactions, split: Split | UserError) -> str:
-    if isinstance(split, UserError):
-        return f"none: {split}"
+def _describe_split(data: Interactions, split: Split) -> str:
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in zip(PARTS, split[:3], strict=True))
     text = f"{sizes} rows; {count_items_only_in_test(data, split):,} items only in test"
     if n_unseen := count_users_unseen_in_train(data, split):

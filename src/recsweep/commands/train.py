@@ -35,6 +35,7 @@ from recsweep.runs.recorded import Recorded
 from recsweep.sweeps import jobs, progress
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
+from recsweep.sweeps.splits import check_splits
 from recsweep.terminal import print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def run(arguments: list[str]) -> None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
     elif compose.parse_flags(arguments).multirun:
         new_sweep = sweep.prepare_sweep(arguments)
+        check_splits(new_sweep.request.records)
         write_request(new_sweep.folder, new_sweep.request)
         _run_sweep(new_sweep, command)
     elif "resume=true" in arguments and any(argument.startswith("run=") for argument in arguments):
@@ -288,4 +290,5 @@ def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) ->
     """Prints one line: the run's folder, its seconds, its objective on validation and test."""
     objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
     values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}")
+    note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
+    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}{note}")

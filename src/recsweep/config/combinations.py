@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import is_protocol
 
 from recsweep.config.engine import check_engine
+from recsweep.config.interface import check_methods, check_model, check_source, positional_names
 from recsweep.config.shape import check_node
 from recsweep.errors import UserError
 from recsweep.losses.multitask import Balance
@@ -28,8 +29,9 @@ def check_combination(cfg: DictConfig) -> None:
     model = get_object(cfg.model._target_)
     if not (isclass(model) and issubclass(model, RecModule | Baseline)):
         raise UserError(f"model._target_={cfg.model._target_}: give a subclass of RecModule or Baseline")
-    _check_interface(model)
+    check_model(model, {name: value for name, value in cfg.model.items() if name not in ("_target_", "_partial_")})
     evaluation = get_object(cfg.evaluation._target_)
+    check_methods("evaluation", evaluation)
     if evaluation not in model.evaluations:
         fitting = _choices("evaluation", lambda target: target in model.evaluations)
         raise UserError(f"model {model.__name__} cannot be judged by {evaluation.__name__}: evaluation={fitting}")
@@ -48,22 +50,8 @@ def check_combination(cfg: DictConfig) -> None:
             _construct(group, cfg[group])
 
 
-def _check_interface(model: type[RecModule | Baseline]) -> None:
-    """Raises `UserError` for a class that lacks something of its base class's interface."""
-    methods, attributes = ["score", "score_all"], ["evaluations"]
-    if issubclass(model, RecModule):
-        attributes += ["losses", "sparse"]
-        has_own_steps = model.training_step is not RecModule.training_step
-        methods = ["columns", *methods] if has_own_steps else ["columns", "training_loss", *methods]
-    else:
-        methods = ["fit", *methods]
-    missing = [name for name in methods if getattr(getattr(model, name), "__isabstractmethod__", False)]
-    missing += [name for name in attributes if not hasattr(model, name)]
-    if missing:
-        raise UserError(f"model {model.__name__} does not define {', '.join(missing)}")
-
-
 def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
+    _check_sources(cfg.data)
     rows = getattr(model, "rows", None)
     if rows and cfg.data.get("rows", rows) != rows:
         raise UserError(f"model {model.__name__} learns from data.rows={rows}, not from {cfg.data.rows}")
@@ -71,9 +59,7 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError(f"data.rows={cfg.data.rows} has parts of its own: split=given")
     if cfg.data.get("rows", "ratings") != "ratings" and "filter" in cfg and cfg.filter is not None:
         raise UserError(f"data.rows={cfg.data.rows} has a row for each pair or event of its own making: filter=null")
-    split_names = getattr(get_object(cfg.data._target_), "ships", None)
-    if split_names is None:
-        raise UserError(f"data._target_={cfg.data._target_}: give a Source, as data/schema.py describes it")
+    split_names = get_object(cfg.data._target_).ships
     if "name" in cfg.split and cfg.split.name not in split_names:
         fitting = _choices("split", lambda target: target is not get_object(cfg.split._target_))
         raise UserError(
@@ -84,6 +70,13 @@ def _check_data(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
         raise UserError("data.timestamp=null: this split needs times; name their column, or use split=random")
     if "name" not in cfg.split:
         _check_test_rows(cfg.data)
+
+
+def _check_sources(data: DictConfig, key: str = "data") -> None:
+    """Raises `UserError` for the first of the nested data sets that is none."""
+    if "base" in data:
+        _check_sources(data.base, f"{key}.base")
+    check_source(key, data._target_, get_object(data._target_))
 
 
 def _check_test_rows(data: DictConfig, key: str = "data") -> None:
@@ -131,6 +124,8 @@ def _check_loss(cfg: DictConfig, model: type[RecModule]) -> None:
     if not fits(loss, model.losses):
         fitting = _choices("loss", lambda target: fits(target, model.losses))
         kind = model.losses.__name__
+        if is_protocol(model.losses):
+            kind = f"{kind} of ({', '.join(positional_names(cast(Any, model.losses).__call__))})"
         raise UserError(f"model {model.__name__} needs a {kind}, which {cfg.loss._target_} is not: loss={fitting}")
     ranking = loss
     if model.losses is Balance:
@@ -138,6 +133,9 @@ def _check_loss(cfg: DictConfig, model: type[RecModule]) -> None:
         if not fits(ranking, RankingLoss):
             fitting = _choices("loss", lambda target: fits(target, RankingLoss))
             raise UserError(f"loss.ranking is not a ranking loss: loss@loss.ranking={fitting}")
+    for target in (loss, ranking):
+        if isclass(target):
+            check_methods("loss", target)
     if fits(ranking, RankingLoss) and ranking.compares_rows and cfg.trainer.shuffle == "users":
         raise UserError("trainer.shuffle=users: a batch would hold few users, and its rows compete: shuffle=rows")
     if fits(loss, Balance) and loss.shares_vectors and not cfg.model.shared_embeddings:

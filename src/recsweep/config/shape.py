@@ -195,12 +195,14 @@ def check_node(key: str, node: dict[str, Any]) -> None:
 
 
 def _check_partial(key: str, target: Any, is_partial: bool, arguments: dict[str, Any]) -> None:
-    """Raises `UserError` for a model or a function without `_partial_`, which lacks what it gets when it is called."""
-    if is_partial or key in BY_TORCH or (inspect.isclass(target) and key != "model"):
+    """Raises `UserError` where a run's own arguments are set, or cannot be given later, for lack of `_partial_`."""
+    if key in BY_TORCH or (inspect.isclass(target) and key != "model"):
         return
-    signature = inspect.signature(target).parameters.values()
-    later = [a.name for a in signature if a.kind is a.POSITIONAL_OR_KEYWORD and a.name not in arguments]
-    if later:
+    parameters = inspect.signature(target).parameters.values()
+    given = [a.name for a in parameters if a.kind is a.POSITIONAL_OR_KEYWORD]
+    if is_partial and (set_here := [name for name in given if name in arguments]):
+        raise UserError(f"{key}.{set_here[0]}: {target.__name__} takes settings behind * only: put it there")
+    if not is_partial and (later := [name for name in given if name not in arguments]):
         raise UserError(f"{key}: set _partial_: true, since {target.__name__} gets {', '.join(later)} later")
 
 
@@ -276,9 +278,10 @@ def bind(prefix: str, schema: type[BaseModel], node: dict[str, Any]) -> None:
         first = error.errors()[0]
         key = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UserError(
-                f"{key}: no such key; there are {', '.join(_sibling_keys(node, first['loc'], schema)) or 'none'}"
-            ) from None
+            siblings = ", ".join(_sibling_keys(node, first["loc"], schema)) or "none"
+            raise UserError(f"{key}: no such key; there are {siblings}") from None
+        if first["type"] == "list_type":
+            raise UserError(f"{key}={first['input']}: it should be a list, such as {key}=[{first['input']}]") from None
         if first["type"] == "missing":
             raise UserError(f"{key} is missing") from None
         if first["type"] == "dict_type":

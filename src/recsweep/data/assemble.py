@@ -20,6 +20,7 @@ def assemble(
     duplicates: Duplicates,
     users: Entities | None = None,
     items: Entities | None = None,
+    part: np.ndarray | int = 0,
 ) -> Interactions:
     """Checks a table of ratings and turns it into `Interactions`.
 
@@ -30,13 +31,14 @@ def assemble(
         duplicates: what to do with a repeated (user, item) pair, see `resolve_duplicates`.
         users, items: all users and items that may occur, with their features; a rating of any other is an error. None
             takes those that occur in the table.
+        part: [N] the file of each row; a pair repeats within one only.
     """
     check_ratings(ratings, scale)
     users = users or _entities_in_column(ratings, "user")
     items = items or _entities_in_column(ratings, "item")
     user = _encode_ids(ratings, "user", users.ids, users.path)
     item = _encode_ids(ratings, "item", items.ids, items.path)
-    rows, rating = resolve_duplicates(ratings, user * len(items.ids) + item, duplicates)
+    rows, rating = resolve_duplicates(ratings, (part * len(users.ids) + user) * len(items.ids) + item, duplicates)
     times = ratings.frame.get("timestamp")
     return Interactions(
         name=name,

@@ -24,8 +24,8 @@ Columns = tuple[Tensor, ...]
 class Batches:
     """Shuffled batches of aligned columns, addressed by (epoch, group), so that any group can be drawn again.
 
-    An epoch visits every row once, in an order that depends only on (seed, epoch). A group holds the `steps` batches
-    of one training call, fetched by one gather per column. The last batch of an epoch may be smaller.
+    An epoch visits every row once, in an order that depends only on (stream, seed, epoch). A group holds the `steps`
+    batches of one training call, fetched by one gather per column. The last batch of an epoch may be smaller.
 
     Args:
         columns: NamedTuple of tensors [N, ...] on the training device.
@@ -36,6 +36,7 @@ class Batches:
         repeat: whether all epochs visit the rows of the first one; with a limit, the same few batches again and again.
         shuffle_by: [N] int64 ids, such as users: shuffles ids instead of rows, so that rows of one id stay together,
             in their original order.
+        stream: names the random stream of the order: with the same seed, other names have independent orders.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Batches:
         limit: int | None = None,
         repeat: bool = False,
         shuffle_by: Tensor | None = None,
+        stream: str = "order",
     ) -> None:
         self.columns = columns
         self.shuffle_by = shuffle_by
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
+        self.stream = stream
         self.repeat = repeat
         n_rows = len(columns[0])
         n_batches = -(-n_rows // batch_size)
@@ -72,7 +75,7 @@ class Batches:
         return self._order[1]
 
     def _shuffle(self, epoch: int) -> Tensor:
-        device, random = self.columns[0].device, generator("order", self.seed, epoch)
+        device, random = self.columns[0].device, generator(self.stream, self.seed, epoch)
         if self.shuffle_by is None:
             return torch.randperm(len(self.columns[0]), generator=random).to(device)
         rank_by_id = torch.randperm(int(self.shuffle_by.max()) + 1, generator=random).to(device)

@@ -62,6 +62,8 @@ class BanditLog(Interactions):
         propensity: [N] float32 in (0, 1], probability with which the policy showed the item.
         recurring: whether a user can have several rows, so that an embedding per user can be learned. False if each row
             is a separate context, described by its features only.
+        logging_policy: scores whose softmax over all items is the policy that showed the items; None where only the
+            probabilities of what was shown are known.
         ranker: the second stage: logits of the reward, learned from the training rows; None if there is no ranker.
         reward: [n_users, n_items] bool, the reward of every pair; None if unknown.
         relevant: [n_users, n_items] bool, the items that a ranking should find; None if unknown.
@@ -69,6 +71,7 @@ class BanditLog(Interactions):
 
     propensity: Tensor
     recurring: bool
+    logging_policy: DotScorer | None = None
     ranker: Truth | DotScorer | None = None
     reward: Tensor | None = None
     relevant: Tensor | None = None

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recsweep.data.assemble import assemble, find_rows, unknown_split_error
+from recsweep.data.assemble import assemble, unknown_split_error
 from recsweep.data.schema import Interactions, Split
-from recsweep.data.sheet import Sheet
+from recsweep.data.sheet import Sheet, note_once
 from recsweep.data.tables import Table
+from recsweep.data.validate import Duplicates
 from recsweep.errors import UserError
 
 
@@ -22,6 +23,8 @@ class SplitTable(Table):
 
     Args:
         val, test: as `path`, which holds the train part; without `val`, the split draws it from train.
+
+    A user and an item may be in several parts unless `duplicates` is `error`; within a part they become one row.
     """
 
     val: str | None
@@ -55,9 +58,11 @@ class SplitTable(Table):
         whole = sheets[-1]
         for sheet in reversed(sheets[:-1]):
             whole = sheet.concatenate(whole)
-        _check_overlap(whole, [len(sheet.frame) for sheet in sheets])
-        data = assemble(self.name, whole, self._scale, self.duplicates, *self._read_entities())
-        rows = {part: find_rows(sheet, data).unique() for part, sheet in zip(self._paths, sheets, strict=True)}
+        part = np.arange(len(sheets)).repeat([len(sheet.frame) for sheet in sheets])
+        _check_overlap(whole, part, self.duplicates)
+        data = assemble(self.name, whole, self._scale, self.duplicates, *self._read_entities(), part)
+        sizes = [len(sheet.frame[["user", "item"]].drop_duplicates()) for sheet in sheets]
+        rows = dict(zip(self._paths, torch.arange(len(data)).split(sizes), strict=True))
         return data, Split(rows["train"], rows.get("val", torch.empty(0, dtype=torch.int64)), rows["test"])
 
 
@@ -70,21 +75,41 @@ def _align_ids(sheets: list[Sheet]) -> list[Sheet]:
     return sheets
 
 
-def _check_overlap(whole: Sheet, sizes: list[int]) -> None:
-    """Raises `UserError` at the first row whose user and item are in an earlier part.
+def _check_overlap(whole: Sheet, part: np.ndarray, duplicates: Duplicates) -> None:
+    """Raises `UserError` at the first row that is in an earlier part, too.
+
+    With `duplicates` other than `error`, a pair of user and item may be in several parts, and a line says how many rows
+    are of such pairs; with times, the same row may not.
 
     Args:
         whole: the rows of all parts.
-        sizes: of the parts.
+        part: [N] the part of each row.
     """
-    user, item = (pd.factorize(whole.frame[column])[0] for column in ("user", "item"))
-    _, first, pair = np.unique(user * (item.max() + 1) + item, return_index=True, return_inverse=True)
-    part = np.arange(len(sizes)).repeat(sizes)
-    is_common = part[first[pair]] != part
-    if is_common.any():
-        row = int(is_common.argmax())
-        earlier = whole.location(int(first[pair[row]]))
-        raise UserError(
-            f"{whole.location(row)}: this user and item are in {earlier} too ({int(is_common.sum())} such rows), and a "
-            "model must not see what it is tested on: take them out of one of the files"
+    columns = ["user", "item"]
+    row, first = _find_common(whole, part, columns)
+    if duplicates != "error" and len(row):
+        note_once(
+            f"{len(row):,} rows of val and test are of a user and an item that an earlier part has, too: kept "
+            f"(data.duplicates={duplicates})"
         )
+        columns.append("timestamp")
+        row, first = _find_common(whole, part, columns) if "timestamp" in whole.frame else (row[:0], first[:0])
+    if len(row):
+        same, advice = "this user, item and time are", ""
+        if duplicates == "error":
+            same = "this user and item are"
+            advice = "; where people come back to an item, data.duplicates=last keeps it in both"
+        earlier = whole.location(int(first[0]))
+        raise UserError(
+            f"{whole.location(int(row[0]))}: {same} in {earlier} too ({len(row)} such rows), and a model must not "
+            f"see what it is tested on: take them out of one of the files{advice}"
+        )
+
+
+def _find_common(whole: Sheet, part: np.ndarray, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that agree in these columns with a row of an earlier part, and the first row that each agrees with."""
+    group = whole.frame.groupby(columns, sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    _, start, index = np.unique(group, return_index=True, return_inverse=True)
+    first = start[index]
+    row = (part[first] != part).nonzero()[0]
+    return row, first[row]

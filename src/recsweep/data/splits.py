@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ColdUsers = Literal["error", "keep"]
+HOLD_OUT_LESS = "hold out less, use split=leave_last_out or temporal, which leave every user a row, or"
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class Canonical:
 
     def __call__(self, data: Interactions, source: Source) -> Split:
         split = source.parts(self.name, data)
+        advice = f"{self.name} is a split as it is: take another, or"
         if not len(split.val):
+            advice = f"{self.name} is a split as it is but for split.val_fraction, drawn from train: draw less, or"
             shuffled_train = split.train[_random_order(len(split.train), self.seed)]
             val, train = _cut(shuffled_train, [self.val_fraction])
             split = split._replace(train=train.sort().values, val=val.sort().values)
-        return check_parts(split, data, self.cold_users)
+        return check_parts(split, data, self.cold_users, advice)
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,12 @@ def check_fold(fold: int, folds: int) -> None:
         raise UserError(f"split.fold={fold}: with split.folds={folds}, folds are 0 to {folds - 1}")
 
 
-def check_parts(split: Split, data: Interactions, cold_users: ColdUsers) -> Split:
-    """Returns the split; `UserError` if a part is empty or if a user is cold and `cold_users` is `error`."""
+def check_parts(split: Split, data: Interactions, cold_users: ColdUsers, advice: str = HOLD_OUT_LESS) -> Split:
+    """Returns the split; `UserError` if a part is empty or if a user is cold and `cold_users` is `error`.
+
+    Args:
+        advice: what to do about cold users other than to accept them.
+    """
     for name in ("train", "val", "test"):
         if not len(getattr(split, name)):
             raise UserError(
@@ -228,8 +235,7 @@ def check_parts(split: Split, data: Interactions, cold_users: ColdUsers) -> Spli
     if cold_users == "error" and len(cold):
         raise UserError(
             f"{len(cold)} of {int(has_rows.sum())} users of {data.name} have no row left in train, first user "
-            f"{data.user_ids.raw[int(cold[0])]}: hold out less, use split=leave_last_out or temporal, which "
-            "leave every user a row, or accept cold users with split.cold_users=keep"
+            f"{data.user_ids.raw[int(cold[0])]}: {advice} accept cold users with split.cold_users=keep"
         )
     return split
 

@@ -22,6 +22,7 @@ from recsweep.data.times import ALLOWED, BadTime, to_seconds
 from recsweep.errors import UserError
 
 Cold = Literal["drop", "keep"]
+"""What to do with rows of users, and of items, without a row in train."""
 Moment = str | int | float
 """An ISO date or date-time, a number since 1970, or, between 0 and 1, a share of the rows in time."""
 
@@ -32,12 +33,12 @@ class GlobalTime:
 
     Args:
         val_from, test_from: the moments.
-        cold: what to do with rows of users and items without a row in train.
+        cold_users: what to do with rows of users, and of items, without a row in train.
     """
 
     val_from: Moment
     test_from: Moment
-    cold: Cold
+    cold_users: Cold
 
     needs_times: ClassVar[bool] = True
 
@@ -52,7 +53,7 @@ class GlobalTime:
         starts = [_parse_moment(key, getattr(self, key)) for key in ("val_from", "test_from")]
         cuts = [_time_at(ordered, start) if isinstance(start, float) else start for start in starts]
         _check_order(self, cuts)
-        return _split_at(data, cuts, self.cold)
+        return _split_at(data, cuts, self.cold_users)
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class Rolling:
         fold: from 0.
         folds: their number.
         window: share of the rows in a window.
-        cold: what to do with rows of users and items without a row in train.
+        cold_users: what to do with rows of users, and of items, without a row in train.
     """
 
     fold: Annotated[int, Field(ge=0)]
     folds: Annotated[int, Field(ge=1)]
     window: Fraction
-    cold: Cold
+    cold_users: Cold
 
     needs_times: ClassVar[bool] = True
 
@@ -88,7 +89,7 @@ class Rolling:
         ordered = times_of(data).sort().values
         n_windows_after = [self.folds + 1 - self.fold - number for number in range(3)]
         cuts = [_time_at(ordered, 1 - n * self.window) for n in n_windows_after]
-        return _split_at(data, cuts, self.cold)
+        return _split_at(data, cuts, self.cold_users)
 
 
 def _parse_moment(key: str, moment: Moment) -> int | float:
@@ -146,7 +147,7 @@ def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
     done = "left out of val and test" if cold == "drop" else "kept in val and test"
     note_once(
         f"{data.name}, train before {format_time(cuts[0])}: {int(is_cold.sum()):,} of {len(later):,} later rows are of "
-        f"{n_users:,} users and {n_items:,} items unseen in train: {done} (split.cold={cold})"
+        f"{n_users:,} users and {n_items:,} items unseen in train: {done} (split.cold_users={cold})"
     )
     if cold == "keep":
         return split
@@ -156,7 +157,7 @@ def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
         if not len(getattr(split, name)):
             raise UserError(
                 f"every row in the {name} part of {data.name} is of a user or an item unseen in train: cut later, or "
-                "keep them with split.cold=keep"
+                "keep them with split.cold_users=keep"
             )
     return split
 

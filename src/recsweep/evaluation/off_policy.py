@@ -17,6 +17,7 @@ from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Tar
 from recsweep.metrics import off_policy
 
 TERMS = ("weight", "reward", "predicted", "expected")  # arguments of `metrics.off_policy.estimates`
+SUPPORT = ("second_moment", "unsupported_mass")  # of the target policy in the log
 ITEM_SHRINKAGE = 10.0  # pseudo-rows at the overall mean in each item's mean reward
 
 
@@ -37,6 +38,8 @@ class LoggedBatch(NamedTuple):
         item, propensity, reward: [P] the rows.
         predicted: [L, n_items] expected rewards by the reward model.
         true: [L, n_items] rewards by the simulator; [L, 0] without a simulator.
+        logging: [L, n_items] probabilities by the logging policy; [L, 0] where they are unknown.
+        n_rows: [] int64, rows of all batches together.
     """
 
     user: Tensor
@@ -46,6 +49,8 @@ class LoggedBatch(NamedTuple):
     reward: Tensor
     predicted: Tensor
     true: Tensor
+    logging: Tensor
+    n_rows: Tensor
 
 
 class OffPolicyEvaluation(Metric):
@@ -64,6 +69,7 @@ class OffPolicyEvaluation(Metric):
     mode = "max"
     rows: list[Tensor]
     true: list[Tensor]
+    support: list[Tensor]
 
     def __init__(
         self,
@@ -77,14 +83,13 @@ class OffPolicyEvaluation(Metric):
         self.batch_size = batch_size
         self.add_state("rows", [], dist_reduce_fx="cat")
         self.add_state("true", [], dist_reduce_fx="cat")
+        self.add_state("support", [], dist_reduce_fx="cat")
 
     def reset(self) -> None:
         """Forgets all batches."""
         super().reset()
-        for state, shape in (
-            (self.rows, (0, len(TERMS))),
-            (self.true, (0,)),
-        ):  # sets the shape in a process without batches
+        shapes = ((self.rows, (0, len(TERMS))), (self.true, (0,)), (self.support, (0, len(SUPPORT))))
+        for state, shape in shapes:  # in a process without batches, too
             state.append(torch.empty(shape, dtype=torch.float64, device=self.device))
 
     def batches(self, target: Target, device: torch.device) -> Iterator[LoggedBatch]:
@@ -106,22 +111,27 @@ class OffPolicyEvaluation(Metric):
                 log.rating[row],
                 predict(user),
                 torch.empty(len(user), 0) if log.reward is None else log.reward[user].float(),
+                log.logging_policy.score_all(user).softmax(1) if log.logging_policy else torch.empty(len(user), 0),
+                torch.tensor(len(held_out)),
             )
             yield LoggedBatch(*(column.to(device) for column in batch))
 
     def measure(self, scorer: Scorer, *batch: Tensor) -> Rows:
         """The terms of the estimates, of every logged row in one batch of `batches`, float64.
 
-        They are `TERMS`, and "true", the policy's value by the simulator, if there is one. Raises `UserError` if a
-        probability is NaN.
+        They are `TERMS`; "true", the policy's value by the simulator, if there is one; and `SUPPORT` if the logging
+        policy is known. Raises `UserError` if a probability is NaN.
         """
-        user, user_index, item, propensity, reward, predicted, true = batch
+        user, user_index, item, propensity, reward, predicted, true, logging, n_rows = batch
         policy = check_scores(cast(Policy, scorer).log_policy(user), len(user), 2).exp()
         weight = (policy[user_index, item] / propensity).clamp(max=self.max_weight)
         expected = (policy * predicted).sum(1)[user_index]
         terms = dict(zip(TERMS, (weight, reward, predicted[user_index, item], expected), strict=True))
         if true.shape[1]:
             terms["true"] = (policy * true).sum(1)[user_index]
+        if logging.shape[1]:
+            terms["second_moment"] = off_policy.second_moment(policy, logging)[user_index]
+            terms["unsupported_mass"] = off_policy.unsupported_mass(policy, logging, n_rows)[user_index]
         return Rows(user[user_index], {name: values.double() for name, values in terms.items()})
 
     def update(self, rows: Rows) -> None:
@@ -129,16 +139,24 @@ class OffPolicyEvaluation(Metric):
         self.rows.append(torch.stack([rows.values[name] for name in TERMS], 1))
         if "true" in rows.values:
             self.true.append(rows.values["true"])
+        if SUPPORT[0] in rows.values:
+            self.support.append(torch.stack([rows.values[name] for name in SUPPORT], 1))
 
     def evidence(self, rows: Rows) -> Evidence:
         """The terms of every logged row."""
         return {"logged row": rows}
 
     def compute(self) -> dict[str, Tensor]:
-        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it."""
-        estimates, true = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1)), dim_zero_cat(self.true)
+        """`off_policy/…`: the estimates of `metrics.off_policy`, and the `true` value if a simulator tells it.
+
+        Where the logging policy is known, also `SUPPORT`, means over the rows.
+        """
+        estimates = off_policy.estimates(*dim_zero_cat(self.rows).unbind(1))
+        true, support = dim_zero_cat(self.true), dim_zero_cat(self.support)
         if len(true):
             estimates["true"] = true.mean()
+        if len(support):
+            estimates |= dict(zip(SUPPORT, support.mean(0), strict=True))
         return {f"off_policy/{name}": value for name, value in estimates.items()}
 
 

@@ -10,14 +10,15 @@ from torchmetrics import Metric
 
 from recsweep.data.splits import position_in_group
 from recsweep.evaluation.protocol import Evidence, PairScorer, Rows, Target, check_not_empty, check_scores
-from recsweep.sampling import group_items, sample_negatives, unseen_items
-from recsweep.seeding import Seed
+from recsweep.sampling import group_items, sample_others, unseen_items
+from recsweep.seeding import Seed, generator
 
 
 class SessionEvaluation(Metric):
     """One session a user with held-out items, like those of DRR's environment in training.
 
-    The action set holds the user's P held-out items and P others, drawn from what they have neither seen nor held out.
+    The action set holds the user's P held-out items and P others, drawn from what they have neither seen nor held out;
+    these are distinct, unless there are fewer than P.
     The model recommends P of these by descending score and earns 1 for each held-out one. Scores stay fixed during a
     session: the model learns nothing of the test part.
 
@@ -46,16 +47,19 @@ class SessionEvaluation(Metric):
     def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """(session [P], user [P], held-out item [P], sampled item [P]), the rows of a session one after another."""
         check_not_empty(target)
-        data, generator = target.data, torch.Generator().manual_seed(self.seed)
+        data = target.data
         user, item = data.user[target.held_out], data.item[target.held_out]
         row = torch.cat([target.seen, target.held_out])
         excluded = group_items(data.user[row], data.item[row], data.n_users, data.n_items)
         unseen = unseen_items(excluded, data.n_items)
         relevant = group_items(user, item, data.n_users, data.n_items)
-        for users in user.unique().split(self.batch_size):
-            session, liked = relevant.pairs_of(users)
-            sampled = sample_negatives(users[session], 1, unseen, generator)[:, 0]
-            yield tuple(column.to(device) for column in (session, users[session], liked, sampled))
+        users = user.unique()
+        count = relevant.start.diff()[users]
+        sampled = sample_others(users, count, unseen, generator("action sets", self.seed))
+        lengths = [int(counts.sum()) for counts in count.split(self.batch_size)]
+        for batch, others in zip(users.split(self.batch_size), sampled.split(lengths), strict=True):
+            session, liked = relevant.pairs_of(batch)
+            yield tuple(column.to(device) for column in (session, batch[session], liked, others))
 
     def measure(self, scorer: PairScorer, session: Tensor, user: Tensor, liked: Tensor, sampled: Tensor) -> Rows:
         """The rewards of every session in one batch of `batches`; `UserError` if a score is NaN."""

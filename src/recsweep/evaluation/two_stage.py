@@ -15,6 +15,7 @@ from recsweep.metrics import ranking
 from recsweep.sampling import group_items
 
 STAGES = ("one_stage", "two_stage")
+N_LOGGED = len(LoggedBatch._fields)
 LOWEST = torch.finfo(torch.float32).min  # of a score, since -inf marks what is masked
 
 
@@ -103,7 +104,7 @@ class TwoStageEvaluation(Metric):
 
     def measure(self, scorer: Scorer, *batch: Tensor) -> "StagedLists":
         """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
-        logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:7]), batch[7:]
+        logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:N_LOGGED]), batch[N_LOGGED:]
         logged_rows = self.off_policy.measure(scorer, *logged) if isinstance(scorer, Policy) else None
         scores = check_scores(scorer.score_all(logged.user), len(logged.user), 2).double().clamp(min=LOWEST)
         scores = scores.index_put((user_index, item), scores.new_tensor(-torch.inf))

@@ -40,7 +40,8 @@ class OffPolicyLoss(Protocol):
             logits: [B, n_items] of π.
             action: [B] int64, the logged items.
             propensity: [B] in (0, 1], β(a).
-            reward: [B] of the logged items. A loss without this argument only gets rows with a nonzero reward.
+            reward: [B] of the logged items. A loss without this argument only gets rows of reward 1, and needs a log
+                whose rewards are 0 and 1.
             ranker_logits: [B, n_items] of the second stage.
             predicted_reward: [B, n_items] of a reward model.
             generator: for random draws, on the device of `logits`.
@@ -119,14 +120,15 @@ def snips(logits: Tensor, action: Tensor, propensity: Tensor, reward: Tensor, *,
 
     The batch holds rows of all rewards, and gradients flow through both sums: a policy gains nothing by avoiding
     all logged items (Swaminathan and Joachims, "The Self-Normalized Estimator for Counterfactual
-    Learning", NIPS 2015).
+    Learning", NIPS 2015). The shares w / Σ w are a softmax of log w, so they are finite where all w are 0 in floats.
 
     >>> even = torch.tensor([0.5, 0.5])  # w = 1 and 1, rewards 1 and 0
     >>> snips(torch.zeros(2, 2), torch.tensor([0, 1]), even, torch.tensor([1.0, 0.0]), max_weight=100)
     tensor(-0.5000)
     """
-    weight = _ratio(_action_values(action, log_softmax(logits, 1)), propensity).clamp(max=max_weight)
-    return -(weight * reward).sum() / weight.sum()
+    log_weight = _action_values(action, log_softmax(logits, 1)) - propensity.log()
+    limit = torch.as_tensor(max_weight, dtype=log_weight.dtype).log()
+    return -(softmax(log_weight.clamp(max=limit), 0) * reward).sum()
 
 
 def dr(
@@ -184,9 +186,9 @@ def _ratio(log_pi: Tensor, propensity: Tensor) -> Tensor:
 
 
 def _batch_weights(log_pi: Tensor, propensity: Tensor, max_weight: Positive, min_weight: NotNegative) -> Tensor:
-    """Importance weights [B], clipped, then divided by their mean."""
+    """Importance weights [B], clipped, then divided by their mean; all 0 if they are all 0."""
     weight = _ratio(log_pi, propensity).clamp(min=min_weight).clamp(max=max_weight)
-    return weight / weight.mean()
+    return weight / weight.mean().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def _credit(slates: Tensor, action: Tensor, weight: Tensor, ranker_logits: Tensor, alpha: NotNegative) -> Tensor:

@@ -22,8 +22,8 @@ def td_target(reward: Tensor, next_value: Tensor, discount: Tensor, low: Tensor,
 
     Args:
         reward: [B].
-        next_value: [B] Q'(s', a'), from the target networks.
-        discount: γ, a scalar, or [B] with 0 at the end of a session.
+        next_value: [B] Q'(s', a'), from the target networks; also at the end of a session, which continues in the next.
+        discount: γ, a scalar.
         low, high: scalars.
 
     >>> half, bound = torch.tensor(0.5), torch.tensor(2.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.errors import UserError
-from recsweep.report.labels import REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
+from recsweep.report.labels import DRY_RUN, REFIT, SEEDS, describe, labels, protocol_keys, sweep_keys, value
 from recsweep.report.read import Record, Run, read_run, run_folders
 from recsweep.terminal import escape
 
@@ -23,9 +23,16 @@ class Runs:
         runs: in the order of their folders.
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
+<<<<<<< HEAD
             words), every setting that differs under its own key, `objective`, `mode`, `n_parameters`,
             `simple_baseline`, `refit` (bool), sizes and fingerprints of the data, `seconds/<part>`, every metric under
             its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
+=======
+            words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
+            `simple_baseline`, `epochs`, `chosen_epoch` (from 1), `ended_by`, `refit` and `is_dry` (bool), sizes and
+            fingerprints of the data, `seconds/<part>`, every metric under its own name, every oracle metric as
+            `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
+>>>>>>> main
             `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
@@ -62,6 +69,7 @@ def _row(run: Run, seeds: Sequence[str]) -> dict[str, Any]:
         "seed": "/".join(str(value(run, key)) for key in seeds if value(run, key) is not None),
         **{group: run.choices.get(group, "?") for group in ("data", "split", "evaluation", "model")},
         "refit": value(run, REFIT) == "True",
+        "is_dry": value(run, DRY_RUN) not in (None, 0, "False"),
     }
 
 
@@ -77,6 +85,9 @@ def _results(run: Run) -> dict[str, Any]:
         "fingerprint": record.data.fingerprint,
         "split_fingerprint": record.data.split_fingerprint,
         "simple_baseline": record.simple_baseline,
+        "epochs": _number(record.epochs),
+        "chosen_epoch": _number(record.chosen_epoch),
+        "ended_by": record.ended_by,
         "seconds/total": np.nan,
         **{f"seconds/{part}": seconds for part, seconds in record.seconds.items()},
         **{name: _number(metric) for name, metric in record.metrics.items()},

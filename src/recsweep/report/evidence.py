@@ -121,9 +121,11 @@ def _from_log(row_user: np.ndarray, columns: Mapping[str, np.ndarray]) -> Eviden
         "dm": (expected, ones),
         "dr": (expected + weight * (reward - predicted), ones),
         "logged": (reward, ones),
+        "mean_weight": (weight, ones),
     }
-    if "true" in columns:
-        terms_by_row["true"] = (columns["true"].astype(np.float64), ones)
+    for name in ("true", "second_moment", "unsupported_mass"):
+        if name in columns:
+            terms_by_row[name] = (columns[name].astype(np.float64), ones)
     return Evidence(
         users, {f"off_policy/{name}": partial(_sum_by_user, user_index, *terms) for name, terms in terms_by_row.items()}
     )

@@ -1,5 +1,8 @@
 """Off-policy estimates from logs: against the true values if a simulator knows them, else against one another."""
 
+from statistics import NormalDist
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ from recsweep.report.svg import (
     INK,
     MARKERS,
     MUTED,
+    PAGE,
     SERIES,
     STYLE,
     TEXT_BOX,
@@ -24,7 +28,15 @@ from recsweep.report.svg import (
 
 PREFIX = "test/off_policy/"
 ESTIMATORS = {"ips": "IPS", "snips": "SNIPS", "dm": "direct method", "dr": "doubly robust"}
+WEIGHTED = ("ips", "snips", "dr")
+"""Estimators whose intervals fail where the weights have heavy tails."""
+BOUNDS = "bounds"
 ENDS = ("_low", "_high")
+WEIGHTS = ("mean_weight", *(f"mean_weight{end}" for end in ENDS), "max_weight_share", "unsupported_mass")
+MAX_SHARE = 0.05
+"""Largest share of one row in all weight, and of the policy where the log has no rows, with which intervals count."""
+MAX_DEVIATION = 2.0
+"""Standard errors of the mean weight from 1 with which intervals count."""
 DOTS = (0, (1, 3))
 
 
@@ -33,17 +45,54 @@ def estimates(comparison: Comparison) -> pd.DataFrame:
 
     Returns:
         a row per run: `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals, `ips_low`,
-        `ips_high`; NaN if unknown.
+        `ips_high`, `bounds_low` and `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown. `doubt`
+        says in words why the intervals of `WEIGHTED` estimators do not count; empty if they do.
     """
-    columns = ["label", "true", "logged", *(name + end for name in ESTIMATORS for end in ("", *ENDS))]
+    ends = [name + end for name in ESTIMATORS for end in ("", *ENDS)]
+    columns = ["label", "true", "logged", *ends, *(BOUNDS + end for end in ENDS), *WEIGHTS]
     runs = comparison.table.rename(columns=lambda name: name.removeprefix(PREFIX)).reindex(columns=columns)
     runs = runs.dropna(subset=list(ESTIMATORS), how="all")
+    runs = runs.assign(doubt=[_doubt(row) for row in runs[list(WEIGHTS)].to_dict("records")])
     return runs.sort_values("label", key=lambda label: label.map(comparison.labels.index), kind="stable")
 
 
 def estimators(runs: pd.DataFrame) -> dict[str, str]:
     """Titles by name of those `ESTIMATORS` that any run has."""
     return {name: title for name, title in ESTIMATORS.items() if runs[name].notna().any()}
+
+
+def _doubt(weights: dict[str, float]) -> str:
+    """Why no interval of a weighted estimate counts, in words; empty if nothing speaks against it."""
+    mean, low, high, share, unsupported = (weights[name] for name in WEIGHTS)
+    error = (high - low) / (2 * NormalDist().inv_cdf(0.975))
+    reasons = []
+    if abs(mean - 1) > MAX_DEVIATION * error:
+        reasons.append(f"the mean weight is {mean:.3f} ± {error:.3f}, not 1")
+    if share > MAX_SHARE:
+        reasons.append(f"one row has {100 * share:.0f} % of all weight")
+    if unsupported > MAX_SHARE:
+        reasons.append(f"{100 * unsupported:.0f} % of the policy lies where the log has no rows")
+    return "; ".join(reasons)
+
+
+def describe_doubts(runs: pd.DataFrame) -> str:
+    """One sentence on the configurations whose intervals do not count; empty if there are none.
+
+    Args:
+        runs: from `estimates`.
+    """
+    in_doubt = runs[runs["doubt"] != ""]
+    if in_doubt.empty:
+        return ""
+    parts = []
+    for label, rows in in_doubt.groupby("label", sort=False):
+        n_runs = int((runs["label"] == label).sum())
+        example = f", such as: {rows['doubt'].iloc[0]}" if n_runs > 1 else f": {rows['doubt'].iloc[0]}"
+        parts.append(f"{label} ({len(rows)} of {n_runs} runs{example})")
+    return (
+        "Intervals of IPS, SNIPS and DR that do not count, since the weights have heavy tails: "
+        f"{'; '.join(parts)}. The bounds hold all the same."
+    )
 
 
 def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:
@@ -55,7 +104,8 @@ def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:
     """
     names = estimators(runs)
     x_limits = _axis_limits(runs["true"])
-    y_limits = _axis_limits(runs[["true", "logged", *(name + end for name in names for end in ("", *ENDS))]])
+    values = ["true", "logged", *(name + end for name in names for end in ("", *ENDS)), *(BOUNDS + end for end in ENDS)]
+    y_limits = _axis_limits(runs[values])
     plots = []
     with mpl.rc_context(STYLE):
         for name in names:
@@ -63,9 +113,12 @@ def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:
             axes.axline((x_limits[0], x_limits[0]), slope=1, color=MUTED, linewidth=1.2, linestyle=DASHED)
             _draw_log_mean(axes, runs["logged"].mean())
             for number, (_, rows) in enumerate(runs.groupby("label", sort=False)):
-                x, y, colour = rows["true"], rows[name], SERIES[number]
-                axes.vlines(x, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, alpha=0.45)
-                axes.plot(x, y, MARKERS[number], color=colour, markersize=6, markeredgewidth=0)
+                colour = SERIES[number]
+                axes.vlines(rows["true"], rows[f"{BOUNDS}_low"], rows[f"{BOUNDS}_high"], MUTED, alpha=0.35, linewidth=1)
+                for is_drawn_hollow, part in rows.groupby(_is_in_doubt(rows, name)):
+                    x, y, style = part["true"], part[name], _line_style(is_drawn_hollow)
+                    axes.vlines(x, part[f"{name}_low"], part[f"{name}_high"], colour, style, alpha=0.45)
+                    axes.plot(x, y, MARKERS[number], color=colour, markersize=6, **_fill(is_drawn_hollow))
             axes.set_xlim(x_limits)
             axes.set_ylim(y_limits)
             axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -91,8 +144,13 @@ def forest_plot(title: str, runs: pd.DataFrame) -> str:
         for group, (label, rows) in enumerate(groups):
             top = n_lines * group
             annotate(axes, shorten(str(label), 48), (0, top), ("axes fraction", "data"), -4, bbox=TEXT_BOX)
+            low, high = (rows[BOUNDS + end].mean() for end in ENDS)
             for number, name in enumerate(names):
-                _draw_estimate(axes, rows[[name, *(name + end for end in ENDS)]], top + 1 + number, number)
+                axes.plot([low, high], [top + 1 + number] * 2, color=MUTED, alpha=0.35, linewidth=1)
+                is_drawn_hollow = bool(_is_in_doubt(rows, name).any())
+                _draw_estimate(
+                    axes, rows[[name, *(name + end for end in ENDS)]], top + 1 + number, number, is_drawn_hollow
+                )
         axes.set_ylim(n_lines * len(groups) - 0.3, -0.7)
         axes.set_yticks([])
         axes.set_xlabel("value")
@@ -113,9 +171,24 @@ def _draw_log_mean(axes: Axes, level: float) -> None:
         annotate(axes, "logged", (1, level), ("axes fraction", "data"), 3, ha="right", color=MUTED, fontsize=11)
 
 
-def _draw_estimate(axes: Axes, runs: pd.DataFrame, y: int, number: int) -> None:
+def _draw_estimate(axes: Axes, runs: pd.DataFrame, y: int, number: int, is_hollow: bool) -> None:
     """One estimator's line at height `y`; columns of `runs` are the estimate and the ends of its interval."""
     mean, low, high = runs.mean()
     colour = SERIES[number]
-    axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
-    axes.plot([mean], [y], MARKERS[number], color=colour, markersize=7, markeredgewidth=0)
+    width = 1.2 if is_hollow else 2.2
+    axes.plot([low, high], [y, y], color=colour, linewidth=width, linestyle=_line_style(is_hollow))
+    axes.plot([mean], [y], MARKERS[number], color=colour, markersize=7, **_fill(is_hollow))
+
+
+def _is_in_doubt(runs: pd.DataFrame, name: str) -> pd.Series:
+    """Whether each run's interval of the estimator does not count."""
+    return (runs["doubt"] != "") & (name in WEIGHTED)
+
+
+def _line_style(is_hollow: bool) -> Any:
+    return DOTS if is_hollow else "solid"
+
+
+def _fill(is_hollow: bool) -> dict[str, Any]:
+    """How a marker is drawn: filled without an edge, or hollow."""
+    return {"markerfacecolor": PAGE, "markeredgewidth": 1.4} if is_hollow else {"markeredgewidth": 0}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from markupsafe import Markup
 
 from recsweep.report import lines, off_policy, parallel, plots, trade_off
@@ -59,17 +60,29 @@ def _off_policy_panels(comparison: Comparison) -> list[Panel]:
         caption = (
             "Each policy's value as estimated from the log, against its true value: a point per run, with the "
             "estimate's 95 % interval. On the dashed diagonal the estimate is exact. Dotted: the log's own mean reward."
+            f"{_describe_weights(runs)}"
         )
         truth_plots = [Markup(plot) for plot in off_policy.truth_plots(comparison.title, runs_with_truth)]
         return [Panel(caption, truth_plots, _legend(runs_with_truth["label"].unique()))]
     if len(runs):
         caption = (
             "Each policy's value as estimated from the log alone: means of the estimates and of their 95 % intervals "
-            f"over {comparison.repeat}s. Dashed: the log's own mean reward."
+            f"over {comparison.repeat}s. Dashed: the log's own mean reward.{_describe_weights(runs)}"
         )
         plot = Markup(off_policy.forest_plot(comparison.title, runs))
         return [Panel(caption, [plot], _legend(off_policy.estimators(runs).values()))]
     return []
+
+
+def _describe_weights(runs: pd.DataFrame) -> str:
+    """What a caption adds where bounds are drawn, and where intervals do not count."""
+    bounds = (
+        " Thin and grey: bounds that hold with 95 % confidence for any weights."
+        if runs["bounds_low"].notna().any()
+        else ""
+    )
+    doubts = off_policy.describe_doubts(runs)
+    return f"{bounds}{f' Hollow and dotted: {doubts[0].lower()}{doubts[1:]}' if doubts else ''}"
 
 
 def _value_panels(comparison: Comparison, runs: Runs) -> list[Panel]:

@@ -10,8 +10,9 @@ DIGITS = 8  # of a fingerprint in a title
 def add_protocols(table: pd.DataFrame) -> pd.DataFrame:
     """The table with `protocol`, what a run was asked for, and `on_data`, what it found.
 
-    Both are words for a title. `protocol` says whether a run was refitted if the runs differ in that. `on_data` is
-    empty where completed runs of one protocol had the same data, as far as they recorded it, and for all others.
+    Both are words for a title. `protocol` says whether a run was refitted if the runs differ in that, and whether it
+    was a dry run. `on_data` is empty where completed runs of one protocol had the same data, as far as they recorded
+    it, and for all others.
 
     Args:
         table: of `Runs`, with `repeat`; if folds are the repetitions, `seed` is the fold.
@@ -21,6 +22,7 @@ def add_protocols(table: pd.DataFrame) -> pd.DataFrame:
     is_completed = table["status"] == "completed"
     if table.loc[is_completed, "refit"].nunique() > 1:
         protocol += table["refit"].map({True: " · refitted", False: " · not refitted"})
+    protocol += table["is_dry"].map({True: " · dry run, no result", False: ""})
     table = table.assign(protocol=protocol, on_data="")
     for _, runs in table[is_completed].groupby("protocol", sort=False):
         table.loc[runs.index, "on_data"] = _describe_data(runs)

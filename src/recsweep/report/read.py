@@ -48,6 +48,9 @@ class Record(BaseModel):
     seconds: dict[str, float] = Field(default_factory=dict)
     n_parameters: Size | None = None
     simple_baseline: bool = False
+    epochs: Size | None = None
+    chosen_epoch: Size | None = None
+    ended_by: str | None = None
     data: Data = Field(default_factory=Data)
     versions: dict[str, str] = Field(default_factory=dict)
 

@@ -20,7 +20,7 @@ DECAYS = {"value_decay": 0.01, "state_repr_decay": 0.02, "policy_decay": 0.03}
 
 
 def transition_rows(transitions: Transitions) -> Iterator[tuple[int, int, list[int], Tensor, float, list[int]]]:
-    for user, item, memory, action, reward, next_memory, _ in zip(*transitions, strict=True):
+    for user, item, memory, action, reward, next_memory in zip(*transitions, strict=True):
         yield int(user), int(item), memory.tolist(), action, float(reward), next_memory.tolist()
 
 
@@ -185,13 +185,23 @@ def test_every_state_module_learns(state: str) -> None:
     assert unchanged == ({"memory", "user_table.weight"} if state == "drr_p" else {"memory"})
 
 
-@pytest.mark.parametrize(("per_step", "updates"), [(0.5, 7), (1.0, 14), (2.0, 28)])
-def test_updates_for_every_step(per_step: float, updates: int) -> None:
-    """After 14 steps; updates that are due before the replay has a whole batch are made later."""
-    agent = agent_in_training(updates_per_step=per_step, min_positives=3, n_envs=2)
+@pytest.mark.parametrize("buffer_size", [4, 300])
+@pytest.mark.parametrize("per_step", [0.5, 1.0, 2.0])
+def test_updates_for_every_step_once_there_is_a_batch(per_step: float, buffer_size: int) -> None:
+    """None after 3 steps of a user, since a batch is 4; then those of each step at once, none of them later."""
+    agent = agent_in_training(updates_per_step=per_step, min_positives=3, n_envs=2, buffer_size=buffer_size)
     agent.data.batches = Batches(agent.columns(liked_rows()), batch_size=4, steps=1000, seed=0)
     agent._start_epoch = lambda: None
+    counts, update = [], agent._update
+
+    def count_and_update(n: int) -> None:
+        counts.append(agent.step_count)
+        update(n)
+
+    agent._update = count_and_update
     for _ in range(2):  # epochs of 7 steps
         agent.training_step(0, 0)
-    assert agent.update_count == int(per_step * agent.step_count)
-    assert abs(agent.update_count - updates) <= 2 * per_step
+    assert len(counts) == agent.update_count == int(per_step * (agent.step_count - 3))
+    assert counts[0] == 4 if per_step >= 1 else counts[0] > 4  # half an update is due after 4 steps
+    for number, count in enumerate(counts, 1):
+        assert per_step * (count - 3 - 2) < number <= per_step * (count - 3)  # a call makes up to 2 steps

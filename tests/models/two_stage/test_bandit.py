@@ -1,7 +1,10 @@
 """The bandit log: its rows, its split, and the cache of its stages."""
 
 import re
+from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,15 @@ from torch import Tensor
 from two_stage_data import item_probabilities
 
 from recsweep.config import compose_config
+from recsweep.data import batches, datamodules
+from recsweep.data.batches import Batches
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Split
 from recsweep.data.truth import SyntheticTruth
 from recsweep.errors import UserError
-from recsweep.models.two_stage import stages
+from recsweep.models import base
+from recsweep.models.two_stage import bandit as bandit_module
+from recsweep.models.two_stage import modules, stages
 from recsweep.models.two_stage.bandit import Bandit
 from recsweep.models.two_stage.modules import Simulator
 from recsweep.models.two_stage.nets import NominatorNet
@@ -103,15 +110,61 @@ def test_the_exact_protocol_draws_with_replacement(new_bandit: Bandit) -> None:
     assert min(len(set(items)) for items in train.tolist()) < 5
 
 
+def fit_with_streams(name: str, cfg: DictConfig, folder: Path) -> Any:
+    """A trained model that takes its initial weights and its batches from the random streams `name`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modules, "generator", lambda seed: generator(name, seed))
+        patch.setattr(datamodules, "Batches", partial(Batches, stream=name))
+        return fit_model(cfg, folder)
+
+
 def test_a_stage_equals_its_model_trained_alone(bandit: Bandit, log: BanditLog, tmp_path: Path) -> None:
-    """Bit for bit."""
+    """Bit for bit, with the same initial weights and batches."""
     for name in ("simulator", "logging_policy"):
-        model = fit_model(config(bandit, f"model={name}"), tmp_path / name)
+        model = fit_with_streams(name.replace("_", " "), config(bandit, f"model={name}"), tmp_path / name)
         assert equal_weights(model.net.state_dict(), cache_entry(bandit, name)), name
-    model = fit_model(config(bandit, "model=ranker"), tmp_path / "ranker")
+    model = fit_with_streams("ranker", config(bandit, "model=ranker"), tmp_path / "ranker")
     vectors = stages.ranker_vectors(model.net, bandit.base.read())
     assert equal_weights(vectors, cache_entry(bandit, "ranker"))
     assert torch.equal(log.ranker.score_all(torch.arange(60)), vectors["users"] @ vectors["items"].T)
+
+
+def test_stages_and_a_run_of_the_same_seed_have_streams_of_their_own(
+    new_bandit: Bandit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the random time of each pair is drawn twice, for its reward and for its row in the log."""
+    keys: Counter[tuple[int | str, ...]] = Counter()
+
+    def count_and_generate(*key: int | str, device: str = "cpu") -> torch.Generator:
+        keys[key] += 1
+        return generator(*key, device=device)
+
+    for module in (bandit_module, stages, modules, batches, base):
+        monkeypatch.setattr(module, "generator", count_and_generate)
+    cfg = config(new_bandit, "model=nominator", "trainer.max_epochs=2")
+    assert cfg.seed == cfg.data.seed == 0
+    fit_model(cfg, tmp_path)
+    assert keys.pop(("times", 0)) == 2
+    assert len(keys) > 10 and set(keys.values()) == {1}
+
+
+def test_stages_and_a_run_of_the_same_seed_start_from_different_weights(
+    new_bandit: Bandit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user vectors are those that every net has, in the same shape."""
+    first, train = {}, stages.train
+
+    def note_and_train(name: str, net: Any, *rest: Any) -> None:
+        first[name] = net.users.own.weight.detach().clone()
+        train(name, net, *rest)
+
+    monkeypatch.setattr(stages, "train", note_and_train)
+    cfg = config(new_bandit, "model=nominator")
+    first["nominator"] = build.model(cfg, build.data(cfg)).net.users.own.weight.detach()
+    assert first.keys() == {"simulator", "logging policy", "ranker", "nominator"}
+    assert {weight.shape for weight in first.values()} == {first["nominator"].shape}
+    for one, other in combinations(first.values(), 2):
+        assert torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].abs() < 0.2
 
 
 def test_ratings_above_the_threshold_are_positive(bandit: Bandit) -> None:

@@ -1,10 +1,12 @@
 """Mistakes in the settings of data=bandit and of the models that it trains."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from shell import QUIET, TINY_BANDIT, recsweep
 
 from recsweep.config import compose_config
@@ -92,6 +94,30 @@ def test_mistakes_in_the_loss(overrides: str, message: str, cache: str, data: In
     with pytest.raises(UserError) as error:
         build.model(cfg, data)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("loss", ["ce", "ips_1", "ips_2", "top_k"])
+@pytest.mark.parametrize(("reward", "low", "high"), [(-1.0, "-1", "1"), (0.5, "0", "1"), (5.0, "0", "5")])
+def test_a_loss_that_knows_likes_only(
+    loss: str, reward: float, low: str, high: str, cache: str, data: InteractionData
+) -> None:
+    """One row of another reward than 0 and 1 is one too many, except for losses that take rewards."""
+    graded = copy(data)
+    rating = data.train.rating.index_fill(0, torch.tensor([3]), reward)
+    graded.train = replace(data.train, rating=rating)
+    with pytest.raises(UserError) as error:
+        build.model(compose_config([*TINY_BANDIT, cache, "model=nominator", f"loss={loss}"]), graded)
+    assert str(error.value) == (
+        f"loss={loss} knows rewards of 0 and 1 only, and those of synthetic_log go from {low} to {high}: "
+        "take loss=snips or loss=dr"
+    )
+
+
+@pytest.mark.parametrize("loss", ["snips", "dr"])
+def test_a_loss_that_takes_rewards(loss: str, cache: str, data: InteractionData) -> None:
+    graded = copy(data)
+    graded.train = replace(data.train, rating=data.train.rating - 0.5)
+    build.model(compose_config([*TINY_BANDIT, cache, "model=nominator", f"loss={loss}"]), graded)
 
 
 RUNS = {

@@ -70,7 +70,7 @@ class DRR(ActorCritic):
             from noise.
         frozen: whether user and item vectors stay at their initial values.
         n_envs: users served side by side.
-        updates_per_step: updates of the networks for every step of a user (update-to-data ratio).
+        updates_per_step: updates for every step of a user (update-to-data ratio), once the replay holds a batch.
         min_positives: users with fewer have no sessions.
         exploration: noise on the actions in sessions: none, gaussian, or ou, which slowly returns to 0.
         exploration_std: its standard deviation.
@@ -197,25 +197,28 @@ class DRR(ActorCritic):
         end = min((index + 1) * batches.steps * batches.batch_size, batches.n_rows)
         self.global_step_is_due = True
         while self.epoch_steps < end:
-            self._step_sessions()
+            n_steps = self._step_sessions()
+            n_with_batch = min(n_steps, max(0, int(self.experience.replay.added) - batches.batch_size + 1))
+            self.updates_due += n_with_batch * self.updates_per_step
             while self.updates_due >= 1 and len(self.experience.replay) >= batches.batch_size:
                 self._update(batches.batch_size)
                 self.updates_due -= 1
 
-    def _step_sessions(self) -> None:
+    def _step_sessions(self) -> int:
+        """Makes one step of all sessions; returns how many users were recommended an item."""
         step = self.experience.step(self, self.generator)
         if len(step.session_reward):
             self.note("train/session_reward", step.session_reward.mean())
             self.note("train/reward", (step.session_reward / step.session_length).mean())
         self.epoch_steps += step.n_steps
         self.step_count += step.n_steps
-        self.updates_due += step.n_steps * self.updates_per_step
+        return step.n_steps
 
     def _update(self, n: int) -> None:
         """Learns from `n` transitions: critics, state module and vectors, then the policy, then the target networks."""
         algorithm, replay = self.algorithm, self.experience.replay
         sample = replay.sample(n, anneal(self.step_count, START_BETA, BETA_STEPS), self.generator)
-        user, item, memory, action, reward, next_memory, _ = sample.transitions
+        user, item, memory, action, reward, next_memory = sample.transitions
         with torch.no_grad():
             next_state = self.encode_states(user, next_memory)
             next_action = self.choose_actions(self.target_actor, next_state) + self._draw_target_noise(n)
@@ -230,7 +233,6 @@ class DRR(ActorCritic):
         self._descend(VALUE, value_loss)
         td_error = target - values[0].detach()
         replay.update(sample.replay_index, td_error)
-
         self.update_count += 1
         if self.update_count % algorithm.policy_delay == 0:
             self._update_policy(state.detach())

@@ -1,9 +1,9 @@
 """Recommendation sessions as a `gymnasium` vector environment: many users step together, in tensors.
 
-A user with P positives has a session of P steps. Its action set holds their positives and P other items, drawn with
-replacement from everything that is not a positive of theirs. Each step recommends one of them that was not recommended
-before in this session. The reward is 1 for a positive, which then enters the user's memory, and 0 otherwise. A policy
-that knows all positives earns P.
+A user with P positives has a session of P steps. Its action set holds their positives and P others, distinct items that
+are not positives of theirs (with copies if there are fewer than P). Each step recommends one of them that was not
+recommended before in this session. The reward is 1 for a positive, which then enters the user's memory, and 0
+otherwise. A policy that knows all positives earns P.
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Generator, Tensor
 
 from recsweep.errors import UserError
-from recsweep.sampling import UnseenItems, UserItems, sample_negatives, unseen_items
+from recsweep.sampling import UnseenItems, UserItems, sample_others, unseen_items
 
 
 class SessionStates(NamedTuple):
@@ -196,7 +196,7 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
 
 def action_sets(user: Tensor, positives: UserItems, unseen: UnseenItems, width: int, generator: Generator) -> Tensor:
-    """Each user's positives and as many other items, drawn with replacement for every row.
+    """Each user's positives and as many other items, drawn for every row.
 
     Args:
         user: [B] int64, repeated ones too.
@@ -207,8 +207,8 @@ def action_sets(user: Tensor, positives: UserItems, unseen: UnseenItems, width: 
         [B, width] int64: an other, a positive, an other, a positive …, padded with n_items.
     """
     user_index, positive = positives.pairs_of(user)
-    other = sample_negatives(user[user_index], 1, unseen, generator)[:, 0]
     count = positives.start.diff()[user]
+    other = sample_others(user, count, unseen, generator)
     rank = torch.arange(len(user_index), device=user.device) - (count.cumsum(0) - count)[user_index]
     pairs = user.new_full((len(user), width // 2, 2), unseen.n_items)
     pairs[user_index, rank] = torch.stack([other, positive], 1)

@@ -79,7 +79,7 @@ class Experience:
         action = action + self.noise.step(generator)
         item = _best_items(action, observation, networks.item_vectors())
         _, reward, ended, _, infos = self.env.step(item)
-        transitions = Transitions(user, item, memory, action, reward, infos["next_memory"], ended.float())
+        transitions = Transitions(user, item, memory, action, reward, infos["next_memory"])
         self.replay.add(Transitions(*(column[is_active] for column in transitions)))
         return StepSummary(int(is_active.sum()), infos["session_reward"][ended], infos["session_length"][ended])
 

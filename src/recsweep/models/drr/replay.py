@@ -30,6 +30,8 @@ BLOCK = 64
 class Transitions(NamedTuple):
     """One step of a user in each row. The next state has the same user.
 
+    The end of a session is not marked, as nothing ends there: the user's memory goes on in their next session.
+
     Args:
         user: [B] int64.
         item: [B] int64, the recommended item.
@@ -37,7 +39,6 @@ class Transitions(NamedTuple):
         action: [B, d] float32, the actor's vector.
         reward: [B] float32.
         next_memory: [B, N] int64, the memory after the step.
-        done: [B] float32, 1 where the session ended.
     """
 
     user: Tensor
@@ -46,7 +47,6 @@ class Transitions(NamedTuple):
     action: Tensor
     reward: Tensor
     next_memory: Tensor
-    done: Tensor
 
 
 class Sample(NamedTuple):
@@ -66,7 +66,7 @@ class Replay(nn.Module):
     """A ring buffer of the last `capacity` transitions: once it is full, each new one overwrites the oldest.
 
     The state dict holds all of it, so that a resumed run draws the same samples as an uninterrupted one. A million
-    transitions with N = 5 and d = 8 take 96 MB.
+    transitions with N = 5 and d = 8 take 92 MB.
 
     Args:
         memory_size: N, items in a memory.
@@ -94,11 +94,11 @@ class Replay(nn.Module):
         self.capacity = capacity
         self.alpha = alpha
         self.id_widths = (1, 1, memory_size, memory_size)
-        self.number_widths = (action_dim, 1, 1)
+        self.number_widths = (action_dim, 1)
         n_blocks = -(-capacity // BLOCK)
         buffers = {
             "ids": torch.zeros(capacity, sum(self.id_widths), dtype=torch.int32),  # user, item, memory, next memory
-            "numbers": torch.zeros(capacity, sum(self.number_widths)),  # action, reward, done
+            "numbers": torch.zeros(capacity, sum(self.number_widths)),  # action, reward
             "mass": torch.zeros(n_blocks * BLOCK, dtype=torch.int64),  # p^α in units, 0 where empty
             "block_mass": torch.zeros(n_blocks, dtype=torch.int64),
             "highest": torch.tensor(round(1 / UNIT)),  # largest mass so far; 1 before any update
@@ -122,9 +122,9 @@ class Replay(nn.Module):
         if n > self.capacity:
             raise UserError(f"a replay of capacity={self.capacity} cannot hold the {n} transitions of a step; raise it")
         index = (self.added + torch.arange(n, device=self.added.device)) % self.capacity
-        user, item, memory, action, reward, next_memory, done = transitions
+        user, item, memory, action, reward, next_memory = transitions
         self.ids[index] = torch.cat([user[:, None], item[:, None], memory, next_memory], 1).int()
-        self.numbers[index] = torch.cat([action, reward[:, None], done[:, None]], 1)
+        self.numbers[index] = torch.cat([action, reward[:, None]], 1)
         self._set_mass(index, self.highest.expand(n))
         self.added += n
 
@@ -143,8 +143,8 @@ class Replay(nn.Module):
         index = draw_proportional(self.mass, self.block_mass, n, generator)
         ids, numbers = self.ids.index_select(0, index).long(), self.numbers.index_select(0, index)
         user, item, memory, next_memory = ids.split(self.id_widths, 1)
-        action, reward, done = numbers.split(self.number_widths, 1)
-        transitions = Transitions(user[:, 0], item[:, 0], memory, action, reward[:, 0], next_memory, done[:, 0])
+        action, reward = numbers.split(self.number_widths, 1)
+        transitions = Transitions(user[:, 0], item[:, 0], memory, action, reward[:, 0], next_memory)
         mass = self.mass.index_select(0, index).double()
         # N and the sum are factors of every weight, so they cancel.
         return Sample(index, transitions, (mass.min() / mass).pow(beta).float())

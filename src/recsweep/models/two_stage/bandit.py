@@ -189,7 +189,7 @@ class Bandit:
         splitter = Rows(SHARES, "keep") if plan["split"] == "rows" else Random(0.2, 0.2, self.seed, "keep")
         split = splitter(ratings, self.base)
         train, val = ratings.take(split.train), ratings.take(split.val)
-        net = SimulatorNet(train, *self._size, plan["hidden"], 0.0, generator(self.seed))
+        net = SimulatorNet(train, *self._size, plan["hidden"], 0.0, generator("simulator", self.seed))
 
         def build() -> Artefact:
             stages.train("simulator", net, stages.time_columns(train), self._recipe(plan["epochs"]))
@@ -209,7 +209,7 @@ class Bandit:
         """The stages after the labels: logging policy, log and ranker."""
         plan = self.logging_policy
         train = pairs.take(torch.arange(plan["n_pairs"]))
-        policy = NominatorNet(train, *self._size, 0.0, generator(self.seed))
+        policy = NominatorNet(train, *self._size, 0.0, generator("logging policy", self.seed))
 
         def build() -> Artefact:
             stages.train("logging policy", policy, stages.label_columns(train), self._recipe(plan["epochs"]))
@@ -237,6 +237,7 @@ class Bandit:
             truth=Relevance(labels["relevant"], labels["reward"]),
             propensity=rows["propensity"],
             recurring=True,
+            logging_policy=stages.policy_scorer(policy, ratings),
             reward=labels["reward"],
             relevant=labels["relevant"],
         )
@@ -257,7 +258,7 @@ class Bandit:
                 f"the log of {ratings.name} has no reward: lower data.threshold={self.threshold}, or raise "
                 f"data.items_per_user={self.items_per_user}"
             )
-        net = RankerNet(log, *self._size, 0.0, generator(self.seed))
+        net = RankerNet(log, *self._size, 0.0, generator("ranker", self.seed))
 
         def build() -> Artefact:
             stages.train("ranker", net, stages.time_columns(log), self._recipe(self.ranker["epochs"]))

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageEvaluation
@@ -159,6 +160,16 @@ def _check_settings(settings: dict[str, Any], n_items: int) -> None:
         raise UserError(f"loss.min_weight={settings['min_weight']} exceeds loss.max_weight={settings['max_weight']}")
 
 
+def _check_rewards(log: BanditLog, loss: str) -> None:
+    """`UserError` if there are other rewards than 0 and 1, for a loss that does not take rewards."""
+    low, high = log.rating.aminmax()
+    if not ((log.rating == 0) | (log.rating == 1)).all():
+        raise UserError(
+            f"loss={loss} knows rewards of 0 and 1 only, and those of {log.name} go from {low:g} to {high:g}: "
+            "take loss=snips or loss=dr"
+        )
+
+
 class LogColumns(NamedTuple):
     """Rows of a bandit log: user [B] and item [B] int64, propensity [B] and reward [B] float32."""
 
@@ -172,7 +183,7 @@ class Nominator(RecModule):
     """The first stage: a softmax policy over the catalogue, learned from a bandit log.
 
     A loss of `losses.off_policy` gets the tensors that its parameters name. Without a `reward` parameter it only sees
-    rows with a reward.
+    rows with a reward, and the rewards must be 0 and 1.
 
     TensorBoard tags: `log10_weight`, log10 of the training rows' importance weights (policy / logging policy), and
     `confidence`, the policy's largest probability for the user of each training row.
@@ -204,6 +215,8 @@ class Nominator(RecModule):
         for name in self.float_settings:  # buffers, so that many configurations can train in one batched step
             self.register_buffer(f"loss_{name}", torch.tensor(float(settings[name])), persistent=False)
         self.loss_parameters = set(signature(self.loss).parameters)
+        if "reward" not in self.loss_parameters:
+            _check_rewards(log, self.loss.__name__)
         if "ranker_logits" in self.loss_parameters:
             if log.ranker is None:
                 raise UserError(f"this loss needs a ranker, and {log.name} has none: use data=bandit")

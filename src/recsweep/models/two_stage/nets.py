@@ -167,13 +167,14 @@ class NominatorNet(TwoSided):
 
     def forward(self, user: Tensor, item: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits [B] of pairs."""
-        return (self._query(user, generator) * self.items(item, generator)).sum(-1)
+        return (self.query(user, generator) * self.items(item, generator)).sum(-1)
 
     def item_logits(self, user: Tensor, generator: Generator | None = None) -> Tensor:
         """Logits [B, n_items] of users [B]."""
-        return self._query(user, generator) @ self.items.all_vectors(generator).T
+        return self.query(user, generator) @ self.items.all_vectors(generator).T
 
-    def _query(self, user: Tensor, generator: Generator | None) -> Tensor:
+    def query(self, user: Tensor, generator: Generator | None = None) -> Tensor:
+        """Vectors [B, d] of users [B]; their dot products with item vectors are logits."""
         return self.linear(relu(self.users(user, generator)))
 
 

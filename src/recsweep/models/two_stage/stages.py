@@ -11,6 +11,7 @@ from rich.progress import track
 from torch import Generator, Tensor, nn
 
 from recsweep.data.batches import Batches, Columns
+from recsweep.data.logged import DotScorer
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.losses.binary import bce
@@ -62,9 +63,9 @@ def time_columns(data: Interactions) -> TimeColumns:
 
 
 def train(name: str, net: nn.Module, columns: Columns, recipe: Recipe) -> None:
-    """Trains a net by BCE; the last column is the label, the others are the net's arguments."""
+    """Trains the stage `name` by BCE; the last column is the label, the others are the net's arguments."""
     optimizer = torch.optim.Adagrad(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed)
+    batches = Batches(columns, recipe.batch_size, STEPS_AT_ONCE, recipe.seed, stream=name)
     groups = [(epoch, index) for epoch in range(recipe.epochs) for index in range(len(batches))]
     for epoch, index in progress(groups, name):
         for *inputs, label in batches.group(epoch, index):
@@ -163,6 +164,12 @@ def draw_log(
             )
     user = torch.arange(data.n_users).repeat_interleave(items_per_user)
     return {"user": user, "item": torch.cat(item), "propensity": torch.cat(propensity)}
+
+
+@torch.inference_mode()
+def policy_scorer(net: NominatorNet, data: Interactions) -> DotScorer:
+    """The logits of a policy, from vectors of all users and items."""
+    return DotScorer(net.query(torch.arange(data.n_users)), net.items.all_vectors())
 
 
 @torch.inference_mode()
