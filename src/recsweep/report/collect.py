@@ -23,16 +23,10 @@ class Runs:
         runs: in the order of their folders.
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
-<<<<<<< HEAD
             words), every setting that differs under its own key, `objective`, `mode`, `n_parameters`,
-            `simple_baseline`, `refit` (bool), sizes and fingerprints of the data, `seconds/<part>`, every metric under
-            its own name, every oracle metric as `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
-=======
-            words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
             `simple_baseline`, `epochs`, `chosen_epoch` (from 1), `ended_by`, `refit` and `is_dry` (bool), sizes and
             fingerprints of the data, `seconds/<part>`, every metric under its own name, every oracle metric as
             `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
->>>>>>> main
             `seed` is text: "0", or "0/3" if a second key of `SEEDS` varies.
         sweep_keys: the keys that differ between configurations, without seeds, model and protocol.
     """
