@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from run_folders import compare_runs, leave_evidence, print_report, write_run, write_sweep
+from run_folders import compare_runs, leave_evidence, write_run, write_sweep
 
 from recsweep.report.answers import (
     describe_best,
@@ -108,7 +108,3 @@ def test_the_command_that_adds_simple_models(tmp_path: Path) -> None:
     write_run(tmp_path / "2", "data.n_users=60", "trainer.refit=true", target, "split.seed=4")
     comparison, runs = compare_runs(tmp_path)
     assert comparison.baseline == "means" and describe_missing_baseline(comparison, runs.runs) == ""
-
-
-def test_a_report_says_no_more_than_it_knows(tmp_path: Path) -> None:
-    assert "chance" not in print_report(write_pair(tmp_path, 1, 0.001))
