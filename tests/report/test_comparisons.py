@@ -101,7 +101,9 @@ def test_numbered_folds_are_repetitions_and_their_seeds_count_once(split: str, t
     assert (comparison.repeat, comparison.test["svdpp"].n_seeds, comparison.tests["svdpp"].n_seeds) == ("fold", 3, 3)
     assert comparison.tests["svdpp"].mean == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
     assert sorted(set(comparison.table["seed"])) == ["0", "1", "2"]
-    assert train_command(comparison, runs.runs) == f"recsweep train split={split} split.folds=3 model=svdpp"
+    assert (
+        train_command(comparison, runs.runs) == f"recsweep train split={split} split.fold=0 split.folds=3 model=svdpp"
+    )
 
 
 def test_runs_of_a_single_fold_are_repeated_by_their_seeds(tmp_path: Path) -> None:

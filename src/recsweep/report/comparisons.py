@@ -122,9 +122,9 @@ def best_runs(comparison: Comparison, runs: tuple[Run, ...]) -> list[Run]:
 
 
 def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """The command that trains the best configuration again, without the seeds that differ between its runs."""
+    """The command that trains the best configuration again: on its first fold, without the seeds that differ."""
     best = best_runs(comparison, runs)
-    varying_seeds = [key for key in SEEDS if len({value(run, key) for run in best}) > 1]
+    varying_seeds = [key for key in SEEDS if key != "split.fold" and len({value(run, key) for run in best}) > 1]
     overrides = [
         text
         for text in best[0].overrides
