@@ -15,6 +15,7 @@ from rich.console import Console
 from recsweep.report import console
 from recsweep.report.collect import Runs, collect
 from recsweep.report.comparisons import Comparison, comparisons
+from recsweep.report.doubts import find_doubts
 
 SWEEP_MSE = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
 DATA = {"name": "synthetic", "n_users": 60, "n_items": 100, "n_interactions": 9, "train": 7, "val": 1, "test": 1}
@@ -137,6 +138,6 @@ def print_report(folder: Path, width: int = 120) -> str:
     runs = collect(folder)
     screen = Console(width=width, record=True, file=io.StringIO())
     for comparison in comparisons(runs, None):
-        console.print_comparison(screen, comparison)
+        console.print_comparison(screen, comparison, find_doubts(comparison, runs))
     console.print_incomplete_runs(screen, runs)
     return screen.export_text()

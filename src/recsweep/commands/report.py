@@ -53,17 +53,18 @@ def report(folder: Path, baseline: str | None) -> Path:
     from recsweep.report.answers import describe_missing_baseline
     from recsweep.report.collect import collect
     from recsweep.report.comparisons import best_runs, comparisons, train_command
+    from recsweep.report.doubts import find_doubts
     from recsweep.sweeps.request import REQUEST_FILE
 
     runs = collect(folder)
     results = comparisons(runs, baseline)
     path = folder / "report.html"
     export.write(folder, runs, results)  # before anything is printed: a reader such as `head` may close the pipe
-    importances = _importances(folder)
-    html.write(path, runs, results, importances)
+    importances, edges = _describe_search(folder)
+    html.write(path, runs, results, importances, edges)
     screen = Console()
     for comparison in results:
-        console.print_comparison(screen, comparison)
+        console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
         if hint := describe_missing_baseline(comparison, runs.runs):
             print_line(hint)
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
@@ -79,13 +80,13 @@ def report(folder: Path, baseline: str | None) -> Path:
     return path
 
 
-def _importances(folder: Path) -> dict[str, float]:
-    """Of the settings of the search in this folder; empty where there is none."""
+def _describe_search(folder: Path) -> tuple[dict[str, float], list[str]]:
+    """Importances of the settings, and the ends of the space at which the best lies; empty where there is no search."""
     if not (folder / "study.db").is_file():
-        return {}
-    from recsweep.sweeps.importance import compute_importances  # Optuna takes a second to import
+        return {}, []
+    from recsweep.sweeps.insight import describe_search  # Optuna takes a second to import
 
-    return compute_importances(folder)
+    return describe_search(folder)
 
 
 def _print_missing_jobs(sweep: Path, n_started: int) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from recsweep.report.answers import describe_best, describe_effects, notes
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.doubts import Doubt
 from recsweep.report.plots import MAX_CONFIGURATIONS
 from recsweep.report.table import Row, Table, effects_table, main_table
 from recsweep.terminal import cell, escape
@@ -26,8 +27,8 @@ OPTIONAL_COLUMNS = {"time": 48, "parameters": 48, "seeds": 24, "folds": 24, "spl
 """Columns that are dropped if they would leave less than this many characters, or than needed, for the labels."""
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Prints one comparison: its title, the findings, the effects of swept settings, the configurations."""
+def print_comparison(console: Console, comparison: Comparison, doubts: Sequence[Doubt]) -> None:
+    """Prints one comparison: its title, the findings, the effects of swept settings, the configurations, doubts."""
     console.print(cell(comparison.title, "bold"), "", sep="\n")
     for sentence in (*describe_effects(comparison), f"{comparison.labels[0]}: {describe_best(comparison)}"):
         console.print(cell(sentence, "bold"))
@@ -39,6 +40,10 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     _print_table(console, table, rows)
     if n_hidden := len(table.rows) - len(rows):
         console.print(Text(f"{n_hidden} more configurations are in the report.\n"))
+    for doubt in doubts:
+        console.print(cell(doubt.sentence, "yellow"))
+        if doubt.command:
+            console.print(cell(f"  {doubt.command}"), soft_wrap=True)
     console.print(cell(notes(comparison), "dim"))
     console.print()
 

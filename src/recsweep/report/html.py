@@ -14,6 +14,7 @@ from recsweep.report import panels, plots
 from recsweep.report.answers import describe_best, describe_effects, describe_missing_baseline, notes
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, train_command
+from recsweep.report.doubts import Doubt, find_doubts
 from recsweep.report.table import TESTED, Table, effects_table, main_table, metrics_tables
 from recsweep.terminal import escape
 
@@ -28,6 +29,7 @@ class Section:
     verdict: str
     command: str
     missing_baseline: str
+    doubts: Sequence[Doubt]
     facts: Mapping[str, str]
     effects: Table | None
     importances: Mapping[str, float]
@@ -42,20 +44,29 @@ class Section:
 
 
 def write(
-    path: Path, runs: Runs, comparisons: Sequence[Comparison], importances: Mapping[str, float] | None = None
+    path: Path,
+    runs: Runs,
+    comparisons: Sequence[Comparison],
+    importances: Mapping[str, float] | None = None,
+    edges: Sequence[str] = (),
 ) -> None:
     """Writes the report to `path`, atomically.
 
     Args:
         importances: of a search's settings, adding up to 1.
+        edges: of the search's space at which its best lies, in words.
     """
-    page = render(runs, comparisons, path.parent, importances)
+    page = render(runs, comparisons, path.parent, importances, edges)
     with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
 def render(
-    runs: Runs, comparisons: Sequence[Comparison], folder: Path, importances: Mapping[str, float] | None = None
+    runs: Runs,
+    comparisons: Sequence[Comparison],
+    folder: Path,
+    importances: Mapping[str, float] | None = None,
+    edges: Sequence[str] = (),
 ) -> str:
     """The page. Text from runs is escaped by jinja2, inside the plots by matplotlib, and then without controls."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -66,7 +77,7 @@ def render(
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
         n_configurations=runs.table["label"].nunique(),
-        sections=[_section(comparison, runs, importances or {}) for comparison in comparisons],
+        sections=[_section(comparison, runs, importances or {}, edges) for comparison in comparisons],
         tested=TESTED,
         incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
         versions=_versions(runs),
@@ -74,7 +85,7 @@ def render(
     return "\n".join(map(escape, page.split("\n")))
 
 
-def _section(comparison: Comparison, runs: Runs, importances: Mapping[str, float]) -> Section:
+def _section(comparison: Comparison, runs: Runs, importances: Mapping[str, float], edges: Sequence[str]) -> Section:
     table = main_table(comparison)
     n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
     end = len(table.rows) - n_hidden
@@ -85,6 +96,7 @@ def _section(comparison: Comparison, runs: Runs, importances: Mapping[str, float
         verdict=describe_best(comparison),
         command=train_command(comparison, runs.runs),
         missing_baseline=describe_missing_baseline(comparison, runs.runs),
+        doubts=find_doubts(comparison, runs, edges),
         facts=_facts(comparison, runs),
         effects=effects_table(comparison),
         importances=importances,

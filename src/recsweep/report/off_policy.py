@@ -1,5 +1,6 @@
 """Off-policy estimates from logs: against the true values if a simulator knows them, else against one another."""
 
+from collections.abc import Hashable, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -63,7 +64,7 @@ def estimators(runs: pd.DataFrame) -> dict[str, str]:
     return {name: title for name, title in ESTIMATORS.items() if runs[name].notna().any()}
 
 
-def _doubt(weights: dict[str, float]) -> str:
+def _doubt(weights: Mapping[Hashable, float]) -> str:
     """Why no interval of a weighted estimate counts, in words; empty if nothing speaks against it."""
     mean, low, high, share, unsupported = (weights[name] for name in WEIGHTS)
     error = (high - low) / (2 * NormalDist().inv_cdf(0.975))

@@ -8,6 +8,7 @@ import numpy as np
 
 from recsweep.report.comparisons import Comparison, oracle_value
 from recsweep.report.crossed import NOTHING, SIGNIFICANT
+from recsweep.report.doubts import IMPROVING, improving_labels
 from recsweep.report.numbers import (
     DASH,
     choose_digits,
@@ -63,10 +64,14 @@ def effects_table(comparison: Comparison) -> Table | None:
 
 
 def main_table(comparison: Comparison) -> Table:
-    """Configurations, best on validation first; above them the oracle, if there is one."""
+    """Configurations, best on validation first; above them the oracle, if there is one.
+
+    A mark says which were still improving at their last epoch.
+    """
     c = comparison
     columns = (f"{c.repeat}s", c.selection, c.metric, *TESTED, "parameters", "time")
     val_digits, test_digits, digits = (choose_digits(column.values()) for column in (c.val, c.test, c.tests))
+    improving = improving_labels(c)
     n_by_label = c.table.dropna(subset=[c.metric]).groupby("label")["seed"].nunique()
     rows = []
     if np.isfinite(c.oracle):
@@ -82,7 +87,8 @@ def main_table(comparison: Comparison) -> Table:
             format_integer(runs["n_parameters"].mean()),
             format_seconds(runs["seconds/total"].mean()),
         )
-        rows.append(Row(label, cells, _role(c, label), test.p < SIGNIFICANT))
+        mark = f" {IMPROVING}" if label in improving else ""
+        rows.append(Row(label + mark, cells, _role(c, label), test.p < SIGNIFICANT))
     return Table(("configuration", *columns), tuple(rows))
 
 
