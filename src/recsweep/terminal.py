@@ -2,7 +2,10 @@
 
 import logging
 import re
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
@@ -31,6 +34,21 @@ def cell(text: str, style: str = "") -> Text:
 def print_line(line: str, *, stderr: bool = False) -> None:
     """Prints a line that the terminal wraps by itself, without markup."""
     Console(stderr=stderr, soft_wrap=True).print(escape(line), markup=False, highlight=False, emoji=False)
+
+
+@contextmanager
+def announce(text: str) -> Iterator[None]:
+    """Shows the text while the block runs, if stderr is a terminal: what takes seconds should not look like nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{text}\r")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\x1b[2K\r")
+        sys.stderr.flush()
 
 
 def send_logs_to_file() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recsweep.report.read import Run
 
 USAGE = """\
-recsweep report DIR [baseline=NAME]
+usage: recsweep report DIR [baseline=NAME]
 
 Compares the runs found at any depth below DIR: mean, 95 % interval, paired test against the baseline.
 Prints the table, and writes into DIR:
@@ -23,7 +23,11 @@ Prints the table, and writes into DIR:
   comparison.csv  one row per configuration and metric: mean, deviation, 95 % interval, test against the baseline
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the simple baseline with the fewest parameters"""
+                  by default the simple baseline with the fewest parameters
+
+examples:
+  recsweep report outputs/multirun/2026-11-22_10-00-00-000000
+  recsweep report outputs baseline=means"""
 
 
 def run(arguments: list[str]) -> None:

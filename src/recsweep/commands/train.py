@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
+from recsweep.commands.flags import parse_flags
 from recsweep.commands.sweep import Sweep
 from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
@@ -50,7 +51,7 @@ def run(arguments: list[str]) -> None:
     sweep_folder = compose.pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
-    elif compose.parse_flags(arguments).multirun:
+    elif parse_flags(arguments).multirun:
         new_sweep = sweep.prepare_sweep(arguments)
         check_splits(new_sweep.request.records)
         write_request(new_sweep.folder, new_sweep.request)
