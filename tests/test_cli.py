@@ -30,7 +30,9 @@ def test_help_shows_verbs_groups_and_three_examples(tmp_path: Path) -> None:
     assert len(examples) == 3 and all(line.startswith("  recsweep train ") for line in examples)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], *([verb, "--help"] for verb in VERBS[1:])])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], *([verb, "--help"] for verb in VERBS[1:])]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     _, libraries = slow_imports(arguments)
     assert libraries == []

@@ -24,9 +24,9 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   data prepare data=NAME          fetches, verifies and summarises a data set
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
-choices (`recsweep train --help` lists them, with every key): data, filter, split, model, loss, regularization, optimizer,
-scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib, submitit_local,
-submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
+choices (`recsweep train --help` lists them, with every key): data, filter, split, model, loss, regularization,
+optimizer, scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib,
+submitit_local, submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:
   recsweep train model=svdpp data=ml_100k regularization.dropout=0.2

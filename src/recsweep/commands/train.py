@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, sweep
 from recsweep.commands.flags import parse_flags
+from recsweep.commands.summary import print_outcome, print_start
 from recsweep.commands.sweep import Sweep
 from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
@@ -209,7 +210,7 @@ def train(record: Record, cfg: DictConfig, command: Command) -> None:
         except Exception as error:
             jobs.record_failure(folder, error)
             raise
-    _print_outcome(cfg, folder, outcome)
+    print_outcome(cfg, folder, outcome)
 
 
 def _train_and_record(
@@ -237,6 +238,8 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
     description = describe_run(cfg, data, model)
     start_record = {**provenance, "versions": description["versions"], "data": description["data"]}
     write_start(folder, start_record)
+    if cfg.callbacks.progress:
+        print_start(cfg, folder)
     data_end = time.perf_counter()
     with open_loggers(cfg, folder, name_run(record.overrides, folder)) as loggers:
         fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
@@ -285,11 +288,3 @@ def _training_means(model: RecModule | Baseline) -> dict[str, float]:
     if isinstance(model, Baseline):
         return {}
     return model.epochs[model.best_epoch]
-
-
-def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
-    """Prints one line: the run's folder, its seconds, its objective on validation and test."""
-    objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
-    values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
-    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}{note}")
