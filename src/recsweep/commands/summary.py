@@ -2,14 +2,19 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from recsweep.commands.sweep import Sweep
 from recsweep.parse import read_json
 from recsweep.runs import build
+from recsweep.sweeps.progress import Progress, show_progress, varying_keys
 from recsweep.terminal import format_number, print_line
 
 
@@ -21,6 +26,25 @@ def relative(folder: Path) -> Path:
 def tensorboard_command(folder: Path) -> str:
     """The command that shows the folder's curves."""
     return shlex.join(["tensorboard", "--logdir", str(relative(folder))])
+
+
+@contextmanager
+def show_sweep(sweep: Sweep) -> Iterator[None]:
+    """Says on stderr where the sweep goes, how it goes while the block runs, and how long it took."""
+    records = sweep.request.records
+    if not records[0].config["callbacks"]["progress"]:
+        yield
+        return
+    keys = sweep.search.space.distributions.keys() if sweep.search else varying_keys(records)
+    print_line(f"sweep:  {relative(sweep.folder)}{os.sep}, {sweep.n_jobs} jobs", stderr=True)
+    if records[0].config["logger"].get("tensorboard"):
+        print_line(f"curves: {tensorboard_command(sweep.folder)}", stderr=True)
+    progress = Progress(sweep.folder, sweep.n_jobs, keys)
+    with show_progress(progress):
+        yield
+    progress.look()
+    seconds = round(time.time() - progress.start_time)
+    print_line(f"sweep:  {progress.count()}, after {timedelta(seconds=seconds)}", stderr=True)
 
 
 def print_start(cfg: DictConfig, folder: Path) -> None:

@@ -17,9 +17,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import name_folder, write_json
-from recsweep.commands import compose, replay, report, sweep
+from recsweep.commands import compose, replay, report, summary, sweep
 from recsweep.commands.flags import parse_flags
-from recsweep.commands.summary import print_outcome, print_start
 from recsweep.commands.sweep import Sweep
 from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
@@ -34,11 +33,11 @@ from recsweep.runs.memory import explain_memory
 from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.runs.record import Record, freeze, read_record, read_start, write_record, write_start
 from recsweep.runs.recorded import Recorded
-from recsweep.sweeps import jobs, progress
+from recsweep.sweeps import jobs
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
 from recsweep.sweeps.splits import check_splits
-from recsweep.terminal import print_line, send_logs_to_file
+from recsweep.terminal import announce, print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,8 @@ def run(arguments: list[str]) -> None:
     if sweep_folder is not None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
     elif parse_flags(arguments).multirun:
-        new_sweep = sweep.prepare_sweep(arguments)
+        with announce("recsweep: checking the jobs …"):
+            new_sweep = sweep.prepare_sweep(arguments)
         check_splits(new_sweep.request.records)
         write_request(new_sweep.folder, new_sweep.request)
         _run_sweep(new_sweep, command)
@@ -137,7 +137,7 @@ def _run_sweep(sweep: Sweep, command: Command) -> None:
 
 def _run_jobs(sweep: Sweep, command: Command, resume: str) -> None:
     try:
-        with progress.show_progress(sweep.folder, sweep.n_jobs):
+        with summary.show_sweep(sweep):
             job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins, moved=sweep.moved)
             compose.run_hydra(sweep.arguments, job)
     except UserError:
@@ -210,7 +210,7 @@ def train(record: Record, cfg: DictConfig, command: Command) -> None:
         except Exception as error:
             jobs.record_failure(folder, error)
             raise
-    print_outcome(cfg, folder, outcome)
+    summary.print_outcome(cfg, folder, outcome)
 
 
 def _train_and_record(
@@ -239,7 +239,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
     start_record = {**provenance, "versions": description["versions"], "data": description["data"]}
     write_start(folder, start_record)
     if cfg.callbacks.progress:
-        print_start(cfg, folder)
+        summary.print_start(cfg, folder)
     data_end = time.perf_counter()
     with open_loggers(cfg, folder, name_run(record.overrides, folder)) as loggers:
         fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
