@@ -5,7 +5,7 @@ It reads the sweep's folder, so it works with every launcher.
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +50,23 @@ def varying_keys(records: Sequence[Record]) -> set[str]:
     """The keys of the overrides that not all jobs of a grid share."""
     overrides = [set(record.overrides) for record in records]
     return {key_of(override) for override in set.union(*overrides) - set.intersection(*overrides)}
+
+
+def describe_overrides(overrides: Iterable[str], keys: Collection[str]) -> str:
+    """The overrides of these keys in words: short keys if they are unique, numbers with four significant digits.
+
+    >>> keys = {"regularization.dropout", "seed"}
+    >>> describe_overrides(["model=svdpp", "regularization.dropout=0.123456", "seed=1"], keys)
+    'dropout=0.1235 seed=1'
+    """
+    ends = [key.rpartition(".")[2] for key in keys]
+    words = []
+    for override in overrides:
+        key, value = key_of(override), override.partition("=")[2]
+        if key in keys:
+            end = key.rpartition(".")[2]
+            words.append(f"{end if ends.count(end) == 1 else key}={_shorten(value)}")
+    return " ".join(words)
 
 
 class Progress:
@@ -132,14 +149,8 @@ class Progress:
                 overrides = read_yaml(path)
             except (UserError, OSError):  # not written yet, or damaged
                 return ""
-            words = [override for override in overrides if key_of(override) in self.keys]
-            self.names[number] = " ".join(f"{self._short(key_of(word))}={_value(word)}" for word in words)
+            self.names[number] = describe_overrides(overrides, self.keys)
         return self.names[number]
-
-    def _short(self, key: str) -> str:
-        """`regularization.dropout` -> `dropout`, unless another key ends alike."""
-        last = key.rpartition(".")[2]
-        return last if sum(other.rpartition(".")[2] == last for other in self.keys) == 1 else key
 
     def _objective(self, number: int) -> dict[str, Any]:
         return self.results[number].outcome["objective"]
@@ -235,7 +246,5 @@ def _share_of_epochs(job: Path) -> float | None:
     return epochs[0] / epochs[1] if epochs else None
 
 
-def _value(override: str) -> str:
-    """An override's value, a number with four significant digits."""
-    value = override.partition("=")[2]
+def _shorten(value: str) -> str:
     return f"{float(value):.4g}" if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value
