@@ -228,5 +228,5 @@ def test_mistakes_of_an_author_are_one_line(
     module = ModuleType("mistakes")
     module.Unfinished, module.WrongShape = Unfinished, WrongShape
     monkeypatch.setitem(sys.modules, "mistakes", module)
-    outcome = recsweep(tmp_path, "train", *TINY, *overrides, "evaluation.batch_size=24", "callbacks.progress=false")
+    outcome = recsweep(tmp_path, "train", *TINY, *overrides, "evaluation.batch_size=24")
     assert outcome == (2, "", f"recsweep: {message}\n")

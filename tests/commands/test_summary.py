@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("commands")
 
 def test_a_run_says_where_it_goes_how_it_goes_and_how_it_went(tmp_path: Path) -> None:
     overrides = [*TINY, "model=bpr_mf", "logger=csv", "callbacks.compare_with=[{model: popularity}]"]
-    outcome = recsweep(tmp_path, "train", *overrides, "optimizer.lr=0.01", "hydra.run.dir=run")
+    outcome = recsweep(tmp_path, "train", *overrides, "optimizer.lr=0.01", "hydra.run.dir=run", with_progress=True)
     run = tmp_path / "run"
     metrics, log = read_metrics(run), (run / "run.log").read_text()
     where, *epochs = outcome.err.splitlines()
@@ -38,9 +38,9 @@ def test_a_run_says_where_it_goes_how_it_goes_and_how_it_went(tmp_path: Path) ->
 
 def test_the_command_for_the_curves_is_said_where_there_are_any(tmp_path: Path) -> None:
     overrides = [*TINY, "model=means", "logger=tensorboard"]
-    lines = recsweep(tmp_path, "train", *overrides, "hydra.run.dir=a b").err.splitlines()
+    lines = recsweep(tmp_path, "train", *overrides, "hydra.run.dir=a b", with_progress=True).err.splitlines()
     assert lines == ["run:    a b/", "curves: tensorboard --logdir 'a b'"]
-    silent = recsweep(tmp_path, "train", *overrides, "callbacks.progress=false")
+    silent = recsweep(tmp_path, "train", *overrides, "callbacks.progress=false", with_progress=True)
     assert (silent.status, silent.err) == (0, "")
 
 

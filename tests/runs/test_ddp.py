@@ -83,7 +83,7 @@ def test_the_command(tmp_path: Path) -> None:
     overrides = [*TINY, *UNEVEN, "trainer=ddp", "logger=tensorboard", "callbacks.checkpoint.every_seconds=0"]
     outcome = recsweep(tmp_path, "train", *overrides, "hydra.run.dir=two")
     two = tmp_path / "two"
-    assert (outcome.status, outcome.err.splitlines()[0], outcome.out.count("\n")) == (0, "run:    two/", 3)
+    assert (outcome.status, outcome.err, outcome.out.count("\n")) == (0, "", 3)
     assert outcome.out.startswith("biased_mf seed 0, ")
     one = train_run(tmp_path, *overrides, "trainer.processes=1")
     assert read_metrics(two)["metrics"] == pytest.approx(read_metrics(one)["metrics"], rel=1e-6)
@@ -123,5 +123,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("overrides", REFUSED)
 def test_a_mistake_is_one_line(overrides: str, tmp_path: Path) -> None:
-    outcome = recsweep(tmp_path, "train", *TINY, "trainer=ddp", "callbacks.progress=false", *overrides.split())
+    outcome = recsweep(tmp_path, "train", *TINY, "trainer=ddp", "hydra.run.dir=run", *overrides.split())
     assert outcome == (2, "", f"recsweep: {REFUSED[overrides]}\n")

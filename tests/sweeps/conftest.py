@@ -12,6 +12,6 @@ def four_jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished sweep of two models with two seeds each; what it printed is in `output` beside it."""
     folder = tmp_path_factory.mktemp("four_jobs")
     outcome = recsweep(folder, "train", *FOUR_JOBS)
-    assert outcome.status == 0, outcome.err
+    assert (outcome.status, outcome.err) == (0, "")
     (folder / "output").write_text(outcome.out)
     return folder / "sweep"

@@ -48,8 +48,7 @@ def test_launchers_run_the_same_sweep(
     outcome = recsweep(tmp_path, "train", *arguments, "hydra.sweep.dir=sweep")
     assert outcome.status == 0, outcome.err
     if launcher != "submitit_slurm":  # a cluster may print something, such as that it keeps no accounts
-        assert all(line.startswith("sweep:") for line in outcome.err.splitlines())
-        assert capfd.readouterr() == ("", "")  # of the workers
+        assert outcome.err == "" and capfd.readouterr() == ("", "")  # of the workers
     assert results(tmp_path / "sweep") == results(four_jobs)[:n_jobs]
     assert "epoch 1/2  train/loss" in (tmp_path / "sweep" / "0" / "run.log").read_text()
 

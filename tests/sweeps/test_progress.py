@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from rich.console import Console
-from searches import BPR, search
+from searches import BPR
 from shell import TINY, recsweep
 from sweep_results import COMPLETED
 
@@ -105,6 +105,14 @@ def test_failed_and_pruned_jobs_say_so(tmp_path: Path) -> None:
     assert shown.describe_end(1).endswith("job 1:   pruned")
 
 
+def test_a_failed_job_that_is_tried_again_ends_again(tmp_path: Path) -> None:
+    write_job(tmp_path / "0", FAILED, 9, 5)
+    shown = begin(tmp_path, 1)
+    assert shown.count() == "0 of 1 done, 1 failed"
+    write_job(tmp_path / "0", COMPLETED, 4, 2)
+    assert shown.look() == [0] and shown.count() == "1 of 1 done"
+
+
 def test_keys_that_all_jobs_share_tell_nothing() -> None:
     jobs = (["model=svdpp", "seed=0", "loss=mse"], ["model=svdpp", "seed=1", "loss=mse"], ["model=svdpp", "seed=0"])
     records = [Record(config={}, choices={}, overrides=overrides, cwd="") for overrides in jobs]
@@ -122,7 +130,7 @@ def test_a_terminal_gets_lines_that_stay_up_to_date(
 
 def test_off_a_terminal_each_ended_job_is_a_line(tmp_path: Path) -> None:
     overrides = [*TINY, "model=means,biased_mf", "seed=0,1", "logger=tensorboard", "hydra.sweep.dir=sweep"]
-    lines = recsweep(tmp_path, "train", "-m", *overrides).err.splitlines()
+    lines = recsweep(tmp_path, "train", "-m", *overrides, with_progress=True).err.splitlines()
     assert lines[:2] == ["sweep:  sweep/, 4 jobs", "curves: tensorboard --logdir sweep"]
     ends = [line.split("; job ")[1] for line in lines if "; job " in line]
     names = [f"model={model} seed={seed}" for model in ("means", "biased_mf") for seed in (0, 1)]
@@ -132,6 +140,7 @@ def test_off_a_terminal_each_ended_job_is_a_line(tmp_path: Path) -> None:
 
 
 def test_a_search_names_its_trials_by_what_it_searches(tmp_path: Path) -> None:
-    outcome = search(tmp_path, *BPR, "model.embedding_dim=2,4", "hydra.sweeper.n_trials=2")
+    words = ["hydra/sweeper=optuna", *BPR, "model.embedding_dim=2,4", "hydra.sweeper.n_trials=2"]
+    outcome = recsweep(tmp_path, "train", "-m", *words, with_progress=True)
     ends = [line for line in outcome.err.splitlines() if "; job " in line]
     assert len(ends) == 2 and all(" embedding_dim=" in line and "n_users" not in line for line in ends)

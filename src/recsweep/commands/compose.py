@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep.commands.flags import parse_flags, put_flags_first
+from recsweep.commands.flags import parse_flags, pop_option, put_flags_first
 from recsweep.commands.unused import check_overrides
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
 from recsweep.config.files import search_path
@@ -39,15 +39,6 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against
 Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
 
 NO_RECORD = "hydra.output_subdir=null"  # we write it: Hydra would write it anew at every resume
-
-
-def pop_option(arguments: list[str], key: str) -> str | None:
-    """Removes `key=value` from the arguments and returns the value; None without one."""
-    for argument in arguments:
-        if argument.startswith(f"{key}="):
-            arguments.remove(argument)
-            return argument.removeprefix(f"{key}=")
-    return None
 
 
 def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:

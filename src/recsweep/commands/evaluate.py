@@ -10,10 +10,11 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from recsweep.commands import compose
+from recsweep.commands.flags import pop_option
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import judge
-from recsweep.runs.record import read_record
+from recsweep.runs.record import check_files, read_record
 from recsweep.sweeps import jobs
 from recsweep.sweeps.progress import describe_overrides, varying_keys
 from recsweep.terminal import escape, format_number, print_line
@@ -35,7 +36,7 @@ def run(arguments: list[str]) -> None:
     if len(set(chosen)) > 1:
         raise UserError("--json and --csv: choose one of them")
     arguments = [argument for argument in arguments if argument not in FORMATS]
-    sweep = compose.pop_option(arguments, "sweep")
+    sweep = pop_option(arguments, "sweep")
     if sweep is None:
         judged = [_judge_run(arguments)]
     elif any(argument.startswith("run=") for argument in arguments):
@@ -67,6 +68,8 @@ def _judge_run(arguments: list[str]) -> Judged:
 
 def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
     """The completed jobs, in the order of their numbers; all are checked before the first is judged."""
+    if sweep:
+        check_files(Path(sweep))
     folders = sorted(jobs.folders(Path(sweep)) if sweep else [], key=lambda path: int(path.name))
     completed = [folder for folder in folders if (jobs.read_outcome(folder) or {}).get("status") == "completed"]
     if not completed:

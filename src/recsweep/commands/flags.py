@@ -31,3 +31,12 @@ def put_flags_first(arguments: list[str]) -> list[str]:
     """The same arguments, flags before overrides: Hydra's parser wants all overrides in one place."""
     overrides = parse_flags(arguments).overrides
     return [*(argument for argument in arguments if argument not in overrides), *overrides]
+
+
+def pop_option(arguments: list[str], key: str) -> str | None:
+    """Removes `key=value` from the arguments and returns the value; None without one."""
+    for argument in arguments:
+        if argument.startswith(f"{key}="):
+            arguments.remove(argument)
+            return argument.removeprefix(f"{key}=")
+    return None

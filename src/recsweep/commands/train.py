@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import name_folder, write_json
 from recsweep.commands import compose, replay, report, summary, sweep
-from recsweep.commands.flags import parse_flags
+from recsweep.commands.flags import parse_flags, pop_option
 from recsweep.commands.sweep import Sweep
 from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> None:
     `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
     """
     command = describe_command(["train", *arguments])
-    sweep_folder = compose.pop_option(arguments, "sweep.resume")
+    sweep_folder = pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
     elif parse_flags(arguments).multirun:

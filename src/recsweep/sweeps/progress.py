@@ -48,8 +48,8 @@ class Result(NamedTuple):
 
 def varying_keys(records: Sequence[Record]) -> set[str]:
     """The keys of the overrides that not all jobs of a grid share."""
-    overrides = [set(record.overrides) for record in records]
-    return {key_of(override) for override in set.union(*overrides) - set.intersection(*overrides)}
+    first, *others = [set(record.overrides) for record in records]
+    return {key_of(override) for override in first.union(*others) - first.intersection(*others)}
 
 
 def describe_overrides(overrides: Iterable[str], keys: Collection[str]) -> str:
@@ -91,7 +91,7 @@ class Progress:
 
     def look(self) -> list[int]:
         """Reads the folder; returns the jobs that have ended since the last look."""
-        before, self.running = set(self.results), []
+        self.running, ended = [], []
         for folder in jobs.folders(self.sweep):
             number = int(folder.name)
             result = self.results.get(number)
@@ -99,14 +99,16 @@ class Progress:
                 continue
             outcome = jobs.outcome(folder)
             if outcome is not None:
-                self.results[number] = result or Result(outcome, _seconds(folder), _share_of_epochs(folder))
+                if result is None or result.outcome != outcome:
+                    self.results[number] = Result(outcome, _seconds(folder), _share_of_epochs(folder))
+                    ended.append(number)
                 continue
             self.results.pop(number, None)
             if jobs.is_newer(folder / jobs.LOCK, self.start_time):  # an older one was interrupted before this sweep
                 self.running.append(number)
         self.running.sort()
         self.width = max(self.width, len(self.running))
-        return sorted(set(self.results) - before)
+        return sorted(ended)
 
     def count(self) -> str:
         """`12 of 200 done, 2 running, 1 failed, 0:03:10 left`, without what is not."""
@@ -226,8 +228,10 @@ def _print_ends(progress: Progress, stop: Event) -> None:
 
 def _seconds(job: Path) -> float | None:
     """How long the job took, by its files."""
-    lock = job / jobs.LOCK
-    return (job / jobs.METRICS_FILE).stat().st_mtime - lock.stat().st_mtime if lock.is_file() else None
+    try:
+        return (job / jobs.METRICS_FILE).stat().st_mtime - (job / jobs.LOCK).stat().st_mtime
+    except FileNotFoundError:  # no lock, or the job starts over at this moment
+        return None
 
 
 def _elapsed(job: Path) -> float:
