@@ -32,6 +32,8 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
         ".hydra/overrides.yaml",
         ".hydra/job.lock",
         ".hydra/start.json",
+        "evidence/test.parquet",
+        "evidence/val.parquet",
         "metrics.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
 from recsweep.config import resolve
+from recsweep.runs.folder import BEST, REFIT
 from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
@@ -66,3 +67,11 @@ def describe_settings(cfg: DictConfig, group_choices: Mapping[str, str | None]) 
     for group in ("callbacks", "debug", "logger", "search", "trainer"):  # their values say it all
         choices.pop(group, None)
     return settings | {group: str(name) for group, name in choices.items()}
+
+
+def describe_completed(folder: Path, cfg: DictConfig) -> str:
+    """Why a completed run is not resumed, and what to do instead."""
+    for name in (BEST, REFIT) if cfg.trainer.refit else (BEST,):
+        if not (folder / "checkpoints" / name).is_file():
+            return f"completed, but {name} is gone; `recsweep train run={folder} seed={cfg.seed}` trains it again"
+    return f"already completed; `recsweep evaluate run={folder}` shows its metrics"
