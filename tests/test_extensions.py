@@ -98,10 +98,9 @@ def test_a_run_keeps_the_contract(overrides: list[str], lines: Path, tmp_path: P
     refused = recsweep(tmp_path, "evaluate", f"run={first}")
     assert refused.status == 2 and refused.err.endswith("; if you trust it: plugins=my_recsys\n")
     plugins = "plugins=my_recsys"
-    judged = recsweep(tmp_path, "evaluate", f"run={first}", plugins)
+    judged = recsweep(tmp_path, "evaluate", f"run={first}", plugins, "--json")
     assert judged.status == 0, judged.err
-    cells = [line.split("│")[1:3] for line in judged.out.splitlines() if line.startswith("│")]
-    assert {metric.strip(): float(value) for metric, value in cells} == read_metrics(first)["metrics"]
+    assert json.loads(judged.out) == read_metrics(first)["metrics"]
     recommended = recsweep(tmp_path, "recommend", f"run={first}", "user=u3", "k=1", plugins)
     assert recommended.status == 0 and "i3" in recommended.out  # the only item that u3 has not rated
 

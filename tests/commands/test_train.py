@@ -2,6 +2,7 @@
 
 import json
 import platform
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,8 @@ def test_folders_are_named_by_experiment_and_time(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", *TINY, "model=means", "name=mine")
     assert outcome.status == 0
     (run,) = (tmp_path / "outputs" / "mine").iterdir()
-    assert outcome.out.startswith(f"{run}  mine seed 0  ")
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("mine seed 0, ") and lines[-1] == f"run: {run.relative_to(tmp_path)}"
 
 
 def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
@@ -190,10 +192,12 @@ def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
 def test_help_lists_the_choices(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", "--help")
     assert outcome.status == 0
-    lines = dict(line.split(": ", 1) for line in outcome.out.splitlines() if ": " in line)
-    choices = {group: lines[group].split(", ") for group in ("model", "loss", "data", "evaluation")}
-    for group, names in choices.items():
-        assert names == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    chosen = {"model": "biased_mf", "loss": "mse", "data": "synthetic", "evaluation": "rating"}
+    choices = {}
+    for group, name in chosen.items():
+        words = outcome.out.split(f"\n{group}={name}\n")[1].replace(",", "").split()
+        choices[group] = list(takewhile(lambda word: "=" not in word, words))
+        assert choices[group] == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
     assert {"two_tower", "bpr_mf", "multitask", "drr"} < set(choices["model"])
     assert {"bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax"} < set(choices["loss"])
     assert {"bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm"} < set(choices["loss"])
@@ -201,3 +205,12 @@ def test_help_lists_the_choices(tmp_path: Path) -> None:
     assert "positives" in choices["data"]
     assert "joint" in choices["evaluation"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_explains_the_keys_of_the_choices_with_the_comments_of_their_files(tmp_path: Path) -> None:
+    out = recsweep(tmp_path, "train", "--help", "model=two_tower", "trainer=ddp", "seed=3").out
+    lines = {line.split("=")[0].strip(): " ".join(line.split()) for line in out.splitlines() if "=" in line}
+    assert lines["model.scale"] == "model.scale=10.0 of the cosine"
+    assert lines["callbacks.early_stopping.min_delta"] == "callbacks.early_stopping.min_delta=0.0"
+    assert lines["trainer.processes"].startswith("trainer.processes=2 they divide the batches of a step")
+    assert lines["seed"].startswith("seed=3 of initialisation")

@@ -8,7 +8,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from shell import SYNTHETIC, recsweep, train_run
 
-from recsweep.commands.compose import compose_record, parse_flags
+from recsweep.commands.compose import compose_record
+from recsweep.commands.flags import parse_flags
 from recsweep.errors import UserError
 from recsweep.runs.loggers import check_loggers, name_run, open_loggers
 

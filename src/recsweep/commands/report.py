@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recsweep.report.read import Run
 
 USAGE = """\
-recsweep report DIR [baseline=NAME]
+usage: recsweep report DIR [baseline=NAME]
 
 Compares the runs found at any depth below DIR: the effect of every swept setting, and every configuration with its
 95 % interval and a paired test against the baseline, over users and seeds. Prints the tables, and writes into DIR:
@@ -24,7 +24,11 @@ Compares the runs found at any depth below DIR: the effect of every swept settin
   effects.csv     one row per swept setting and pair of its values: difference, 95 % interval, test
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the simple model that is best on validation"""
+                  by default the simple model that is best on validation
+
+examples:
+  recsweep report outputs/multirun/2026-11-22_10-00-00-000000
+  recsweep report outputs baseline=means"""
 
 
 def run(arguments: list[str]) -> None:

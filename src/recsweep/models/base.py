@@ -10,13 +10,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -28,27 +28,8 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
 from recsweep.models.identity import Identity, identity
+from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
-
-Strength = Annotated[float, Field(ge=0)]
-
-
-class Regularization(BaseModel):
-    """Values of `conf/regularization`; each family uses those that apply to it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Strength
-    l2: Strength
-    l2_bias: Strength
-    rating_noise: Strength
-    embedding_noise: Strength
-    augmentation: Strength
-
-
-def regularizers_but(*used: str) -> tuple[str, ...]:
-    """What `RecModule.ignores` says of a model that knows only the regularisers `used`."""
-    return tuple(f"regularization.{name}" for name in Regularization.model_fields if name not in used)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
 from recsweep.losses import rating as rating_losses
-from recsweep.models.base import RecModule, Regularization, Training
+from recsweep.models.base import RecModule, Training
 from recsweep.models.baselines import shrunk_means
 from recsweep.models.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
+from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
 
 

@@ -11,9 +11,10 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
 from recsweep.losses.ranking import CatalogueLogits, RankingLoss
-from recsweep.models.base import RecModule, Training, regularizers_but
+from recsweep.models.base import RecModule, Training
 from recsweep.models.histories import events
 from recsweep.models.layers import dot_products
+from recsweep.models.regularization import regularizers_but
 from recsweep.sampling import UnseenItems, group_items, sample_negatives, unseen_items
 
 MASKED = torch.finfo(torch.float32).min

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard.summary import hparams
 
 from recsweep.atomic import write_json
-from recsweep.config import baseline_node
+from recsweep.config.combinations import baseline_node
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
