@@ -85,12 +85,20 @@ def test_tensorboard_has_the_curves_and_the_objective_first(run: Path, events: E
     assert all([point.step for point in points[tag]] == [1, 2, 3] for tag in curves)
     on_val = [point.value for point in points["val/mse"]]
     assert [point.value for point in points["Objective/val/mse"]] == on_val
-    best_so_far = [min(on_val[: epoch + 1]) for epoch in range(3)]
-    assert [point.value for point in points["Objective/best val/mse"]] == best_so_far
-    assert best_so_far[-1] == pytest.approx(record["objective"]["value"])
+    assert points["Objective/best val/mse"][-1].value == pytest.approx(record["objective"]["value"])
     (on_test,) = points["test/mse"]
     assert (on_test.step, on_test.value) == (record["chosen_epoch"], pytest.approx(record["metrics"]["test/mse"]))
     assert sorted(points)[:2] == ["Objective/best val/mse", "Objective/val/mse"]  # as HParams sorts its columns
+
+
+def test_the_best_objective_so_far_never_gets_worse(tmp_path: Path) -> None:
+    """With so large steps the validation error falls and rises again."""
+    overrides = (*SYNTHETIC, "trainer.max_epochs=4", "trainer.batch_size=64", "optimizer.lr=0.1")
+    events = EventAccumulator(str(train_run(tmp_path, *overrides) / "tb")).Reload()
+    on_val = [point.value for point in events.Scalars("val/mse")]
+    assert min(on_val) < on_val[-1]
+    best = [point.value for point in events.Scalars("Objective/best val/mse")]
+    assert best == [min(on_val[: epoch + 1]) for epoch in range(4)]
 
 
 def test_the_metrics_of_a_model_without_epochs_are_points(tmp_path: Path) -> None:

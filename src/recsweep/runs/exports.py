@@ -39,8 +39,9 @@ def log_objective(
 def log_hyperparameters(logger: TensorBoardLogger, columns: Mapping[str, Any]) -> None:
     """Logs the run as one row of TensorBoard's HParams, which also has the last value of each scalar.
 
-    Lightning would also write the columns of the table into every run. TensorBoard would take those of the first run for
-    the whole sweep, and settings of other models would have no column. Without them it collects the columns of all runs.
+    Lightning would also write the columns of the table into every run. TensorBoard would take those of the first run
+    for the whole sweep, and settings of other models would have no column. Without them it collects the columns of all
+    runs.
 
     Args:
         columns: the settings that the table shows.

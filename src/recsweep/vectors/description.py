@@ -21,9 +21,9 @@ def describe_items(data: Interactions, items: Tensor) -> dict[str, list[str]]:
     if data.item_titles is not None:
         titles = _join_lines([data.item_titles[item] for item in items.tolist()])
         columns = {"title": [title or raw for title, raw in zip(titles, ids, strict=True)]}
-    features = data.item_features
-    for name in features.columns if features else ():
-        columns |= _describe_feature(name, features.columns[name][items].cpu().numpy(), features.labels.get(name))
+    if (features := data.item_features) is not None:
+        for name, values in features.columns.items():
+            columns |= _describe_feature(name, values[items].cpu().numpy(), features.labels.get(name))
     n_rows = bincount(data.item, minlength=data.n_items)[items].cpu().numpy()
     columns["popularity"] = n_rows.astype(str).tolist()
     columns["log10 popularity"] = [f"{value:.3f}" for value in np.log10(n_rows.clip(min=1))]
