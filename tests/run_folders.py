@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 import yaml
 from rich.console import Console
 
@@ -55,6 +58,23 @@ def write_run(folder: Path, *overrides: str, model: str = "means", value: float 
     }
     (folder / "metrics.json").write_text(json.dumps({**default_record, **record}))
     return folder
+
+
+def leave_evidence(run: Path, test: list[float], n: list[int] | None = None, val: list[float] | None = None) -> Path:
+    """Evidence of a run on users u0, u1, …: each one's sum of squared errors, or with `n` rows of them.
+
+    Args:
+        test, val: sums on that part; on validation those of test by default.
+    """
+    (run / "evidence").mkdir()
+    for part, sums in (("test", test), ("val", val or test)):
+        fields = [pa.field("user", pa.string()), pa.field("n", pa.int32())]
+        fields.append(pa.field("squared_error", pa.float32(), metadata={"holds": "sum"}))
+        users = [f"u{number}" for number in range(len(sums))]
+        columns = [users, n or [1] * len(sums), np.array(sums, np.float32)]
+        table = pa.table([pa.array(column) for column in columns], pa.schema(fields).remove_metadata())
+        pa_parquet.write_table(table.cast(pa.schema(fields)), run / "evidence" / f"{part}.parquet")
+    return run
 
 
 def write_sweep(folder: Path, **record: Any) -> Path:

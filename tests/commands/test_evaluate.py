@@ -65,4 +65,7 @@ def test_a_foreign_checkpoint_is_not_unpickled(means_run: Path, tmp_path: Path) 
     assert not (tmp_path / "exploded").exists()
     best.unlink()
     outcome = recsweep(tmp_path, "evaluate", f"run={victim}")
-    assert outcome == (2, "", f"recsweep: {best}: no such checkpoint; did the run finish?\n")
+    assert outcome == (2, "", f"recsweep: {best}: no such checkpoint: the run did not finish, or somebody deleted it\n")
+    outcome = recsweep(tmp_path, "train", f"run={victim}", "resume=true")
+    again = f"completed, but best.ckpt is gone; `recsweep train run={victim} seed=0` trains it again"
+    assert outcome == (2, "", f"recsweep: run={victim}: {again}\n")

@@ -31,11 +31,11 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
         ".hydra/overrides.yaml",
         ".hydra/job.lock",
         ".hydra/start.json",
+        "evidence/test.parquet",
+        "evidence/val.parquet",
         "metrics.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
-        "evidence/test.parquet",
-        "evidence/val.parquet",
         "run.log",
         "tb/hparams.yaml",
     }

@@ -1,5 +1,7 @@
 """Every file of `conf/` composes, is checked against the code, and builds."""
 
+from pathlib import Path
+
 import pytest
 from choices import GROUPS, companions, compose_and_build, names
 
@@ -30,3 +32,10 @@ def test_the_files_are_found() -> None:
 def test_a_file_composes_and_builds(choice: str) -> None:
     group, name = choice.split("=")
     compose_and_build([choice, *companions(group, name)])
+
+
+def test_a_file_builds_on_one_that_a_choice_names(tmp_path: Path) -> None:
+    (tmp_path / "experiment" / "of").mkdir(parents=True)
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\ndefaults:\n  - of: ${experiment}\n")
+    (tmp_path / "experiment" / "of" / "own.yaml").write_text("# @package _global_\nname: chosen\n")
+    assert compose_and_build(["experiment=own"], tmp_path).name == "chosen"

@@ -212,6 +212,16 @@ def test_ips_2_equals_a_slow_twin_on_the_same_slates(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(gradient(loss, logits), expected_gradient, rtol=1e-6, atol=1e-9)
 
 
+def test_ips_2_takes_logits_in_bfloat16() -> None:
+    """As of a ranker in mixed precision: these numbers are the same in 16 and in 32 bits."""
+    logits, ranker_logits = torch.zeros(3, 3), torch.tensor([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0], [0.5, 0.0, 1.0]])
+    losses = [
+        ips_2(logits, ACTION, PROPENSITY.float(), x, rng(2), **SETTINGS)
+        for x in (ranker_logits, ranker_logits.bfloat16())
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_ips_2_of_a_large_catalogue_equals_the_twin() -> None:
     logits, action, propensity, ranker_logits = random_batch(3, 2000, torch.float32)
     settings = SETTINGS | {"n_slates": 20, "slate_size": 30}

@@ -76,10 +76,10 @@ def test_baselines_land_on_their_published_numbers(
 def test_implicit_als_lands_on_its_published_numbers(ncf_data: InteractionData) -> None:
     """The same lists: the output of irspack's example `1-vs-100-negative` for 192 dimensions.
 
-    The settings are those of Rendle et al. (2022). The experiment has eight epochs; with five, the test metrics differ
-    from those by less than 0.003.
+    The settings are those of Rendle et al. (2022). The experiment has eight epochs, whose ndcg@10 is 0.4501; four end
+    0.002 below.
     """
-    metrics = fit_and_test(ncf_data, "experiment=ncf_ml_1m_ials", "model.epochs=5")
+    metrics = fit_and_test(ncf_data, "experiment=ncf_ml_1m_ials", "model.epochs=4")
     assert metrics["hit_rate@10"] == pytest.approx(0.7310, abs=0.005)
     assert metrics["ndcg@10"] == pytest.approx(0.4521, abs=0.005)
 

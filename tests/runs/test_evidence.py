@@ -173,7 +173,8 @@ RUNS = {
 
 
 def is_no_mean(metric: str) -> bool:
-    return metric in ("auc", "joint") or metric.startswith("coverage@") or metric.endswith(("_low", "_high", "/ess", "_share"))
+    endings = ("_low", "_high", "/ess", "_share")
+    return metric in ("auc", "joint") or metric.startswith("coverage@") or metric.endswith(endings)
 
 
 @pytest.fixture(scope="module")

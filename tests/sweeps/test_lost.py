@@ -48,6 +48,20 @@ def test_a_search_takes_a_lost_trial_up_again(tmp_path: Path, monkeypatch: pytes
     assert resumed == undisturbed and len(resumed) == 2
 
 
+def test_a_resumed_search_runs_a_deleted_trial_again(tmp_path: Path) -> None:
+    """The best one, on whose numbers the report and the search must agree; the study does not change."""
+    assert search(tmp_path, *SEARCH).status == 0
+    study = read_study(tmp_path / "sweep" / "study.db")
+    job = tmp_path / "sweep" / str(study.best_trial.number)
+    trials, metrics = [(trial.params, trial.values) for trial in study.trials], read_metrics(job)["metrics"]
+    shutil.rmtree(job)
+    resumed = recsweep(tmp_path, "train", "sweep.resume=sweep")
+    assert resumed.status == 0, resumed.err
+    assert read_metrics(job)["metrics"] == metrics
+    again = read_study(tmp_path / "sweep" / "study.db").trials
+    assert [(trial.params, trial.values) for trial in again] == trials
+
+
 def test_a_search_gives_up_a_trial_that_exhausts_memory_three_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,9 +104,9 @@ def _resume_run(arguments: list[str], command: Command) -> None:
     for argument in arguments:
         if not compose.is_place(argument):
             raise UserError(f"{argument}: a resumed run keeps its settings; start another one to change something")
-    if (jobs.read_outcome(folder) or {}).get("status") == "completed":
-        raise UserError(f"run={folder}: already completed; `recsweep evaluate run={folder}` shows its metrics")
     _, cfg = compose.build_config(origin, arguments)
+    if (jobs.read_outcome(folder) or {}).get("status") == "completed":
+        raise UserError(f"run={folder}: {replay.describe_completed(folder, cfg)}")
     with jobs.hold(folder, wait=False):
         target = f"hydra.run.dir={compose.quote(str(folder))}"
         compose.run_hydra([target], lambda _: train(origin.record, cfg, command))

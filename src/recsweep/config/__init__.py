@@ -138,7 +138,7 @@ def describe_error(error: Exception) -> str:
         hint = ": use data=bandit" if source.startswith("data.") else ""
         return f"{error.full_key} takes its value from {source}, which does not exist{hint}"
     if variable := re.search(r"Environment variable '(.+?)' not found", str(error)):
-        key, name = getattr(error, "full_key", None), variable[1]
+        key, name = cast(Any, error).full_key, variable[1]
         advice = f"set it, or write ${{oc.env:{name},DEFAULT}}"
         return f"{key}: the environment variable {name} is not set, which its value ${{oc.env:{name}}} names; {advice}"
     if isinstance(error, OverrideParseException):

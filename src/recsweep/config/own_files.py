@@ -37,13 +37,13 @@ def check_file(path: Path, folder: str, content: dict[Any, Any]) -> None:
                 f"{path}: {group}: {value}: a group is chosen in the defaults: - override /{group}: {value}"
             )
         if value is None and field.is_required():
-            raise UserError(f"{path}: {group}: null: it is needed; leave the line out, or choose one in the defaults")
+            advice = "it is needed; leave the line out, or choose one in the defaults"
+            raise UserError(f"{path}: {group}: null: {advice}")
     sweep = OmegaConf.select(OmegaConf.create(content), "hydra.sweeper.params")
     for key, value in (sweep or {}).items():
         if value is None:
-            raise UserError(
-                f"{path}: hydra.sweeper.params: {key} has no value; several in braces need quotes: {{seed: '0,1'}}"
-            )
+            advice = "several values in braces need quotes: {seed: '0,1'}"
+            raise UserError(f"{path}: hydra.sweeper.params: {key} has no value; {advice}")
 
 
 def _check_entry(path: Path, folder: str, key: str, value: Any) -> None:
@@ -62,7 +62,7 @@ def _check_entry(path: Path, folder: str, key: str, value: Any) -> None:
 @cache
 def _groups() -> tuple[str, ...]:
     """The groups that conf/config.yaml chooses."""
-    defaults = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml")["defaults"])
+    defaults = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
     assert isinstance(defaults, list)
     names = (str(key) for entry in defaults if isinstance(entry, dict) for key in entry)
     return tuple(name for name in names if "/" not in name)

@@ -107,7 +107,8 @@ def ips_2(
         weight = _batch_weights(_action_values(action, log_probs), propensity, max_weight, min_weight)
         row_size = max(logits.shape[1], n_slates * slate_size)
         n_rows = max(1, CACHED_NUMBERS // row_size) if logits.is_cpu else len(logits)
-        blocks = zip(*(x.split(n_rows) for x in (log_probs, action, weight, ranker_logits)), strict=True)
+        columns = (log_probs, action, weight, ranker_logits.to(weight.dtype))  # bfloat16 in mixed precision
+        blocks = zip(*(x.split(n_rows) for x in columns), strict=True)
         credits = []
         for block_log_probs, actions, weights, block_logits in blocks:
             slates = sample_slates(softmax(block_log_probs / temperature, 1), n_slates, slate_size, generator)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
-from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.crossed import estimate_over_seeds
 from recsweep.report.labels import labels, value
 
 MAX_LINES = 6
@@ -55,7 +55,7 @@ def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str, dict[str, pd.DataFrame]]]:
-    """Learning curves of the best configurations and the baseline.
+    """Learning curves of the best configurations and the reference.
 
     Returns:
         the configurations to draw, at most one of each model without curves (one fitted in closed form); and
@@ -66,11 +66,11 @@ def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str
     models_without_curves: set[str] = set()
     lines: dict[str, dict[str, pd.DataFrame]] = {c.selection: {}, "train/loss": {}}
     for label in c.labels:
-        if label != c.baseline and len(names) >= (MAX_LINES if c.baseline in names else MAX_LINES - 1):
+        if label != c.reference and len(names) >= (MAX_LINES if c.reference in names else MAX_LINES - 1):
             continue
         curves = _curves(comparison, runs, label, lines)
         model = str(c.rows(label)["model"].iloc[0])
-        if not curves and model in models_without_curves and label != c.baseline:
+        if not curves and model in models_without_curves and label != c.reference:
             continue
         if not curves:
             models_without_curves.add(model)
@@ -103,7 +103,7 @@ def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:
 
 
 def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:
-    """Mean and 95 % interval at the epochs that all curves have.
+    """Mean and 95 % interval over the curves, at the epochs that all have.
 
     Returns:
         columns `mean` and `half_width` (NaN for a single curve), index epoch; empty without curves.
@@ -112,5 +112,5 @@ def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:
     if not columns:
         return pd.DataFrame(columns=["mean", "half_width"])
     table = pd.concat(columns, axis="columns", join="inner").sort_index()
-    rows = [stats.summary(row) for row in table.to_numpy()]
-    return pd.DataFrame(rows, index=table.index, columns=stats.Summary._fields)[["mean", "half_width"]]
+    rows = [estimate_over_seeds(row) for row in table.to_numpy(dtype=float)]
+    return pd.DataFrame([(row.mean, row.half_width) for row in rows], table.index, ["mean", "half_width"])

@@ -31,7 +31,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint; did the run finish?") from None
+        raise UserError(f"{path}: no such checkpoint: the run did not finish, or somebody deleted it") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     with explain_checkpoint(path):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +12,7 @@ from recsweep.atomic import write_json
 from recsweep.config import baseline_node
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
-from recsweep.evaluation import Target, evaluate
+from recsweep.evaluation import evaluate
 from recsweep.models.base import RecModule, objective_tags
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -67,9 +67,7 @@ def write_comparison(
 ) -> None:
     """Writes `comparison.json`: a model's settings, curve and objective, and metrics of baselines on the same rows."""
     protocol = build.evaluation(cfg)
-    trained_on = data.refit_data() if cfg.trainer.refit else data
-    target = data.target("test")
-    baselines = {node.model: _baseline_metrics(cfg, node, trained_on, target) for node in cfg.callbacks.compare_with}
+    baselines = {node.model: _baseline_metrics(cfg, node, data) for node in cfg.callbacks.compare_with}
     curve = Curve([], [])
     if isinstance(model, RecModule):
         curve = Curve([means["train/loss"] for means in model.epochs], model.objectives)
@@ -90,10 +88,16 @@ def build_baseline(cfg: DictConfig, node: DictConfig, data: InteractionData) -> 
         raise UserError(f"callbacks.compare_with, model={node.model}: {error}") from None
 
 
-def _baseline_metrics(cfg: DictConfig, node: DictConfig, data: InteractionData, target: Target) -> dict[str, float]:
-    """Test metrics of a baseline fitted on the rows that the run's final model was trained on."""
-    model = build_baseline(cfg, node, data)
+def _baseline_metrics(cfg: DictConfig, node: DictConfig, data: InteractionData) -> dict[str, float]:
+    """`val/…` of a baseline fitted on train, and `test/…` of one fitted on the rows of the run's final model."""
+    model, protocol = build_baseline(cfg, node, data), build.evaluation(cfg).to(build.device(cfg))
+
+    def judge_part(part: Literal["val", "test"]) -> dict[str, float]:
+        metrics = evaluate(model.eval().to(build.device(cfg)), protocol, data.target(part))
+        return {f"{part}/{metric}": value for metric, value in metrics.items()}
+
     model.fit(data.train)
-    protocol = build.evaluation(cfg).to(build.device(cfg))
-    metrics = evaluate(model.eval().to(build.device(cfg)), protocol, target)
-    return {f"test/{metric}": value for metric, value in metrics.items()}
+    on_val = judge_part("val")
+    if cfg.trainer.refit:
+        model.fit(data.refit_data().train)
+    return {**on_val, **judge_part("test")}

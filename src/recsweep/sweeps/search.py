@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 from optuna import Study
 from optuna.exceptions import StorageInternalError
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsweep.config import resolve
 from recsweep.config.files import save_config
@@ -90,6 +90,7 @@ class Search:
         """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
         finished_before = self._ended_folders()
+        self._repeat_deleted()
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
                 names = ", ".join(map(str, sorted(silent)))
@@ -106,6 +107,21 @@ class Search:
         for folder in self._ended_folders() - finished_before:
             if not (folder / jobs.METRICS_FILE).is_file():
                 raise UserError(f"{folder}: somebody deleted it while the search ran; the study has its values")
+
+    def _repeat_deleted(self) -> None:
+        """Runs completed trials again whose folders in this sweep are deleted; the study keeps their values."""
+        deleted = [
+            trial
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if (folder := Path(trial.user_attrs["folder"])).parent == self.folder.resolve()
+            and not (folder / jobs.METRICS_FILE).is_file()
+        ]
+        for start in range(0, len(deleted), self.batch_size):
+            batch = deleted[start : start + self.batch_size]
+            for trial in batch:
+                record = self.base.change(self.plan.space.overrides_at(trial.params)).record
+                write_record(self._folder(trial), record)
+            jobs.run_jobs(self.launcher, self.folder, {trial.number: [] for trial in batch})
 
     def _ended_folders(self) -> set[Path]:
         """The folders of the trials that have ended in this search's folder."""
@@ -151,7 +167,7 @@ class Search:
                     f"recsweep train sweep.resume={self.folder} takes it up again"
                 )
 
-    def _folder(self, trial: Trial) -> Path:
+    def _folder(self, trial: Trial | FrozenTrial) -> Path:
         return self.folder / str(trial.number)
 
     def _finish(self, worker: Worker, trial: Trial, outcome: Mapping[str, Any]) -> None:
