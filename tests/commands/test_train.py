@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from shell import TINY, modification_times, read_metrics, recsweep, train_run
+from shell import SYNTHETIC, TINY, modification_times, read_metrics, recsweep, train_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
@@ -77,22 +77,47 @@ def test_jobs_say_the_command_of_their_sweep(tmp_path: Path) -> None:
     assert len({record["data"]["fingerprint"] for record in records}) == 1
 
 
-def test_tensorboard_has_the_curves_and_the_final_metrics(run: Path, events: EventAccumulator) -> None:
-    assert set(events.Tags()["scalars"]) >= {"train/loss", "lr", *read_metrics(run)["metrics"]}
-    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3]  # epochs
-    on_val = events.Scalars("val/mse")
-    assert [event.step for event in on_val] == [1, 2, 3]
-    assert events.Scalars("best/val/mse")[0].value == pytest.approx(min(event.value for event in on_val))
-    for name, value in read_metrics(run)["metrics"].items():
-        tag = name.replace("val/", "best/val/")
-        assert [event.value for event in events.Scalars(tag)] == pytest.approx([value])
+def test_tensorboard_has_the_curves_and_the_objective_first(run: Path, events: EventAccumulator) -> None:
+    """One point has only the objective on test, at the chosen epoch; all else are curves over the epochs."""
+    record = read_metrics(run)
+    points = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    curves = {"train/loss", "lr", "val/mse", "val/rmse", "val/mae", "Objective/val/mse", "Objective/best val/mse"}
+    assert set(points) == {*curves, "test/mse"}
+    assert all([point.step for point in points[tag]] == [1, 2, 3] for tag in curves)
+    on_val = [point.value for point in points["val/mse"]]
+    assert [point.value for point in points["Objective/val/mse"]] == on_val
+    assert points["Objective/best val/mse"][-1].value == pytest.approx(record["objective"]["value"])
+    (on_test,) = points["test/mse"]
+    assert (on_test.step, on_test.value) == (record["chosen_epoch"], pytest.approx(record["metrics"]["test/mse"]))
+    assert sorted(points)[:2] == ["Objective/best val/mse", "Objective/val/mse"]  # as HParams sorts its columns
+
+
+def test_the_best_objective_so_far_never_gets_worse(tmp_path: Path) -> None:
+    """With so large steps the validation error falls and rises again."""
+    overrides = (*SYNTHETIC, "trainer.max_epochs=4", "trainer.batch_size=64", "optimizer.lr=0.1")
+    events = EventAccumulator(str(train_run(tmp_path, *overrides) / "tb")).Reload()
+    on_val = [point.value for point in events.Scalars("val/mse")]
+    assert min(on_val) < on_val[-1]
+    best = [point.value for point in events.Scalars("Objective/best val/mse")]
+    assert best == [min(on_val[: epoch + 1]) for epoch in range(4)]
+
+
+def test_the_metrics_of_a_model_without_epochs_are_points(tmp_path: Path) -> None:
+    run = train_run(tmp_path, *SYNTHETIC, "model=means")
+    events = EventAccumulator(str(run / "tb")).Reload()
+    metrics = read_metrics(run)["metrics"]
+    value_by_tag = {name: value for name, value in metrics.items() if name == "test/mse" or name.startswith("val/")}
+    value_by_tag |= {"Objective/best val/mse": metrics["val/mse"], "Objective/val/mse": metrics["val/mse"]}
+    assert set(events.Tags()["scalars"]) == set(value_by_tag)
+    for tag, value in value_by_tag.items():
+        assert [(point.step, point.value) for point in events.Scalars(tag)] == [(0, pytest.approx(value))]
 
 
 def test_tensorboard_has_the_norms_of_the_embeddings(run: Path, events: EventAccumulator) -> None:
     table = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["table.rows.weight"]
     for tag, values in {
-        "length/user": table[:60, :-1].norm(dim=1),
-        "length/item": table[60:, :-1].norm(dim=1),
+        "norm of vectors/user": table[:60, :-1].norm(dim=1),
+        "norm of vectors/item": table[60:, :-1].norm(dim=1),
         "bias/user": table[:60, -1],
         "bias/item": table[60:, -1],
     }.items():
@@ -108,6 +133,8 @@ def test_hparams_have_choices_and_values(events: EventAccumulator) -> None:
     assert values["data"].string_value == "synthetic"
     assert values["regularization.dropout"].number_value == 0.1
     assert values["seed"].number_value == 0
+    assert values["data.n_users"].number_value == 60  # typed
+    assert not any(key.startswith(("callbacks", "evaluation", "scheduler", "trainer.threads")) for key in values)
 
 
 def test_a_sweep_of_two_models_and_two_seeds(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from recsweep.sweeps import jobs
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
 from recsweep.sweeps.splits import check_splits
+from recsweep.sweeps.variation import name_job, read_varied_keys
 from recsweep.terminal import announce, print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
@@ -241,7 +242,9 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
     if cfg.callbacks.progress:
         summary.print_start(cfg, folder)
     data_end = time.perf_counter()
-    with open_loggers(cfg, folder, name_run(record.overrides, folder)) as loggers:
+    varied_keys = read_varied_keys(folder)
+    curves = folder / "tb" / name_job(record.overrides, varied_keys)
+    with open_loggers(cfg, folder, name_run(record.overrides, folder), curves) as loggers:
         fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
         fit_end = time.perf_counter()
         oracle = oracle_metrics(cfg, data)
@@ -251,9 +254,10 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         if cfg.callbacks.compare_with:
             exports.write_comparison(cfg, data, model, metrics, folder)
         end = time.perf_counter()
-        n_epochs = describe_epochs(model)["epochs"] or 0
-        log_results(loggers, replay.describe_settings(cfg, record.choices), metrics, n_epochs)
-    objective = build.evaluation(cfg).objective
+        objective, epochs = build.evaluation(cfg).objective, describe_epochs(model)
+        settings = replay.describe_settings(cfg, record.choices)
+        columns = replay.choose_columns(settings, record.overrides, varied_keys)
+        log_results(loggers, settings, columns, metrics, objective, epochs)
     objective_key = f"val/{objective}"
     if math.isnan(metrics[objective_key]):
         raise UserError(
@@ -265,7 +269,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         "metrics": metrics,
         "oracle": oracle,
         "tags": list(cfg.get("tags", [])),
-        **describe_epochs(model),
+        **epochs,
         "training": _training_means(model),
         "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,

@@ -2,7 +2,7 @@
 
 TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and other means that a model family records;
 `val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; a family's
-histograms.
+histograms; and before all of them `objective_tags`.
 """
 
 import math
@@ -30,6 +30,15 @@ from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, 
 from recsweep.models.identity import Identity, identity
 from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
+
+
+def objective_tags(objective: str, value: float, best: float) -> dict[str, float]:
+    """TensorBoard's scalars of the objective on validation: of an epoch, and the best so far.
+
+    HParams shows the last value of each: of the best, that is the chosen epoch's. TensorBoard sorts by name, upper case
+    first.
+    """
+    return {f"Objective/best val/{objective}": best, f"Objective/val/{objective}": value}
 
 
 @dataclass(frozen=True)
@@ -201,7 +210,14 @@ class RecModule(LightningModule):
             self.train()
             self.log_dict({f"val/{name}": value for name, value in metrics.items()})
             self.objectives.append(metrics[self.evaluation.objective])
+            self._log_objective()
         self._step_schedule()
+
+    def _log_objective(self) -> None:
+        best = self.objectives[self.best_epoch]
+        tags = objective_tags(self.evaluation.objective, self.objectives[-1], best)
+        if isinstance(self.logger, TensorBoardLogger):
+            self.logger.log_metrics(tags, self.current_epoch + 1)
 
     def _val_batches(self) -> Iterable[tuple[Any, ...]]:
         """The batches of validation; those of a ranking are built once for all epochs."""

@@ -144,7 +144,10 @@ class Retrieval(RecModule):
     def histograms(self) -> dict[str, Tensor]:
         users = torch.arange(min(len(self.start) - 1, USERS_SHOWN), device=self.start.device)
         self.eval()
-        return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
+        return {
+            "norm of vectors/user": self.user_vectors(users).norm(dim=1),
+            "norm of vectors/item": self.item_vectors().norm(dim=1),
+        }
 
 
 class PositiveLogits:

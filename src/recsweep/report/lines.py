@@ -90,14 +90,16 @@ def _curves(comparison: Comparison, runs: Runs, label: str, tags: Iterable[str])
 
 
 def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:
-    """Scalars by epoch, of those tags that the run logged in `folder`; none if there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    events = EventAccumulator(str(folder), size_guidance={SCALARS: MAX_POINTS}).Reload()
-    available = set(events.Tags()[SCALARS])
-    return {
-        tag: pd.Series({point.step: point.value for point in events.Scalars(tag)}) for tag in tags if tag in available
-    }
+    """Scalars by epoch, of those tags that the run logged in `folder` or a folder below; none if there is none.
+
+    A job of a sweep has its files in a subfolder that says what differs from the other jobs.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for parent in sorted({path.parent for path in folder.rglob("events.out.tfevents.*")}):
+        events = EventAccumulator(str(parent), size_guidance={SCALARS: MAX_POINTS}).Reload()
+        for tag in set(tags) & set(events.Tags()[SCALARS]):
+            values.setdefault(tag, {}).update({point.step: point.value for point in events.Scalars(tag)})
+    return {tag: pd.Series(values[tag]).sort_index() for tag in tags if tag in values}
 
 
 def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:

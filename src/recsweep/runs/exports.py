@@ -13,7 +13,7 @@ from recsweep.config.combinations import baseline_node
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
-from recsweep.models.base import RecModule
+from recsweep.models.base import RecModule, objective_tags
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
 from recsweep.runs.comparison import Curve, comparison
@@ -21,15 +21,32 @@ from recsweep.runs.folder import load_final_model
 from recsweep.vectors.export import Embedded, export_vectors, show_in_projector
 
 
-def log_hyperparameters(logger: TensorBoardLogger, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Logs settings and final metrics as one row of TensorBoard's HParams.
+def log_objective(
+    logger: TensorBoardLogger, metrics: Mapping[str, float], objective: str, chosen_epoch: int | None
+) -> None:
+    """Logs the objective on test, at the chosen epoch.
 
-    Lightning also writes the columns of the table into every run. TensorBoard would take those of the first run for the
-    whole sweep, and settings of other models would have no column. Without them it collects the columns of all runs.
+    A model without epochs has no curves: its validation metrics are points at epoch 0, among the curves of others.
     """
-    logger.log_hyperparams(dict(settings))
-    logger.log_metrics(dict(metrics))
-    _, start, end = hparams(dict(settings), {})
+    test = f"test/{objective}"
+    final = {test: metrics[test]}
+    if chosen_epoch is None:
+        final |= {name: value for name, value in metrics.items() if name.startswith("val/")}
+        final |= objective_tags(objective, metrics[f"val/{objective}"], metrics[f"val/{objective}"])
+    logger.log_metrics(final, step=chosen_epoch or 0)
+
+
+def log_hyperparameters(logger: TensorBoardLogger, columns: Mapping[str, Any]) -> None:
+    """Logs the run as one row of TensorBoard's HParams, which also has the last value of each scalar.
+
+    Lightning would also write the columns of the table into every run. TensorBoard would take those of the first run
+    for the whole sweep, and settings of other models would have no column. Without them it collects the columns of all
+    runs.
+
+    Args:
+        columns: the settings that the table shows.
+    """
+    _, start, end = hparams(dict(columns), {})
     for summary in (start, end):
         logger.experiment._get_file_writer().add_summary(summary)
 
