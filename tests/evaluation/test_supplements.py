@@ -100,6 +100,16 @@ def test_recommended_items_by_hand():
     assert got["beyond/gini@2"] == 6 / 4 / 3
 
 
+def test_a_list_of_one_item_does_not_count_in_diversity():
+    # User 0 has only item 0 left; user 1 gets items 0 and 1, of different genres.
+    target = with_features(pair_target([(0, 1), (0, 2)], [(0, 0), (1, 0)], 2, 3), genre=[0, 1, 1])
+    evidence = list[Evidence]()
+    got = evaluate(ScoreTable([[3.0, 2.0, 1.0]] * 2), full_ranking(ks=(2,)), target, evidence.append)
+    assert got["beyond/diversity@2"] == 1
+    np.testing.assert_equal(evidence[0]["user"].values["beyond/diversity@2"].tolist(), [np.nan, 1])
+    assert got["beyond/popularity@2"] == (0 + 1 / 2) / 2
+
+
 def test_of_equal_scores_the_irrelevant_item_is_recommended():
     # Items 0 and 1 tie; item 0 is held out, so item 1, with two seen rows, is first.
     target = pair_target([(1, 1), (2, 1), (1, 0)], [(0, 0)], n_users=3, n_items=3)

@@ -20,10 +20,10 @@ COUNTS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 
 
 def pad(lists):
-    """Items [L, 5] and whether they are listed; the places between stand for no item."""
+    """Items [L, 5] and whether they are listed; the places behind a list hold item 1, which does not count."""
     item, is_listed = torch.full((len(lists), 5), 1), torch.zeros(len(lists), 5, dtype=torch.bool)
     for index, items in enumerate(lists):
-        item[index, -len(items) :], is_listed[index, -len(items) :] = tensor(items), True
+        item[index, : len(items)], is_listed[index, : len(items)] = tensor(items), True
     return item, is_listed
 
 
@@ -78,6 +78,10 @@ def test_the_head_is_a_fifth_of_the_items_rounded_up(count):
     in_order = sorted(range(len(count)), key=lambda item: (-count[item], item))
     head = {item for place, item in enumerate(in_order) if place < len(count) / 5}
     assert in_long_tail(tensor(count)).tolist() == [item not in head for item in range(len(count))]
+
+
+def test_of_many_equally_popular_items_the_first_are_the_head():
+    assert in_long_tail(torch.ones(1000, dtype=torch.int64)).nonzero().flatten().tolist() == list(range(200, 1000))
 
 
 @given(exposure=COUNTS.filter(lambda counts: len(counts) > 1 and sum(counts)))

@@ -27,10 +27,11 @@ def test_the_slope_is_that_of_a_least_squares_line():
 
 
 def test_equal_predictions_have_no_slope():
-    assert slope(torch.full((3,), 3.53, dtype=torch.float64), torch.tensor([1.0, 5.0, 3.0])).isnan()
+    predicted = torch.full((1000,), 3.53, dtype=torch.float64)  # their mean is another number, by rounding
+    assert slope(predicted, torch.arange(1000.0)).isnan()
 
 
-PROBABILITIES = st.sampled_from([0.0, 0.01, 0.3, 0.31, 0.5, 0.99, 1.0])
+PROBABILITIES = st.sampled_from([0.0, 0.01, 0.2, 0.22, 0.3, 0.5, 0.99, 1.0])
 
 
 @settings(deadline=None)

@@ -89,7 +89,8 @@ def evaluate_batches(
     for batch in processes.share(batches):
         measured: Any = evaluation.measure(scorer, *batch)
         evaluation.update(measured)
-        added = [supplement.add(measured) for supplement in supplements if supplement.takes is type(measured)]
+        takers: list[Any] = [supplement for supplement in supplements if isinstance(measured, supplement.takes)]
+        added = [taker.add(measured) for taker in takers]
         if keep:
             keep(reduce(join_evidence, added, evaluation.evidence(measured)))
     metrics = [metric.compute() for metric in (evaluation, *supplements)]
