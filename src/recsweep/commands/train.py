@@ -291,4 +291,5 @@ def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) ->
     objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
     values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
     note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
+    note = "  (no result; train/loss says whether it learned)" if cfg.trainer.get("overfit_batches") else note
     print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}{note}")
