@@ -63,9 +63,8 @@ def find_format(path: Path, types: Types, layout: Layout = UNKNOWN) -> Format:
     if has_header is None:
         has_header = not all(name.isdecimal() for name in types)
         if not has_header and set(types) <= set(names) and names in (_count(0, names), _count(1, names)):
-            raise UserError(
-                f"{path}: the first line is {', '.join(names)}: names of columns, or a row? Set data.header=true or false"
-            )
+            line = f"{path}: the first line is {', '.join(names)}"
+            raise UserError(f"{line}: names of columns, or a row? Set data.header=true or false")
     columns = None if has_header else tuple(_count(1, names))
     form = replace(form, header=has_header, columns=columns, stripped=_has_blanks(rows))
     decimal_comma = layout.decimal_comma
