@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 import yaml
 from rich.console import Console
 
 from recsweep.report import console
 from recsweep.report.collect import Runs, collect
 from recsweep.report.comparisons import Comparison, comparisons
+from recsweep.report.doubts import find_doubts
 
 SWEEP_MSE = {"means": 0.9, "biased_mf": 0.8, "svdpp": 0.7}
 DATA = {"name": "synthetic", "n_users": 60, "n_items": 100, "n_interactions": 9, "train": 7, "val": 1, "test": 1}
@@ -55,6 +59,23 @@ def write_run(folder: Path, *overrides: str, model: str = "means", value: float 
     }
     (folder / "metrics.json").write_text(json.dumps({**default_record, **record}))
     return folder
+
+
+def leave_evidence(run: Path, test: list[float], n: list[int] | None = None, val: list[float] | None = None) -> Path:
+    """Evidence of a run on users u0, u1, …: each one's sum of squared errors, or with `n` rows of them.
+
+    Args:
+        test, val: sums on that part; on validation those of test by default.
+    """
+    (run / "evidence").mkdir()
+    for part, sums in (("test", test), ("val", val or test)):
+        fields = [pa.field("user", pa.string()), pa.field("n", pa.int32())]
+        fields.append(pa.field("squared_error", pa.float32(), metadata={"holds": "sum"}))
+        users = [f"u{number}" for number in range(len(sums))]
+        columns = [users, n or [1] * len(sums), np.array(sums, np.float32)]
+        table = pa.table([pa.array(column) for column in columns], pa.schema(fields).remove_metadata())
+        pa_parquet.write_table(table.cast(pa.schema(fields)), run / "evidence" / f"{part}.parquet")
+    return run
 
 
 def write_sweep(folder: Path, **record: Any) -> Path:
@@ -117,6 +138,6 @@ def print_report(folder: Path, width: int = 120) -> str:
     runs = collect(folder)
     screen = Console(width=width, record=True, file=io.StringIO())
     for comparison in comparisons(runs, None):
-        console.print_comparison(screen, comparison)
+        console.print_comparison(screen, comparison, find_doubts(comparison, runs))
     console.print_incomplete_runs(screen, runs)
     return screen.export_text()

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,8 +55,12 @@ class Outcome(NamedTuple):
     err: str
 
 
-def recsweep(folder: Path, *arguments: str) -> Outcome:
-    """Runs `recsweep ARGUMENTS` in `folder`."""
+PROGRESS = re.compile(r"^(run:|curves:|sweep:|epoch \d).*\n", re.MULTILINE)
+"""What stderr says of a run or a sweep besides messages, off a terminal."""
+
+
+def recsweep(folder: Path, *arguments: str, with_progress: bool = False) -> Outcome:
+    """Runs `recsweep ARGUMENTS` in `folder`; `err` is without lines of progress unless they are asked for."""
     out, err = io.StringIO(), io.StringIO()
     with (
         chdir(folder),
@@ -68,7 +73,8 @@ def recsweep(folder: Path, *arguments: str) -> Outcome:
             status = main()
         except SystemExit as end:  # Hydra's own --help ends the program
             status = int(end.code or 0)
-    return Outcome(status, out.getvalue(), err.getvalue())
+    messages = err.getvalue() if with_progress else PROGRESS.sub("", err.getvalue())
+    return Outcome(status, out.getvalue(), messages)
 
 
 def slow_imports(arguments: list[str]) -> tuple[str, list[str]]:

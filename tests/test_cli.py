@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from shell import Outcome, recsweep, slow_imports
 
 from recsweep.cli import VERBS
 from recsweep.paths import conf_dir
+from recsweep.terminal import announce
 
 
 def run_process(folder: Path, *command: str) -> Outcome:
@@ -28,7 +30,9 @@ def test_help_shows_verbs_groups_and_three_examples(tmp_path: Path) -> None:
     assert len(examples) == 3 and all(line.startswith("  recsweep train ") for line in examples)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], *([verb, "--help"] for verb in VERBS[1:])]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     _, libraries = slow_imports(arguments)
     assert libraries == []
@@ -45,6 +49,31 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path: Path) -> None:
     outcome = run_process(tmp_path, sys.executable, "-m", "recsweep", "trian")
     assert outcome == (2, "", f"recsweep: trian: no such verb; there are {', '.join(VERBS)}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_its_own_help_with_two_examples(verb: str, tmp_path: Path) -> None:
+    outcome = recsweep(tmp_path, verb, "--help")
+    assert outcome.status == 0 and f"recsweep {verb}" in outcome.out.splitlines()[0]
+    examples = outcome.out[outcome.out.index("examples:") :].split("\n\n")[0].splitlines()[1:]
+    assert len(examples) == 2 and all(line.startswith(f"  recsweep {verb} ") for line in examples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version(tmp_path: Path) -> None:
+    assert recsweep(tmp_path, "--version") == (0, f"recsweep {version('recsweep')}\n", "")
+
+
+def test_only_a_terminal_is_told_that_something_loads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with announce("loading …"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with announce("loading …"):
+        assert capsys.readouterr().err == "loading …\r"
+    assert capsys.readouterr().err == "\x1b[2K\r"  # the line is gone
 
 
 def test_the_version_of_hydra(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import importlib
 import os
 import sys
+from importlib.metadata import version
 
 from recsweep.errors import UserError
-from recsweep.terminal import escape
+from recsweep.terminal import announce, escape
 
 HELP = """recsweep: recommender models side by side under one honest protocol
 
@@ -23,9 +24,9 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   data prepare data=NAME          fetches, verifies and summarises a data set
                                   (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
 
-choices (`recsweep train --help` lists them all): data, filter, split, model, loss, regularization, optimizer,
-scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib, submitit_local,
-submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
+choices (`recsweep train --help` lists them, with every key): data, filter, split, model, loss, regularization,
+optimizer, scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib,
+submitit_local, submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:
   recsweep train model=svdpp data=ml_100k regularization.dropout=0.2
@@ -33,6 +34,7 @@ examples:
   recsweep train --cfg job experiment=rating_ml_100k
 
 Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh and fish.
+`recsweep VERB --help` explains a verb's options, `recsweep --version` says which version this is.
 Raw data is read from $RECSWEEP_DATA_DIR, or from data/ where that is unset; results go to outputs/.
 """
 
@@ -44,14 +46,20 @@ def main() -> int:
     verb, *arguments = sys.argv[1:] or ["--help"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     try:
-        if verb in ("--help", "-h", "help") or (verb in VERBS[1:] and {"--help", "-h"} & set(arguments)):
+        if verb in ("--help", "-h", "help"):
             print(HELP, end="")
+        elif verb == "--version":
+            print(f"recsweep {version('recsweep')}")
+        elif verb in VERBS and verb != "report" and {"--help", "-h"} & set(arguments):
+            importlib.import_module("recsweep.commands.help").run(verb, arguments)
         elif verb in ("--shell-completion", "-sc"):
             importlib.import_module("recsweep.commands.completion").run([verb, *arguments], VERBS)
         elif verb not in VERBS:
             raise UserError(f"{verb}: no such verb; there are {', '.join(VERBS)}")
         else:
-            importlib.import_module(f"recsweep.commands.{verb}").run(arguments)
+            with announce(f"recsweep {verb}: loading …"):
+                command = importlib.import_module(f"recsweep.commands.{verb}")
+            command.run(arguments)
     except (UserError, OSError, MemoryError) as error:  # OSError: such as no permission to write, or a full disk
         print(escape(f"recsweep: {error}"), file=sys.stderr)
         return 2

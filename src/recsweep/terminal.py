@@ -2,7 +2,10 @@
 
 import logging
 import re
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
@@ -33,6 +36,30 @@ def print_line(line: str, *, stderr: bool = False) -> None:
     Console(stderr=stderr, soft_wrap=True).print(escape(line), markup=False, highlight=False, emoji=False)
 
 
+def format_number(value: float) -> str:
+    """Four decimals; four significant digits for what is very small or large.
+
+    >>> format_number(0.050675431838879466), format_number(0.00012345), format_number(123456.7), format_number(0.0)
+    ('0.0507', '0.0001234', '1.235e+05', '0.0000')
+    """
+    return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 10_000 else f"{value:.4g}"
+
+
+@contextmanager
+def announce(text: str) -> Iterator[None]:
+    """Shows the text while the block runs, if stderr is a terminal: what takes seconds should not look like nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{text}\r")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\x1b[2K\r")
+        sys.stderr.flush()
+
+
 def send_logs_to_file() -> None:
     """Keeps messages of libraries off the terminal, which is for progress and results: they go to run.log."""
     logging.captureWarnings(True)
@@ -40,6 +67,7 @@ def send_logs_to_file() -> None:
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.WARNING)  # below are hardware, adverts, and that the training ended
 
 
 def _log_thread_error(thread: threading.ExceptHookArgs) -> None:

@@ -1,43 +1,96 @@
 """`recsweep evaluate`: the numbers of the run again, or those of another protocol."""
 
+import csv
+import json
 import os
 import pickle
 import shutil
 from pathlib import Path
 
 import pytest
-from shell import TINY, modification_times, read_metrics, recsweep, table_cells, train_run
+from shell import TINY, modification_times, read_metrics, recsweep, train_run
 
+from recsweep.atomic import write_json
 from recsweep.runs.folder import BEST
 
 pytestmark = pytest.mark.xdist_group("commands")
 
 
-def read_values(output: str) -> dict[str, float]:
-    return {name: float(value) for name, value in table_cells(output)}
+def evaluate(folder: Path, *arguments: str) -> dict[str, float]:
+    """The metrics that `recsweep evaluate ARGUMENTS --json` prints."""
+    outcome = recsweep(folder, "evaluate", *arguments, "--json")
+    assert outcome.status == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Jobs of three sizes, of which the second one counts as failed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    overrides = [*TINY, "model=biased_mf", "model.embedding_dim=2,4,8", "hydra.sweep.dir=sweep"]
+    assert recsweep(folder, "train", "-m", *overrides).status == 0
+    write_json(folder / "sweep" / "1" / "metrics.json", {"status": "failed", "error": "it went wrong"})
+    return folder / "sweep"
 
 
 def test_evaluate_prints_what_the_run_measured_and_writes_nothing(run: Path, tmp_path: Path) -> None:
     before = modification_times(run)
+    metrics = read_metrics(run)["metrics"]
+    assert evaluate(tmp_path, f"run={run}") == metrics
     outcome = recsweep(tmp_path, "evaluate", f"run={run}")
-    assert outcome.status == 0
-    assert read_values(outcome.out) == read_metrics(run)["metrics"]
+    head, *rows = (line.split() for line in outcome.out.splitlines())
+    assert head == ["val", "test"]
+    assert rows == [[name, *(f"{metrics[f'{part}/{name}']:.4f}" for part in head)] for name in ("mse", "rmse", "mae")]
+    assert outcome.out.splitlines()[0].endswith("  test")  # numbers stand under each other, to the right
+    assert len({len(line) for line in outcome.out.splitlines()}) == 1
     assert modification_times(run) == before
     assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_after_a_refit(tmp_path: Path) -> None:
     refit = train_run(tmp_path, *TINY, "trainer.refit=true")
-    outcome = recsweep(tmp_path, "evaluate", f"run={refit}")
-    assert read_values(outcome.out) == read_metrics(refit)["metrics"]
+    assert evaluate(tmp_path, f"run={refit}") == read_metrics(refit)["metrics"]
 
 
 def test_evaluate_under_another_protocol_equals_a_run_under_it(means_run: Path, tmp_path: Path) -> None:
     ranking_run = train_run(tmp_path, *TINY, "model=means", "evaluation=full_ranking")
-    outcome = recsweep(tmp_path, "evaluate", f"run={means_run}", "evaluation=full_ranking")
-    assert outcome.status == 0
-    assert read_values(outcome.out) == read_metrics(ranking_run)["metrics"]
+    assert evaluate(tmp_path, f"run={means_run}", "evaluation=full_ranking") == read_metrics(ranking_run)["metrics"]
     assert "test/ndcg@10" in read_metrics(ranking_run)["metrics"]
+
+
+def test_a_sweep_is_a_table_with_a_row_a_completed_job(sweep: Path, tmp_path: Path) -> None:
+    outcome = recsweep(tmp_path, "evaluate", f"sweep={sweep}")
+    assert outcome.err == "1 of 3 jobs are not completed: left out\n"
+    head, *rows = (line.split() for line in outcome.out.splitlines())
+    assert head == ["job", "val/mse", "test/mse", "configuration"]
+    for (job, on_val, on_test, name), number, size in zip(rows, (0, 2), (2, 8), strict=True):
+        metrics = read_metrics(sweep / str(number))["metrics"]
+        assert (job, name) == (str(number), f"embedding_dim={size}")
+        assert (on_val, on_test) == (f"{metrics['val/mse']:.4f}", f"{metrics['test/mse']:.4f}")
+
+
+def test_a_sweep_under_another_protocol_as_json_and_csv(sweep: Path, tmp_path: Path) -> None:
+    words = (f"sweep={sweep}", "evaluation=full_ranking")
+    metrics = evaluate(tmp_path, *words)
+    assert list(metrics) == [str(sweep / "0"), str(sweep / "2")]
+    alone = evaluate(tmp_path, f"run={sweep / '2'}", "evaluation=full_ranking")
+    assert metrics[str(sweep / "2")] == alone and "test/ndcg@10" in alone
+    table = list(csv.DictReader(recsweep(tmp_path, "evaluate", *words, "--csv").out.splitlines()))
+    assert [row.pop("run") for row in table] == list(metrics)
+    assert {name: float(value) for name, value in table[1].items()} == alone
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=run", "sweep=sweep"], "run= and sweep=: choose one of them"),
+        (["run=run", "--json", "--csv"], "--json and --csv: choose one of them"),
+        (["sweep=nowhere"], "sweep=nowhere: no completed job of a sweep there"),
+        (["sweep="], "sweep=: no completed job of a sweep there"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    assert recsweep(tmp_path, "evaluate", *words) == (2, "", f"recsweep: {message}\n")
 
 
 def test_a_checkpoint_of_other_data_is_refused(run: Path, tmp_path: Path) -> None:

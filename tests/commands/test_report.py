@@ -22,7 +22,7 @@ def test_the_report_is_printed_and_written_into_the_folder(tmp_path: Path, capsy
     assert "means" in text and "The best again: recsweep train model=means seed=0" in text
     assert f"2 jobs of this sweep have not started: recsweep train sweep.resume={tmp_path}" in text
     names = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"sweep.json"}
-    assert names == {"report.html", "runs.csv", "runs.parquet", "comparison.csv"}
+    assert names == {"report.html", "runs.csv", "runs.parquet", "comparison.csv", "effects.csv"}
     page = (tmp_path / "report.html").read_text()
     assert "means" in page and "recsweep train model=means seed=0" in page
 

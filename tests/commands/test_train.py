@@ -2,12 +2,13 @@
 
 import json
 import platform
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from shell import TINY, modification_times, read_metrics, recsweep, train_run
+from shell import SYNTHETIC, TINY, modification_times, read_metrics, recsweep, train_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
@@ -31,6 +32,8 @@ def test_a_run_leaves_what_the_readme_says(run: Path) -> None:
         ".hydra/overrides.yaml",
         ".hydra/job.lock",
         ".hydra/start.json",
+        "evidence/test.parquet",
+        "evidence/val.parquet",
         "metrics.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -74,22 +77,47 @@ def test_jobs_say_the_command_of_their_sweep(tmp_path: Path) -> None:
     assert len({record["data"]["fingerprint"] for record in records}) == 1
 
 
-def test_tensorboard_has_the_curves_and_the_final_metrics(run: Path, events: EventAccumulator) -> None:
-    assert set(events.Tags()["scalars"]) >= {"train/loss", "lr", *read_metrics(run)["metrics"]}
-    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3]  # epochs
-    on_val = events.Scalars("val/mse")
-    assert [event.step for event in on_val] == [1, 2, 3]
-    assert events.Scalars("best/val/mse")[0].value == pytest.approx(min(event.value for event in on_val))
-    for name, value in read_metrics(run)["metrics"].items():
-        tag = name.replace("val/", "best/val/")
-        assert [event.value for event in events.Scalars(tag)] == pytest.approx([value])
+def test_tensorboard_has_the_curves_and_the_objective_first(run: Path, events: EventAccumulator) -> None:
+    """One point has only the objective on test, at the chosen epoch; all else are curves over the epochs."""
+    record = read_metrics(run)
+    points = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    curves = {"train/loss", "lr", "val/mse", "val/rmse", "val/mae", "Objective/val/mse", "Objective/best val/mse"}
+    assert set(points) == {*curves, "test/mse"}
+    assert all([point.step for point in points[tag]] == [1, 2, 3] for tag in curves)
+    on_val = [point.value for point in points["val/mse"]]
+    assert [point.value for point in points["Objective/val/mse"]] == on_val
+    assert points["Objective/best val/mse"][-1].value == pytest.approx(record["objective"]["value"])
+    (on_test,) = points["test/mse"]
+    assert (on_test.step, on_test.value) == (record["chosen_epoch"], pytest.approx(record["metrics"]["test/mse"]))
+    assert sorted(points)[:2] == ["Objective/best val/mse", "Objective/val/mse"]  # as HParams sorts its columns
+
+
+def test_the_best_objective_so_far_never_gets_worse(tmp_path: Path) -> None:
+    """With so large steps the validation error falls and rises again."""
+    overrides = (*SYNTHETIC, "trainer.max_epochs=4", "trainer.batch_size=64", "optimizer.lr=0.1")
+    events = EventAccumulator(str(train_run(tmp_path, *overrides) / "tb")).Reload()
+    on_val = [point.value for point in events.Scalars("val/mse")]
+    assert min(on_val) < on_val[-1]
+    best = [point.value for point in events.Scalars("Objective/best val/mse")]
+    assert best == [min(on_val[: epoch + 1]) for epoch in range(4)]
+
+
+def test_the_metrics_of_a_model_without_epochs_are_points(tmp_path: Path) -> None:
+    run = train_run(tmp_path, *SYNTHETIC, "model=means")
+    events = EventAccumulator(str(run / "tb")).Reload()
+    metrics = read_metrics(run)["metrics"]
+    value_by_tag = {name: value for name, value in metrics.items() if name == "test/mse" or name.startswith("val/")}
+    value_by_tag |= {"Objective/best val/mse": metrics["val/mse"], "Objective/val/mse": metrics["val/mse"]}
+    assert set(events.Tags()["scalars"]) == set(value_by_tag)
+    for tag, value in value_by_tag.items():
+        assert [(point.step, point.value) for point in events.Scalars(tag)] == [(0, pytest.approx(value))]
 
 
 def test_tensorboard_has_the_norms_of_the_embeddings(run: Path, events: EventAccumulator) -> None:
     table = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["table.rows.weight"]
     for tag, values in {
-        "length/user": table[:60, :-1].norm(dim=1),
-        "length/item": table[60:, :-1].norm(dim=1),
+        "norm of vectors/user": table[:60, :-1].norm(dim=1),
+        "norm of vectors/item": table[60:, :-1].norm(dim=1),
         "bias/user": table[:60, -1],
         "bias/item": table[60:, -1],
     }.items():
@@ -105,6 +133,8 @@ def test_hparams_have_choices_and_values(events: EventAccumulator) -> None:
     assert values["data"].string_value == "synthetic"
     assert values["regularization.dropout"].number_value == 0.1
     assert values["seed"].number_value == 0
+    assert values["data.n_users"].number_value == 60  # typed
+    assert not any(key.startswith(("callbacks", "evaluation", "scheduler", "trainer.threads")) for key in values)
 
 
 def test_a_sweep_of_two_models_and_two_seeds(tmp_path: Path) -> None:
@@ -174,7 +204,8 @@ def test_folders_are_named_by_experiment_and_time(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", *TINY, "model=means", "name=mine")
     assert outcome.status == 0
     (run,) = (tmp_path / "outputs" / "mine").iterdir()
-    assert outcome.out.startswith(f"{run}  mine seed 0  ")
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("mine seed 0, ") and lines[-1] == f"run: {run.relative_to(tmp_path)}"
 
 
 def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
@@ -188,10 +219,12 @@ def test_the_configuration_is_shown_and_nothing_runs(tmp_path: Path) -> None:
 def test_help_lists_the_choices(tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "train", "--help")
     assert outcome.status == 0
-    lines = dict(line.split(": ", 1) for line in outcome.out.splitlines() if ": " in line)
-    choices = {group: lines[group].split(", ") for group in ("model", "loss", "data", "evaluation")}
-    for group, names in choices.items():
-        assert names == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    chosen = {"model": "biased_mf", "loss": "mse", "data": "synthetic", "evaluation": "rating"}
+    choices = {}
+    for group, name in chosen.items():
+        words = outcome.out.split(f"\n{group}={name}\n")[1].replace(",", "").split()
+        choices[group] = list(takewhile(lambda word: "=" not in word, words))
+        assert choices[group] == sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
     assert {"two_tower", "bpr_mf", "multitask", "drr"} < set(choices["model"])
     assert {"bpr", "sampled_softmax", "in_batch", "mixed", "full_softmax"} < set(choices["loss"])
     assert {"bpr_mse", "bpr_mse_99_1", "bpr_mse_50_50", "uncertainty", "gradnorm"} < set(choices["loss"])
@@ -199,3 +232,12 @@ def test_help_lists_the_choices(tmp_path: Path) -> None:
     assert "positives" in choices["data"]
     assert "joint" in choices["evaluation"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_explains_the_keys_of_the_choices_with_the_comments_of_their_files(tmp_path: Path) -> None:
+    out = recsweep(tmp_path, "train", "--help", "model=two_tower", "trainer=ddp", "seed=3").out
+    lines = {line.split("=")[0].strip(): " ".join(line.split()) for line in out.splitlines() if "=" in line}
+    assert lines["model.scale"] == "model.scale=10.0 of the cosine"
+    assert lines["callbacks.early_stopping.min_delta"] == "callbacks.early_stopping.min_delta=0.0"
+    assert lines["trainer.processes"].startswith("trainer.processes=2 they divide the batches of a step")
+    assert lines["seed"].startswith("seed=3 of initialisation")

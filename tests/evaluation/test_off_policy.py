@@ -88,8 +88,8 @@ def test_support_by_a_known_logging_policy():
     got = evaluate(PolicyTable(POLICY), off_policy(), target)
     # Users 2, 0, 2, 1, 0: Σ π²/β is 2 · 1/4 · 10, 4 · 3/8 and 4 · 3/10.
     assert got["off_policy/second_moment"] == pytest.approx((2 * 5 + 2 * 1.5 + 1.2) / 5, abs=1e-6)
-    # Of five rows, items below 1/5 are rare: all that user 2 is shown.
-    assert got["off_policy/unsupported_mass"] == pytest.approx(2 / 5, abs=1e-6)
+    # Of five rows, weights above 1/2 count: all but user 1's first item, 0.1 / 0.25.
+    assert got["off_policy/unsupported_mass"] == pytest.approx((2 + 2 + 0.9) / 5, abs=1e-6)
 
 
 def test_the_reward_model_does_not_see_what_is_held_out():

@@ -1,5 +1,6 @@
 """Sessions of held-out items: rewards against a twin, action sets, and runs of the program."""
 
+import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from evaluation_cases import ScoreTable
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import interactions
-from shell import fit_model, read_metrics, recsweep, table_cells, train_run
+from shell import fit_model, read_metrics, recsweep, train_run
 from torch import Tensor, inf, nan
 
 from recsweep.config import compose_config
@@ -258,9 +259,9 @@ def test_popularity_in_sessions(popularity_run: Path) -> None:
 
 @in_one_process
 def test_evaluate_prints_the_metrics_of_the_run(popularity_run: Path, tmp_path: Path) -> None:
-    outcome = recsweep(tmp_path, "evaluate", f"run={popularity_run}")
+    outcome = recsweep(tmp_path, "evaluate", f"run={popularity_run}", "--json")
     assert (outcome.status, outcome.err) == (0, "")
-    metrics = {name: float(value) for name, value in table_cells(outcome.out)}
+    metrics = json.loads(outcome.out)
     assert metrics == read_metrics(popularity_run)["metrics"]
 
 

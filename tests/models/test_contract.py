@@ -1,12 +1,13 @@
 """The contract that every model keeps, on block data with a known right answer. A new model is one more row."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
 import torch
-from shell import equal_weights, fit_model, read_metrics, recsweep, table_cells, train_run, weights
+from shell import equal_weights, fit_model, read_metrics, recsweep, train_run, weights
 
 from recsweep.config import compose_config, conf_dir
 from recsweep.data.datamodules import InteractionData
@@ -182,7 +183,7 @@ def test_a_run_repeats_bit_for_bit_and_evaluate_agrees(
     assert equal_weights(first, repeated)
     is_random = (run / "checkpoints" / LAST).is_file() or "seed" in cfg.model
     assert equal_weights(first, other) is not is_random
-    outcome = recsweep(tmp_path, "evaluate", f"run={run}")
+    outcome = recsweep(tmp_path, "evaluate", f"run={run}", "--json")
     assert outcome.status == 0
-    metrics = {cells[0]: float(cells[1]) for cells in table_cells(outcome.out)}
+    metrics = json.loads(outcome.out)
     assert metrics == read_metrics(run)["metrics"]

@@ -17,8 +17,8 @@ def test_configurations_are_ordered_by_validation(tmp_path: Path) -> None:
     assert comparison.baseline == "means"
     assert comparison.val["means"].mean == pytest.approx((0.90 + 0.91 + 0.92) / 3)
     assert comparison.test["svdpp"].mean == pytest.approx((0.71 + 0.74 + 0.77) / 3)
-    assert comparison.tests["svdpp"].difference == pytest.approx((0.71 + 0.74 + 0.77 - 0.91 - 0.92 - 0.93) / 3)
-    assert comparison.tests["svdpp"].n == 3
+    assert comparison.tests["svdpp"].mean == pytest.approx((0.71 + 0.74 + 0.77 - 0.91 - 0.92 - 0.93) / 3)
+    assert comparison.tests["svdpp"].n_seeds == 3
 
 
 def test_if_more_is_better_the_most_on_validation_comes_first(tmp_path: Path) -> None:
@@ -36,20 +36,31 @@ def test_if_more_is_better_the_most_on_validation_comes_first(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("models", "baseline"),
     [
-        ([("svdpp", False, 5), ("slim", True, 9)], "slim"),
-        ([("svdpp", False, 5), ("slim", True, 9), ("own", True, 8)], "own"),
-        ([("svdpp", False, 5), ("mlp", False, 4)], "svdpp"),  # none is simple: the first
+        ([("svdpp", False, 0.5), ("slim", True, 0.9)], "slim"),
+        ([("svdpp", False, 0.5), ("slim", True, 0.9), ("own", True, 0.8)], "own"),
+        ([("svdpp", False, 0.5), ("slim", True, 0.4)], "slim"),
+        ([("svdpp", False, 0.5), ("mlp", False, 0.4)], None),
+        ([("slim", True, 0.5)], None),
     ],
 )
-def test_the_default_baseline_is_the_simple_model_with_the_fewest_parameters(
-    models: list[tuple[str, bool, int]], baseline: str, tmp_path: Path
+def test_the_default_baseline_is_the_simple_model_that_is_best_on_validation(
+    models: list[tuple[str, bool, float]], baseline: str | None, tmp_path: Path
 ) -> None:
-    """As the runs themselves say, whatever the models are called."""
-    for number, (model, is_simple, n_parameters) in enumerate(models):
-        record = {"simple_baseline": is_simple, "n_parameters": n_parameters}
+    """As the runs themselves say, whatever the models are called; test MSE has another order."""
+    for number, (model, is_simple, mse) in enumerate(models):
+        metrics = {"val/mse": mse, "test/mse": 1 - mse}
+        record = {"simple_baseline": is_simple, "metrics": metrics, "value": mse}
         write_run(tmp_path / str(number), f"model={model}", model=model, **record)
     (comparison,) = comparisons(collect(tmp_path), None)
     assert comparison.baseline == baseline
+    assert comparison.reference == (baseline or comparison.labels[0])
+
+
+def test_configurations_of_one_simple_model_are_no_baselines_of_one_another(tmp_path: Path) -> None:
+    for number in range(2):
+        write_run(tmp_path / str(number), f"regularization.dropout=0.{number}", value=0.9 + 0.01 * number)
+    comparison, _ = compare_runs(tmp_path)
+    assert (comparison.baseline, comparison.reference) == (None, "means dropout=0")
 
 
 def test_the_baseline_can_be_named(tmp_path: Path) -> None:
@@ -73,8 +84,8 @@ def test_folds_of_a_cross_validation_are_repetitions(tmp_path: Path) -> None:
         write_run(tmp_path / f"a{number}", f"split={fold}", value=0.9 + 0.01 * number)
         write_run(tmp_path / f"b{number}", f"split={fold}", "model=svdpp", model="svdpp", value=0.8 + 0.02 * number)
     comparison, _ = compare_runs(tmp_path)
-    assert (comparison.repeat, comparison.test["svdpp"].n, comparison.tests["svdpp"].n) == ("fold", 3, 3)
-    assert comparison.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
+    assert (comparison.repeat, comparison.test["svdpp"].n_seeds, comparison.tests["svdpp"].n_seeds) == ("fold", 3, 3)
+    assert comparison.tests["svdpp"].mean == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
 
 
 @pytest.mark.parametrize("split", ["k_fold", "rolling"])
@@ -87,8 +98,8 @@ def test_numbered_folds_are_repetitions_and_their_seeds_count_once(split: str, t
         write_run(tmp_path / f"b{run}", *words, "model=svdpp", model="svdpp", value=0.8 + 0.02 * fold + 0.02 * seed)
     comparison, runs = compare_runs(tmp_path)
     assert comparison.title == f"synthetic · {split} · rating"
-    assert (comparison.repeat, comparison.test["svdpp"].n, comparison.tests["svdpp"].n) == ("fold", 3, 3)
-    assert comparison.tests["svdpp"].difference == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
+    assert (comparison.repeat, comparison.test["svdpp"].n_seeds, comparison.tests["svdpp"].n_seeds) == ("fold", 3, 3)
+    assert comparison.tests["svdpp"].mean == pytest.approx((-0.1 - 0.09 - 0.08) / 3)
     assert sorted(set(comparison.table["seed"])) == ["0", "1", "2"]
     assert (
         train_command(comparison, runs.runs) == f"recsweep train split={split} split.fold=0 split.folds=3 model=svdpp"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from run_folders import print_report, write_run, write_sweep
+from run_folders import print_report, write_grid, write_run, write_sweep
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -17,9 +17,16 @@ def test_labels_stay_readable_on_a_narrow_terminal(tmp_path: Path, width: int) -
         assert name in text
 
 
-def test_the_interval_of_one_seed_is_a_dash(tmp_path: Path) -> None:
+def test_one_seed_without_evidence_has_no_interval(tmp_path: Path) -> None:
     write_run(tmp_path / "0")
-    assert "0.9100 ± –" in print_report(tmp_path)
+    text = print_report(tmp_path)
+    assert "0.9100" in text and "± " not in text.split("Ordered by")[0]
+    assert "There are no intervals" in text
+
+
+def test_effects_come_before_configurations(tmp_path: Path) -> None:
+    text = print_report(write_grid(tmp_path))
+    assert text.index("0 against 0.1") < text.index("configuration  ")
 
 
 def test_the_best_configurations_and_the_baseline_are_printed(tmp_path: Path) -> None:
@@ -50,11 +57,3 @@ def test_pruned_runs_are_counted_and_not_listed(tmp_path: Path) -> None:
     write_run(tmp_path / "9", "model=svdpp", "seed=7", model="svdpp", status="pruned", error="epoch 2: too far off")
     text = print_report(tmp_path)
     assert "1 of 10 runs were pruned" in text and "did not complete" not in text
-
-
-def test_a_configuration_selected_on_test_is_marked(tmp_path: Path) -> None:
-    write_sweep(tmp_path)
-    write_run(tmp_path / "9", "model=mlp", model="mlp", value=0.75, selected_on="test")
-    text = print_report(tmp_path)
-    assert "mlp †" in text and "† selected on test" in text
-    assert "svdpp †" not in text

@@ -51,21 +51,38 @@ def test_a_setting_of_numbers_and_words_is_text_in_parquet(tmp_path: Path) -> No
 def test_comparison_csv_has_a_row_per_configuration_and_metric(tmp_path: Path) -> None:
     """Test MSE of biased_mf is 0.81, 0.83, 0.85: mean 0.83, s = 0.02, half width 4.3027 · 0.02 / √3 = 0.04968.
 
-    Against means (0.91, 0.92, 0.93) the differences are −0.10, −0.09, −0.08: mean −0.09, s = 0.01, d_z = −9,
-    t = −9 · √3 and p = 1 − |t| / √(t² + 2) = 1 − √(243 / 245). svdpp (0.71, 0.74, 0.77) differs by −0.20, −0.18,
-    −0.16: s = 0.02, the same d_z and p. Holm doubles the smaller of the two, and raises the larger at least to that.
+    Against means (0.91, 0.92, 0.93) the differences are −0.10, −0.09, −0.08: mean −0.09, s = 0.01, half width
+    0.02484, t = −9 · √3 and p = 1 − |t| / √(t² + 2) = 1 − √(243 / 245). svdpp (0.71, 0.74, 0.77) differs by −0.20,
+    −0.18, −0.16: twice the mean and s, the same p. Holm doubles the smaller of the two, and raises the larger at
+    least to that.
     """
     _, table = export_tables(write_sweep(tmp_path))
     assert table["metric"].tolist() == ["test/mse"] * 3 + ["val/mse"] * 3
     rows = table.set_index(["metric", "configuration"]).loc["test/mse"]
     assert list(rows.index) == ["svdpp", "biased_mf", "means"]
     row = rows.loc["biased_mf"]
-    assert (row["n"], row["baseline"]) == (3, "means")
+    assert (row["n"], row["n_users"], row["reference"], row["covers"]) == (3, 0, "means", "seeds")
     assert row["mean"] == pytest.approx(0.83) and row["std"] == pytest.approx(0.02)
     assert (row["low"], row["high"]) == pytest.approx((0.83 - 0.04968, 0.83 + 0.04968), abs=1e-4)
-    assert row["difference"] == pytest.approx(-0.09) and row["d_z"] == pytest.approx(-9)
+    assert row["difference"] == pytest.approx(-0.09)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(
+        (-0.09 - 0.02484, -0.09 + 0.02484), abs=1e-4
+    )
     assert rows["p_holm"].tolist()[:2] == pytest.approx([2 * (1 - math.sqrt(243 / 245))] * 2)
-    assert np.isnan(rows.loc["means", ["difference", "p_holm", "d_z"]].astype(float)).all()
+    assert np.isnan(rows.loc["means", ["difference", "p_holm"]].astype(float)).all()
+
+
+def test_effects_csv_has_a_row_per_effect(tmp_path: Path) -> None:
+    """svdpp is best; it differs from biased_mf by −0.10, −0.09, −0.08, and from means by twice that.
+
+    Both have the same p, which Holm doubles; by hand above.
+    """
+    export_tables(write_sweep(tmp_path))
+    row = pd.read_csv(tmp_path / "effects.csv").set_index("other").loc["biased_mf"]
+    assert (row["setting"], row["value"], row["wins"], row["pairs"]) == ("model", "svdpp", 3, 3)
+    assert row["difference"] == pytest.approx(-0.09)
+    assert row["difference_high"] == pytest.approx(-0.09 + 0.02484, abs=1e-4)
+    assert row["p_holm"] == pytest.approx(2 * (1 - math.sqrt(243 / 245)))
 
 
 def test_without_completed_runs_the_comparison_has_no_rows(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ SHORT = {"mean_weight": 0.95, "mean_weight_low": 0.95 - 0.0392, "mean_weight_hig
 @pytest.mark.parametrize(
     ("weights", "doubt"),
     [
-        (HEALTHY | {"max_weight_share": 0.05, "unsupported_mass": 0.05}, ""),
+        (HEALTHY | {"max_weight_share": 0.05, "unsupported_mass": 0.02}, ""),
         ({}, ""),
         (SHORT, "the mean weight is 0.950 ± 0.020, not 1"),
         (HEALTHY | {"max_weight_share": 0.31}, "one row has 31 % of all weight"),

@@ -63,7 +63,8 @@ def test_seeds_of_data_and_split_are_repetitions(key: str, tmp_path: Path) -> No
             write_run(run, f"model={model}", f"{key}={seed}", model=model, data={**DATA, **data})
     comparison, _ = compare_runs(tmp_path)
     assert comparison.title == "synthetic · random · rating"
-    assert comparison.tests["svdpp"].n == 3
+    assert comparison.repeat == {"data.seed": "data set", "split.seed": "split"}[key]
+    assert comparison.tests["svdpp"].n_seeds == 3
 
 
 def test_data_that_changed_between_seeds_of_the_split(tmp_path: Path) -> None:

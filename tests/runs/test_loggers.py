@@ -8,7 +8,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from shell import SYNTHETIC, recsweep, train_run
 
-from recsweep.commands.compose import compose_record, parse_flags
+from recsweep.commands.compose import compose_record
+from recsweep.commands.flags import parse_flags
 from recsweep.errors import UserError
 from recsweep.runs.loggers import check_loggers, name_run, open_loggers
 
@@ -60,7 +61,7 @@ def test_wandb_is_refused_for_several_processes(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_run_that_only_tries_has_no_loggers(tmp_path: Path) -> None:
     cfg = OmegaConf.merge(config(csv=True), {"trainer": {"fast_dev_run": 2}})
-    with open_loggers(cfg, tmp_path, "name") as loggers:
+    with open_loggers(cfg, tmp_path, "name", tmp_path / "tb") as loggers:
         assert loggers == []
 
 

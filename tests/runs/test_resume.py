@@ -162,7 +162,7 @@ def test_a_killed_process_is_resumed(how: signal.Signals, whole_run: Path, tmp_p
     if how is signal.SIGINT:
         assert process.exitcode == 130
         advice = f"go on with `recsweep train run={killed} resume=true`"
-        assert (tmp_path / "output").read_text() == f"recsweep: interrupted; {advice}\n"
+        assert (tmp_path / "output").read_text().endswith(f"\nrecsweep: interrupted; {advice}\n")
     outcome = recsweep(tmp_path, "train", "run=run", "resume=true")
     assert outcome.status == 0, outcome.err
     resumed, whole = read_metrics(killed), read_metrics(whole_run)

@@ -50,7 +50,7 @@ def test_launchers_run_the_same_sweep(
     if launcher != "submitit_slurm":  # a cluster may print something, such as that it keeps no accounts
         assert outcome.err == "" and capfd.readouterr() == ("", "")  # of the workers
     assert results(tmp_path / "sweep") == results(four_jobs)[:n_jobs]
-    assert "lightning" in (tmp_path / "sweep" / "0" / "run.log").read_text()
+    assert "epoch 1/2  train/loss" in (tmp_path / "sweep" / "0" / "run.log").read_text()
 
 
 def test_jobs_in_other_processes_fail_alone_and_find_files_of_this_folder(

@@ -1,4 +1,4 @@
-"""The progress line of a sweep."""
+"""What a sweep shows while it runs."""
 
 import os
 import sys
@@ -7,47 +7,140 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
+from searches import BPR
+from shell import TINY, recsweep
 from sweep_results import COMPLETED
 
 from recsweep.atomic import write_json
+from recsweep.runs.record import Record
 from recsweep.sweeps import progress
 from recsweep.sweeps.jobs import LOCK
-from recsweep.sweeps.progress import ProgressLine, show_progress
+from recsweep.sweeps.progress import Progress, show_progress, varying_keys
+
+pytestmark = pytest.mark.xdist_group("sweeps")
+
+FAILED = {"status": "failed", "error": "it went wrong"}
 
 
-def test_the_line_counts_the_jobs_in_the_folder(tmp_path: Path) -> None:
-    """Ten jobs: two done before, two since, in 6 seconds; one failed, one runs, one was interrupted, three to come."""
-
-    def write_job(number: int, record: dict[str, Any] | None, age: float = 0.0) -> None:
-        lock = tmp_path / str(number) / LOCK
-        lock.parent.mkdir(parents=True)
-        lock.touch()
-        os.utime(lock, (time.time() - age, time.time() - age))
-        if record:
-            write_json(tmp_path / str(number) / "metrics.json", record)
-
-    write_job(0, COMPLETED)
-    write_job(1, COMPLETED)
-    line = ProgressLine(tmp_path, 10)
-    assert str(line()) == "sweep: 2 of 10 done, 0 running, 0 failed"
-    line.start_time -= 6
-    write_job(2, COMPLETED)
-    write_job(3, COMPLETED)
-    write_job(4, {"status": "failed", "error": "it went wrong"})
-    write_job(5, None)
-    write_job(6, None, age=60)
-    # 10 - 4 done - 1 failed = 5 to run, 6 / 2 = 3 seconds each
-    assert str(line()) == "sweep: 4 of 10 done, 1 running, 1 failed, 0:00:15 left"
+def write_job(
+    folder: Path, outcome: dict[str, Any] | None, start: float, end: float = 0.0, epochs: str = "", *overrides: str
+) -> None:
+    """A job that started and ended so many seconds ago."""
+    lock, now = folder / LOCK, time.time()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    os.utime(lock, (now - start, now - start))
+    (folder / ".hydra" / "overrides.yaml").write_text(yaml.dump(list(overrides)))
+    (folder / "run.log").write_text(f"INFO: epoch {epochs}  train/loss 0.5\n" if epochs else "")
+    if outcome:
+        write_json(folder / "metrics.json", outcome)
+        os.utime(folder / "metrics.json", (now - end, now - end))
 
 
-def test_progress_is_for_terminals(
+def completed(value: float) -> dict[str, Any]:
+    return {**COMPLETED, "objective": {"name": "val/mse", "value": value, "mode": "min"}}
+
+
+def begin(sweep: Path, n_jobs: int, *keys: str) -> Progress:
+    """The progress of a sweep that began a minute ago."""
+    shown = Progress(sweep, n_jobs, keys)
+    shown.start_time -= 60
+    return shown
+
+
+def test_the_jobs_in_the_folder_are_counted_and_the_time_left_is_that_of_the_mean_job(tmp_path: Path) -> None:
+    """Jobs of 4 and 2 seconds, a mean of 3; one has run for 1, which leaves 2, and 7 are to come: 2 + 7 x 3."""
+    shown = begin(tmp_path, 11)
+    assert str(shown()) == "sweep: 0 of 11 done"
+    write_job(tmp_path / "0", COMPLETED, 10, 6)
+    write_job(tmp_path / "1", FAILED, 6, 4)
+    write_job(tmp_path / "2", None, 1)
+    write_job(tmp_path / "3", None, 600)  # interrupted before this sweep
+    assert shown.look() == [0, 1] and shown.look() == []
+    assert shown.count() == "1 of 11 done, 1 running, 1 failed, 0:00:26 left"  # 2 + 8 x 3: job 3 is to come, too
+
+
+def test_the_time_left_knows_the_epochs_and_does_not_grow(tmp_path: Path) -> None:
+    """A job that ended early used 20 of 100 epochs. The one that runs took 5 seconds for 10: 10 in all, 5 are left.
+
+    The 2 jobs to come take the mean of 4 and 10 seconds: 5 + 2 x 7. Three seconds and six epochs later, 2 + 2 x 7.
+    """
+    write_job(tmp_path / "0", COMPLETED, 9, 5, "20/100")
+    shown = begin(tmp_path, 4)
+    for seconds, epochs, left in ((5, "10/100", 19), (8, "16/100", 16)):
+        write_job(tmp_path / "1", None, seconds, 0, epochs)
+        shown.look()
+        assert shown.count() == f"1 of 4 done, 1 running, 0:00:{left} left"
+
+
+def test_jobs_side_by_side_divide_the_time(tmp_path: Path) -> None:
+    """Two have run 4 of 8 seconds, two are to come: (4 + 4 + 8 + 8) / 2."""
+    shown = begin(tmp_path, 4)
+    for number in (0, 1):
+        write_job(tmp_path / str(number), None, 4, 0, "3/6")
+    shown.look()
+    assert shown.count() == "0 of 4 done, 2 running, 0:00:12 left"
+
+
+def test_the_terminal_shows_the_running_job_and_the_best_so_far(tmp_path: Path) -> None:
+    write_job(tmp_path / "0", completed(0.5), 9, 5, "", "model=svdpp", "model.embedding_dim=8", "seed=0")
+    write_job(tmp_path / "1", completed(0.25), 5, 2, "", "model=svdpp", "model.embedding_dim=16", "seed=0")
+    write_job(tmp_path / "2", None, 1, 0, "3/6", "model=svdpp", "model.embedding_dim=8", "optimizer.lr=0.00123456")
+    shown = begin(tmp_path, 3, "model.embedding_dim", "optimizer.lr")
+    assert str(shown()).splitlines()[1:] == [
+        "  job 2: embedding_dim=8 lr=0.001235, epoch 3 of 6",
+        "  best: val/mse 0.2500, job 1: embedding_dim=16",
+    ]
+    end = "job 0: embedding_dim=8  val/mse 0.5000 (best 0.2500, job 1)"
+    assert shown.describe_end(0).endswith(end) and shown.describe_end(0).startswith("sweep: 2 of 3 done, 1 running, ")
+
+
+def test_failed_and_pruned_jobs_say_so(tmp_path: Path) -> None:
+    write_job(tmp_path / "0", FAILED, 9, 5)
+    write_job(tmp_path / "1", {"status": "pruned", "error": "not promising"}, 5, 4)
+    shown = begin(tmp_path, 2)
+    assert shown.describe_end(0) == "sweep: 1 of 2 done, 1 failed; job 0:   failed: it went wrong"
+    assert shown.describe_end(1).endswith("job 1:   pruned")
+
+
+def test_a_failed_job_that_is_tried_again_ends_again(tmp_path: Path) -> None:
+    write_job(tmp_path / "0", FAILED, 9, 5)
+    shown = begin(tmp_path, 1)
+    assert shown.count() == "0 of 1 done, 1 failed"
+    write_job(tmp_path / "0", COMPLETED, 4, 2)
+    assert shown.look() == [0] and shown.count() == "1 of 1 done"
+
+
+def test_keys_that_all_jobs_share_tell_nothing() -> None:
+    jobs = (["model=svdpp", "seed=0", "loss=mse"], ["model=svdpp", "seed=1", "loss=mse"], ["model=svdpp", "seed=0"])
+    records = [Record(config={}, choices={}, overrides=overrides, cwd="") for overrides in jobs]
+    assert varying_keys(records) == {"seed", "loss"}
+
+
+def test_a_terminal_gets_lines_that_stay_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with show_progress(tmp_path, 3):
-        pass
-    assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(force_terminal=True, width=60, file=sys.stdout))
-    with show_progress(tmp_path, 3):
+    with show_progress(Progress(tmp_path, 3, ())):
         pass
-    assert "sweep: 0 of 3 done, 0 running, 0 failed" in capsys.readouterr().out
+    assert "sweep: 0 of 3 done" in capsys.readouterr().out
+
+
+def test_off_a_terminal_each_ended_job_is_a_line(tmp_path: Path) -> None:
+    overrides = [*TINY, "model=means,biased_mf", "seed=0,1", "logger=tensorboard", "hydra.sweep.dir=sweep"]
+    lines = recsweep(tmp_path, "train", "-m", *overrides, with_progress=True).err.splitlines()
+    assert lines[:2] == ["sweep:  sweep/, 4 jobs", "curves: tensorboard --logdir sweep"]
+    ends = [line.split("; job ")[1] for line in lines if "; job " in line]
+    names = [f"model={model} seed={seed}" for model in ("means", "biased_mf") for seed in (0, 1)]
+    assert [end.split("  ")[0] for end in ends] == [f"{number}: {name}" for number, name in enumerate(names)]
+    assert all("  val/mse " in end for end in ends)
+    assert lines[-1].startswith("sweep:  4 of 4 done, after 0:0")
+
+
+def test_a_search_names_its_trials_by_what_it_searches(tmp_path: Path) -> None:
+    words = ["hydra/sweeper=optuna", *BPR, "model.embedding_dim=2,4", "hydra.sweeper.n_trials=2"]
+    outcome = recsweep(tmp_path, "train", "-m", *words, with_progress=True)
+    ends = [line for line in outcome.err.splitlines() if "; job " in line]
+    assert len(ends) == 2 and all(" embedding_dim=" in line and "n_users" not in line for line in ends)

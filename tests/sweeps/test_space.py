@@ -75,30 +75,3 @@ def test_every_space_composes_at_its_ends_and_choices(name: str) -> None:
     model_space = space(f"search={name}", *(f"{key}={values}" for key, values in node.sweeper.params.items()))
     for point in model_space.probes():
         compose_config(model_space.job_overrides(point))
-
-
-@pytest.mark.parametrize(
-    ("override", "value", "end"),
-    [
-        ("x=interval(0,2)", 1.95, "upper"),  # the last twentieth begins at 1.9
-        ("x=interval(0,2)", 1.85, None),
-        ("x=interval(0,2)", 0.05, "lower"),
-        ("x=interval(0,2)", 0.0, None),  # nothing lies below 0
-        ("x=tag(log,interval(1e-4,1))", 1.4e-4, "lower"),  # a twentieth of four decades ends at 1.58e-4
-        ("x=tag(log,interval(1e-4,1))", 1.7e-4, None),
-        ("x=int(interval(8,64))", 64, "upper"),
-        ("x=int(interval(8,64))", 12, None),
-        ("x=range(1,4)", 1, "lower"),
-        ("x=8,32,16", "32", "upper"),
-        ("x=8,32,16", "16", None),
-        ("x=8,16", "16", None),  # of two numbers each is an end
-        ("x=bpr,mse,bce", "bpr", None),
-        ("x=choice([64],[64,32],none)", "none", None),
-        ("x=interval(3,3)", 3.0, None),
-    ],
-)
-def test_a_value_at_an_end_of_the_space_is_named(override: str, value: object, end: str | None) -> None:
-    sentences = space(override, "y=interval(0,1)").edges({"x": value, "y": 0.5})
-    assert [sentence.split(" of what")[0] for sentence in sentences] == (
-        [f"x={value} is at the {end} end"] if end else []
-    )

@@ -22,6 +22,7 @@ from recsweep.vectors.export import export_vectors, load_vectors, load_vectors_f
 
 TITLES = ("Amélie", " two\tparts\n", "", "Alien")
 ROWS = [(0, 3), (1, 3), (2, 3), (0, 1), (1, 1), (0, 2)]  # item 3 has most rows, then 1, then 2, and 0 has none
+RUN = "0/tb/loss=bpr dropout=0.2 seed=1"
 REMEDY = "export them again by training with callbacks.embeddings=true$"
 
 
@@ -182,15 +183,15 @@ def test_files_that_do_not_match(folder: Path, name: str, values: np.ndarray, me
 
 def ask_projector(folder: Path, model: Vectors, data: Interactions) -> tuple[dict[str, TestResponse], list[str]]:
     """Responses of TensorBoard's projector plugin for a run, and the lines of its metadata."""
-    with SummaryWriter(str(folder / "run" / "tb")) as writer:
+    with SummaryWriter(str(folder / RUN)) as writer:
         writer.add_scalar("train/loss", 1.0, 1)
         show_in_projector(writer, model, data)
     runs = EventMultiplexer().AddRunsFromDirectory(str(folder))
     runs.Reload()
     provider = MultiplexerDataProvider(runs, str(folder))
     apps = ProjectorPlugin(TBContext(data_provider=provider, logdir=str(folder))).get_plugin_apps()
-    queries = {"runs": "", "info": "?run=run/tb"}
-    queries |= dict.fromkeys(("tensor", "metadata"), "?run=run/tb&name=items:00000")
+    queries = {"runs": "", "info": f"?run={RUN}"}
+    queries |= dict.fromkeys(("tensor", "metadata"), f"?run={RUN}&name=items:00000")
     answers = {route: Client(apps[f"/{route}"]).get(f"/{route}{query}") for route, query in queries.items()}
     return answers, answers["metadata"].get_data(as_text=True).splitlines()
 
@@ -201,13 +202,18 @@ def test_the_projector_shows_titles(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     model = vectors(5, 4)
     answers, names = ask_projector(tmp_path, model, catalogue(TITLES, ROWS))
     assert {answer.status_code for answer in answers.values()} == {200}
-    assert answers["runs"].json == ["run/tb"]
+    assert answers["runs"].json == [RUN]
     assert [entry["tensorShape"] for entry in answers["info"].json["embeddings"]] == [[3, 8]]
-    assert names == ["Alien", "two parts", "22"]
+    assert names == [
+        "title\tpopularity\tlog10 popularity",
+        "Alien\t3\t0.477",
+        "two parts\t2\t0.301",
+        "22\t1\t0.000",
+    ]
     points = np.frombuffer(answers["tensor"].data, "<f4").reshape(3, 8)
     np.testing.assert_allclose(points, model.item[[3, 1, 2]].numpy(), rtol=1e-5)
 
 
 def test_the_projector_shows_ids_if_there_are_no_titles(tmp_path: Path) -> None:
     _, names = ask_projector(tmp_path, vectors(5, 4), catalogue(None, ROWS))
-    assert names == ["23", "21", "22", "20"]
+    assert [name.split("\t")[0] for name in names] == ["item", "23", "21", "22", "20"]

@@ -7,8 +7,6 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import redirect_stderr
-from io import StringIO
 from itertools import compress
 from operator import not_
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -24,6 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsweep.commands.flags import parse_flags, pop_option, put_flags_first
 from recsweep.commands.unused import check_overrides
 from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
 from recsweep.config.files import search_path
@@ -41,38 +39,6 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against
 Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
 
 NO_RECORD = "hydra.output_subdir=null"  # we write it: Hydra would write it anew at every resume
-
-
-def parse_flags(arguments: list[str]) -> Namespace:
-    """The arguments as Hydra's own parser reads them; `UserError` for a flag that it does not have."""
-    with redirect_stderr(StringIO()) as errors:
-        try:
-            flags = get_args_parser().parse_intermixed_args(arguments)
-        except SystemExit as end:
-            if not end.code:  # --version has printed its answer
-                raise
-            raise UserError(errors.getvalue().rpartition("error: ")[2].strip()) from None
-    if flags.multirun and (flags.cfg or flags.info or flags.help or flags.hydra_help or flags.shell_completion):
-        raise UserError("-m runs a sweep; leave it out with --help, --hydra-help, --cfg, --info or --shell-completion")
-    search_path(flags.config_dir)
-    if any(override.lstrip("+").startswith("hydra.mode=") for override in flags.overrides):
-        raise UserError("hydra.mode: leave it out; -m runs a sweep, and without -m it is one run")
-    return flags
-
-
-def _put_flags_first(arguments: list[str]) -> list[str]:
-    """The same arguments, flags before overrides: Hydra's parser wants all overrides in one place."""
-    overrides = parse_flags(arguments).overrides
-    return [*(argument for argument in arguments if argument not in overrides), *overrides]
-
-
-def pop_option(arguments: list[str], key: str) -> str | None:
-    """Removes `key=value` from the arguments and returns the value; None without one."""
-    for argument in arguments:
-        if argument.startswith(f"{key}="):
-            arguments.remove(argument)
-            return argument.removeprefix(f"{key}=")
-    return None
 
 
 def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
@@ -234,7 +200,7 @@ def run_hydra(arguments: list[str], task: Callable[[DictConfig], Any]) -> None:
         except (UserError, OSError, MemoryError) as error:  # raised in here, Hydra would print a line of its own
             mistakes.append(error)
 
-    sys.argv = ["recsweep", *_put_flags_first(arguments), NO_RECORD]
+    sys.argv = ["recsweep", *put_flags_first(arguments), NO_RECORD]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()
     except (HydraException, OmegaConfBaseException, RecursionError) as error:

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from recsweep.commands import compose
+from recsweep.commands.flags import pop_option
 from recsweep.config import compose_with_hydra, conf_dir
 from recsweep.data.schema import Features, Interactions, Source, Split
 from recsweep.data.sequence_files import write_sequences
@@ -23,8 +24,7 @@ from recsweep.data.summary import (
     share_of_ties,
 )
 from recsweep.errors import UserError
-from recsweep.runs import build
-from recsweep.terminal import cell
+from recsweep.terminal import announce, cell
 
 PARTS = ("train", "val", "test")
 
@@ -42,6 +42,8 @@ def run(arguments: list[str]) -> None:
     if verb == "list" and not rest:
         _print_list()
     elif verb == "prepare":
+        from recsweep.commands import compose  # it loads Lightning, which the list does not need
+
         sequences = _pop_sequences(rest)
         if compose.asks_for_help(rest):
             compose.run_hydra(rest, lambda _: None)
@@ -53,16 +55,21 @@ def run(arguments: list[str]) -> None:
 
 def _print_list() -> None:
     table = Table("data=", "on disk", "where", "what")
+    with announce("recsweep data: looking for the data sets …"):
+        _add_rows(table)
+    Console().print(table)
+
+
+def _add_rows(table: Table) -> None:
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
         cfg = compose_with_hydra([f"data={path.stem}"])
         missing = sorted(OmegaConf.missing_keys(cfg.data))
         if missing:
             state, where = "", f"yours: {' '.join(f'{key}={key[5:].upper()}' for key in missing)}"
         else:
-            state = "yes" if build.source(cfg).ready() else "no"
+            state = "yes" if instantiate(cfg.data, _convert_="all").ready() else "no"
             where = cfg.data.get("folder") or cfg.data.get("path", "generated on demand")
         table.add_row(*map(cell, (path.stem, state, where, _headline(path.read_text()))))
-    Console().print(table)
 
 
 def _headline(yaml: str) -> str:
@@ -73,10 +80,10 @@ def _headline(yaml: str) -> str:
 
 
 def _pop_sequences(arguments: list[str]) -> Sequences | None:
-    folder = compose.pop_option(arguments, "sequences")
+    folder = pop_option(arguments, "sequences")
     if folder is None:
         return None
-    max_history = compose.pop_option(arguments, "max_history")
+    max_history = pop_option(arguments, "max_history")
     max_history = "50" if max_history is None else max_history
     if not max_history.isdecimal() or int(max_history) < 1:
         raise UserError(f"max_history={max_history}: a whole number from 1 on")
@@ -84,6 +91,8 @@ def _pop_sequences(arguments: list[str]) -> Sequences | None:
 
 
 def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
+    from recsweep.runs import build  # it loads Lightning
+
     source = build.source(cfg)
     data = source.read()
     split = _split(cfg, source, data)
@@ -115,6 +124,8 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
 
 def _split(cfg: DictConfig, source: Source, data: Interactions) -> Split | UserError:
     """The split of the configuration, or why there is none."""
+    from recsweep.runs import build  # it loads Lightning
+
     try:
         return build.split(cfg)(data, source)
     except UserError as error:

@@ -1,24 +1,128 @@
-"""`recsweep evaluate`: the metrics of a finished run's checkpoint."""
+"""`recsweep evaluate`: the metrics of finished runs' checkpoints, of one run or of every job of a sweep."""
 
-from rich.console import Console
-from rich.table import Table
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
 
 from recsweep.commands import compose
+from recsweep.commands.flags import pop_option
+from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import judge
+from recsweep.runs.record import check_files, read_record
 from recsweep.sweeps import jobs
-from recsweep.terminal import cell, print_line
+from recsweep.sweeps.progress import describe_overrides, varying_keys
+from recsweep.terminal import escape, format_number, print_line
+
+FORMATS = ("--json", "--csv")
+
+
+class Judged(NamedTuple):
+    """A run with its metrics; `objective` is a name without `val/` or `test/`."""
+
+    folder: Path
+    metrics: dict[str, float]
+    objective: str
 
 
 def run(arguments: list[str]) -> None:
-    """`evaluate run=DIR [overrides]`: overrides can change the protocol; the rest is as recorded."""
+    """`evaluate run=DIR [overrides]`, or `sweep=DIR`; overrides can change the protocol, the rest is as recorded."""
+    chosen = [argument for argument in arguments if argument in FORMATS]
+    if len(set(chosen)) > 1:
+        raise UserError("--json and --csv: choose one of them")
+    arguments = [argument for argument in arguments if argument not in FORMATS]
+    sweep = pop_option(arguments, "sweep")
+    if sweep is None:
+        judged = [_judge_run(arguments)]
+    elif any(argument.startswith("run=") for argument in arguments):
+        raise UserError("run= and sweep=: choose one of them")
+    else:
+        judged = _judge_sweep(sweep, arguments)
+    if "--json" in chosen:
+        content = {str(one.folder): one.metrics for one in judged} if sweep else judged[0].metrics
+        print(json.dumps(content, indent=2))
+    elif "--csv" in chosen:
+        names = list(dict.fromkeys(name for one in judged for name in one.metrics))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["run", *names])
+        writer.writerows([one.folder, *(one.metrics.get(name) for name in names)] for one in judged)
+    elif sweep is None:
+        _print_run(judged[0])
+    else:
+        _print_sweep(judged)
+
+
+def _judge_run(arguments: list[str]) -> Judged:
     folder, origin = compose.pop_run(arguments)
     if (jobs.read_outcome(folder) or {}).get("status") != "completed":
         note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
         print_line(note, stderr=True)
     _, cfg = compose.build_config(origin, arguments)
-    metrics = judge(cfg, build.data(cfg), folder)
-    table = Table("metric", "value", title=cell(str(folder)))
-    for name, value in metrics.items():
-        table.add_row(cell(name), repr(value))
-    Console().print(table)
+    return _judge(folder, cfg)
+
+
+def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
+    """The completed jobs, in the order of their numbers; all are checked before the first is judged."""
+    if sweep:
+        check_files(Path(sweep))
+    folders = sorted(jobs.folders(Path(sweep)) if sweep else [], key=lambda path: int(path.name))
+    completed = [folder for folder in folders if (jobs.read_outcome(folder) or {}).get("status") == "completed"]
+    if not completed:
+        raise UserError(f"sweep={sweep}: no completed job of a sweep there")
+    if len(completed) < len(folders):
+        print_line(f"{len(folders) - len(completed)} of {len(folders)} jobs are not completed: left out", stderr=True)
+    checked = []
+    for folder in completed:
+        rest = [f"run={folder}", *arguments]
+        _, origin = compose.pop_run(rest)
+        checked.append((folder, compose.build_config(origin, rest)[1]))
+    return [_judge(folder, cfg) for folder, cfg in checked]
+
+
+def _judge(folder: Path, cfg: DictConfig) -> Judged:
+    return Judged(folder, judge(cfg, build.data(cfg), folder), build.evaluation(cfg).objective)
+
+
+def _print_run(judged: Judged) -> None:
+    """A row a metric, on validation and on test."""
+    metrics = judged.metrics
+    names = dict.fromkeys(name.partition("/")[2] for name in metrics)
+    _print_aligned([("", "val", "test"), *((name, *_cells(metrics, name)) for name in names)], texts=(0,))
+
+
+def _print_sweep(judged: Sequence[Judged]) -> None:
+    """A row a job: its objective on validation and on test, and what tells it from the others."""
+    records = [read_record(one.folder) for one in judged]
+    keys = varying_keys(records)
+    objectives = list(dict.fromkeys(one.objective for one in judged))  # several where the jobs' protocols differ
+    head = ("job", *(f"{part}/{name}" for name in objectives for part in ("val", "test")), "configuration")
+    rows = [
+        (
+            one.folder.name,
+            *(cell for name in objectives for cell in _cells(one.metrics if name == one.objective else {}, name)),
+            describe_overrides(record.overrides, keys),
+        )
+        for one, record in zip(judged, records, strict=True)
+    ]
+    _print_aligned([head, *rows], texts=(len(head) - 1,))
+
+
+def _cells(metrics: Mapping[str, float], name: str) -> tuple[str, str]:
+    """A metric on validation and on test; empty where it was not measured."""
+    keys = (f"val/{name}", f"test/{name}")
+    on_val, on_test = (format_number(metrics[key]) if key in metrics else "" for key in keys)
+    return on_val, on_test
+
+
+def _print_aligned(rows: Sequence[Sequence[str]], texts: tuple[int, ...]) -> None:
+    """Prints columns in plain text: numbers to the right, those in `texts` to the left."""
+    lines = [list(map(escape, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (c.ljust(w) if n in texts else c.rjust(w) for n, (c, w) in enumerate(zip(line, widths, strict=True)))
+        print("  ".join(cells).rstrip())

@@ -8,6 +8,7 @@ from rich.table import Table
 from torch import Tensor
 
 from recsweep.commands import compose
+from recsweep.commands.flags import pop_option
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
@@ -27,13 +28,13 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 def run(arguments: list[str]) -> None:
     """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
     folder, origin = compose.pop_run(arguments)
-    users, k = compose.pop_option(arguments, "user"), compose.pop_option(arguments, "k")
+    users, k = pop_option(arguments, "user"), pop_option(arguments, "k")
     if users is None:
         raise UserError("for whom? give user=ID, or several separated by commas")
     k = "10" if k is None else k
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
-    factory = compose.pop_option(arguments, "index")
+    factory = pop_option(arguments, "index")
     raw_users = list(dict.fromkeys(users.split(",")))
     _, cfg = compose.build_config(origin, arguments)
     data = build.data(cfg)

@@ -1,6 +1,6 @@
 """A run's settings key by key: what `train run=DIR key=value` changes, and what loggers show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,17 @@ from omegaconf import DictConfig, OmegaConf
 from recsweep.atomic import write_json
 from recsweep.config import resolve
 from recsweep.runs.folder import BEST, REFIT
+from recsweep.runs.recorded import key_of
 from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
+
+ALWAYS_SHOWN = ("model", "loss", "seed")
+"""Columns of TensorBoard's HParams that every run has."""
+
+USUAL = ("data", "split", "optimizer", "trainer.batch_size", "trainer.max_epochs")
+USUAL_GROUPS = ("model", "loss", "regularization", "optimizer")
+"""Columns of a run that is no job of a sweep: these keys, and all settings of these groups."""
 
 
 def record_changes(before: Mapping[str, Any], after: Mapping[str, Any], origin: Path, folder: Path) -> Changes:
@@ -67,6 +75,27 @@ def describe_settings(cfg: DictConfig, group_choices: Mapping[str, str | None]) 
     for group in ("callbacks", "debug", "logger", "search", "trainer"):  # their values say it all
         choices.pop(group, None)
     return settings | {group: str(name) for group, name in choices.items()}
+
+
+def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied_keys: Sequence[str]) -> dict[str, Any]:
+    """The settings that are columns of TensorBoard's HParams.
+
+    Of a job of a sweep: what varies between the jobs, for the other columns would be constant. Of any other run: what
+    was typed, and the usual ones.
+
+    Args:
+        settings: from `describe_settings`.
+        overrides: of the run.
+        varied_keys: of the sweep; empty outside of one.
+    """
+    keys = {*ALWAYS_SHOWN, *(varied_keys or (*USUAL, *map(key_of, overrides)))}
+    groups = () if varied_keys else USUAL_GROUPS
+    parents = (*groups, *(key for key in keys if key not in settings))  # a group whose values say it all, as trainer
+    return {
+        key: value
+        for key, value in settings.items()
+        if key in keys or any(key.startswith(f"{parent}.") for parent in parents)
+    }
 
 
 def describe_completed(folder: Path, cfg: DictConfig) -> str:

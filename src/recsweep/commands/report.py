@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from recsweep.report.read import Run
 
 USAGE = """\
-recsweep report DIR [baseline=NAME]
+usage: recsweep report DIR [baseline=NAME]
 
-Compares the runs found at any depth below DIR: mean, 95 % interval, paired test against the baseline.
-Prints the table, and writes into DIR:
+Compares the runs found at any depth below DIR: the effect of every swept setting, and every configuration with its
+95 % interval and a paired test against the baseline, over users and seeds. Prints the tables, and writes into DIR:
 
   report.html     the table and plots, in one file that needs no network
   runs.csv        one row per run: what differs between the runs, every metric, seconds, status; also runs.parquet
   comparison.csv  one row per configuration and metric: mean, deviation, 95 % interval, test against the baseline
+  effects.csv     one row per swept setting and pair of its values: difference, 95 % interval, test
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the simple baseline with the fewest parameters"""
+                  by default the simple model that is best on validation
+
+examples:
+  recsweep report outputs/multirun/2026-11-22_10-00-00-000000
+  recsweep report outputs baseline=means"""
 
 
 def run(arguments: list[str]) -> None:
@@ -49,26 +54,43 @@ def report(folder: Path, baseline: str | None) -> Path:
     """Prints the comparison of the runs below `folder`, writes it and the page there, and returns the page's path."""
     # Importing pandas, scipy and matplotlib takes a second; `--help` does not need them.
     from recsweep.report import console, export, html
+    from recsweep.report.answers import describe_missing_baseline
     from recsweep.report.collect import collect
     from recsweep.report.comparisons import best_runs, comparisons, train_command
+    from recsweep.report.doubts import find_doubts
     from recsweep.sweeps.request import REQUEST_FILE
 
     runs = collect(folder)
     results = comparisons(runs, baseline)
     path = folder / "report.html"
     export.write(folder, runs, results)  # before anything is printed: a reader such as `head` may close the pipe
-    html.write(path, runs, results)
+    importances, edges = _describe_search(folder)
+    html.write(path, runs, results, importances, edges)
     screen = Console()
     for comparison in results:
-        console.print_comparison(screen, comparison)
+        console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
+        if hint := describe_missing_baseline(comparison, runs.runs):
+            print_line(hint)
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()
+    if importances:
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in importances.items())
+        print_line(f"Importance of the searched settings on validation: {shares}")
     console.print_incomplete_runs(screen, runs)
     if (folder / REQUEST_FILE).is_file():
         _print_missing_jobs(folder, len(runs.runs))
     print_line(f"Report: {path}")
     return path
+
+
+def _describe_search(folder: Path) -> tuple[dict[str, float], list[str]]:
+    """Importances of the settings, and the ends of the space at which the best lies; empty where there is no search."""
+    if not (folder / "study.db").is_file():
+        return {}, []
+    from recsweep.sweeps.insight import describe_search  # Optuna takes a second to import
+
+    return describe_search(folder)
 
 
 def _print_missing_jobs(sweep: Path, n_started: int) -> None:

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.commands import compose
+from recsweep.commands.flags import parse_flags
 from recsweep.commands.unused import Job, check_sweep_overrides, merge_jobs
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
@@ -66,7 +67,7 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
     if any(argument.startswith("run=") for argument in arguments):
         folder_of_origin, origin = compose.pop_run(arguments)
     compose.pop_plugins(arguments)
-    flags = compose.parse_flags(arguments)
+    flags = parse_flags(arguments)
     typed = compose.parse_overrides(flags.overrides)
     if any(override.key_or_group in ("hydra.sweep.subdir", "hydra.output_subdir") for override in typed):
         raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
@@ -105,7 +106,7 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
     """The sweep in this folder, as its sweep.json says; the arguments may choose a launcher, or name `plugins`."""
     arguments = list(arguments)
     plugins = compose.pop_plugins(arguments)
-    overrides = compose.parse_flags(arguments).overrides
+    overrides = parse_flags(arguments).overrides
     moved = tuple(override for override in overrides if compose.is_place(override))
     for override in overrides:
         is_launcher = key_of(override).startswith(("hydra/launcher", "hydra.launcher.", "hydra.sweeper.storage"))

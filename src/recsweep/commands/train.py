@@ -17,7 +17,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import name_folder, write_json
-from recsweep.commands import compose, replay, report, sweep
+from recsweep.commands import compose, replay, report, summary, sweep
+from recsweep.commands.flags import parse_flags, pop_option
 from recsweep.commands.sweep import Sweep
 from recsweep.commands.unused import check_overrides
 from recsweep.errors import UserError, summarize_error
@@ -32,11 +33,12 @@ from recsweep.runs.memory import explain_memory
 from recsweep.runs.provenance import Command, describe_command, describe_start
 from recsweep.runs.record import Record, freeze, read_record, read_start, write_record, write_start
 from recsweep.runs.recorded import Recorded
-from recsweep.sweeps import jobs, progress
+from recsweep.sweeps import jobs
 from recsweep.sweeps.request import check_complete, read_request, write_request
 from recsweep.sweeps.share import Share, gpu
 from recsweep.sweeps.splits import check_splits
-from recsweep.terminal import print_line, send_logs_to_file
+from recsweep.sweeps.variation import name_job, read_varied_keys
+from recsweep.terminal import announce, print_line, send_logs_to_file
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +49,12 @@ def run(arguments: list[str]) -> None:
     `train [-m] [overrides]`, the same with run=DIR; `train run=DIR resume=true`, `train sweep.resume=DIR`
     """
     command = describe_command(["train", *arguments])
-    sweep_folder = compose.pop_option(arguments, "sweep.resume")
+    sweep_folder = pop_option(arguments, "sweep.resume")
     if sweep_folder is not None:
         _run_sweep(sweep.resume_sweep(Path(sweep_folder), arguments), command)
-    elif compose.parse_flags(arguments).multirun:
-        new_sweep = sweep.prepare_sweep(arguments)
+    elif parse_flags(arguments).multirun:
+        with announce("recsweep: checking the jobs …"):
+            new_sweep = sweep.prepare_sweep(arguments)
         check_splits(new_sweep.request.records)
         write_request(new_sweep.folder, new_sweep.request)
         _run_sweep(new_sweep, command)
@@ -135,7 +138,7 @@ def _run_sweep(sweep: Sweep, command: Command) -> None:
 
 def _run_jobs(sweep: Sweep, command: Command, resume: str) -> None:
     try:
-        with progress.show_progress(sweep.folder, sweep.n_jobs):
+        with summary.show_sweep(sweep):
             job = partial(_run_job, share=sweep.share, command=command, plugins=sweep.plugins, moved=sweep.moved)
             compose.run_hydra(sweep.arguments, job)
     except UserError:
@@ -208,7 +211,7 @@ def train(record: Record, cfg: DictConfig, command: Command) -> None:
         except Exception as error:
             jobs.record_failure(folder, error)
             raise
-    _print_outcome(cfg, folder, outcome)
+    summary.print_outcome(cfg, folder, outcome)
 
 
 def _train_and_record(
@@ -236,8 +239,12 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
     description = describe_run(cfg, data, model)
     start_record = {**provenance, "versions": description["versions"], "data": description["data"]}
     write_start(folder, start_record)
+    if cfg.callbacks.progress:
+        summary.print_start(cfg, folder)
     data_end = time.perf_counter()
-    with open_loggers(cfg, folder, name_run(record.overrides, folder)) as loggers:
+    varied_keys = read_varied_keys(folder)
+    curves = folder / "tb" / name_job(record.overrides, varied_keys)
+    with open_loggers(cfg, folder, name_run(record.overrides, folder), curves) as loggers:
         fit(cfg, data, model, folder / "checkpoints", loggers, _pruning_callbacks())
         fit_end = time.perf_counter()
         oracle = oracle_metrics(cfg, data)
@@ -247,9 +254,10 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         if cfg.callbacks.compare_with:
             exports.write_comparison(cfg, data, model, metrics, folder)
         end = time.perf_counter()
-        n_epochs = describe_epochs(model)["epochs"] or 0
-        log_results(loggers, replay.describe_settings(cfg, record.choices), metrics, n_epochs)
-    objective = build.evaluation(cfg).objective
+        objective, epochs = build.evaluation(cfg).objective, describe_epochs(model)
+        settings = replay.describe_settings(cfg, record.choices)
+        columns = replay.choose_columns(settings, record.overrides, varied_keys)
+        log_results(loggers, settings, columns, metrics, objective, epochs)
     objective_key = f"val/{objective}"
     if math.isnan(metrics[objective_key]):
         raise UserError(
@@ -261,7 +269,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         "metrics": metrics,
         "oracle": oracle,
         "tags": list(cfg.get("tags", [])),
-        **describe_epochs(model),
+        **epochs,
         "training": _training_means(model),
         "seconds": {"data": data_end - start, "fit": fit_end - data_end, "test": end - fit_end, "total": end - start},
         **description,
@@ -284,12 +292,3 @@ def _training_means(model: RecModule | Baseline) -> dict[str, float]:
     if isinstance(model, Baseline):
         return {}
     return model.epochs[model.best_epoch]
-
-
-def _print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
-    """Prints one line: the run's folder, its seconds, its objective on validation and test."""
-    objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
-    values = "  ".join(f"{part}/{objective} {metrics[f'{part}/{objective}']:.4f}" for part in ("val", "test"))
-    note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
-    note = "  (no result; train/loss says whether it learned)" if cfg.trainer.get("overfit_batches") else note
-    print_line(f"{folder}  {cfg.name} seed {cfg.seed}  {outcome['seconds']['total']:.1f} s  {values}{note}")

@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override
 from hydra.utils import get_object
 
 from recsweep.errors import UserError
-from recsweep.models.base import Regularization
+from recsweep.models.regularization import Regularization
 from recsweep.runs.record import Record
 from recsweep.runs.recorded import key_of
 from recsweep.terminal import print_line

@@ -20,17 +20,14 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from recsweep.config.combinations import baseline_node, check_combination
 from recsweep.config.files import find_cycle
 from recsweep.config.grammar import describe_syntax
 from recsweep.config.interpolation import resolve
-from recsweep.config.shape import Config, argument_names, bind, check_node, check_whole_numbers
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
 
 __all__ = [
     "TARGET_GROUPS",
-    "baseline_node",
     "check_choices",
     "check_config",
     "compose_config",
@@ -104,6 +101,10 @@ def compose_config(overrides: list[str]) -> DictConfig:
 
 def check_config(cfg: DictConfig) -> None:
     """Raises `UserError` for the first wrong key, type, range or combination."""
+    # Composing needs neither; both load torch and Lightning.
+    from recsweep.config.combinations import check_combination
+    from recsweep.config.shape import Config, bind, check_node, check_whole_numbers
+
     try:
         node = resolve(cfg, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -127,6 +128,8 @@ def describe_error(error: Exception) -> str:
         return f"{find_cycle(error)}: its defaults lead back to itself"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key not in ("_target_", "_partial_", "hydra")]
+        from recsweep.config.shape import argument_names  # it loads torch and Lightning
+
         group, _, key = str(cause.full_key).rpartition(".")
         if key in argument_names(group, cast(Any, cause.parent_node).get("_target_")):
             return f"{cause.full_key}: the YAML file does not set it, so add it with a plus: +{cause.full_key}=…"

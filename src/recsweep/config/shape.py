@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from typing_extensions import is_protocol
 
 from recsweep.errors import UserError, summarize_error
-from recsweep.models.base import Regularization
+from recsweep.models.regularization import Regularization
 from recsweep.paths import conf_dir
 from recsweep.seeding import Seed
 

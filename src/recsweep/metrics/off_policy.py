@@ -141,12 +141,14 @@ def second_moment(target: Tensor, logging: Tensor) -> Tensor:
 
 
 def unsupported_mass(target: Tensor, logging: Tensor, n_rows: Tensor | int) -> Tensor:
-    """Probability [B] that the target policy shows an item which a log of `n_rows` rows can hardly hold, β(a) < 1 / N.
+    """Probability [B] that the target policy shows an item which a log of N rows can hardly hold: π(a) / β(a) > N / 10.
+
+    One row with such an item would have a tenth of all weight, and the log is expected to hold fewer than ten of them.
 
     >>> unsupported_mass(torch.tensor([[0.75, 0.25]]), torch.tensor([[0.001, 0.999]]), 100)
     tensor([0.7500])
     """
-    return torch.where(logging < 1 / n_rows, target, 0.0).sum(1)
+    return torch.where(target / logging > n_rows / 10, target, 0.0).sum(1)
 
 
 def value_bounds(weight: Tensor, reward: Tensor, max_reward: Tensor | float) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 TensorBoard tags: `train/loss`, the mean loss of the epoch's batches, and other means that a model family records;
 `val/<metric>`, the protocol's metrics on the validation part; `lr`, the learning rate of the epoch; a family's
-histograms.
+histograms; and before all of them `objective_tags`.
 """
 
 import math
@@ -10,13 +10,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -28,27 +28,17 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
 from recsweep.models.identity import Identity, identity
+from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
 
-Strength = Annotated[float, Field(ge=0)]
 
+def objective_tags(objective: str, value: float, best: float) -> dict[str, float]:
+    """TensorBoard's scalars of the objective on validation: of an epoch, and the best so far.
 
-class Regularization(BaseModel):
-    """Values of `conf/regularization`; each family uses those that apply to it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Strength
-    l2: Strength
-    l2_bias: Strength
-    rating_noise: Strength
-    embedding_noise: Strength
-    augmentation: Strength
-
-
-def regularizers_but(*used: str) -> tuple[str, ...]:
-    """What `RecModule.ignores` says of a model that knows only the regularisers `used`."""
-    return tuple(f"regularization.{name}" for name in Regularization.model_fields if name not in used)
+    HParams shows the last value of each: of the best, that is the chosen epoch's. TensorBoard sorts by name, upper case
+    first.
+    """
+    return {f"Objective/best val/{objective}": best, f"Objective/val/{objective}": value}
 
 
 @dataclass(frozen=True)
@@ -220,7 +210,14 @@ class RecModule(LightningModule):
             self.train()
             self.log_dict({f"val/{name}": value for name, value in metrics.items()})
             self.objectives.append(metrics[self.evaluation.objective])
+            self._log_objective()
         self._step_schedule()
+
+    def _log_objective(self) -> None:
+        best = self.objectives[self.best_epoch]
+        tags = objective_tags(self.evaluation.objective, self.objectives[-1], best)
+        if isinstance(self.logger, TensorBoardLogger):
+            self.logger.log_metrics(tags, self.current_epoch + 1)
 
     def _val_batches(self) -> Iterable[tuple[Any, ...]]:
         """The batches of validation; those of a ranking are built once for all epochs."""

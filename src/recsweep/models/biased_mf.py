@@ -7,7 +7,7 @@ Regularisers, each a key of `conf/regularization`: dropout and Gaussian noise on
 noise on its ratings, L2 on the embeddings of its users and items, and augmentation: random pairs labelled by the shrunk
 user and item means, which pull the predictions of unrated pairs towards those means.
 
-TensorBoard shows histograms of the norms of user and item vectors (`length/user`, `length/item`) and of the biases.
+TensorBoard shows histograms of the norms of user and item vectors (`norm of vectors/…`) and of the biases.
 """
 
 from typing import Annotated, ClassVar
@@ -20,9 +20,10 @@ from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
 from recsweep.evaluation import RankingEvaluation, RatingEvaluation
 from recsweep.losses import rating as rating_losses
-from recsweep.models.base import RecModule, Regularization, Training
+from recsweep.models.base import RecModule, Training
 from recsweep.models.baselines import shrunk_means
 from recsweep.models.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
+from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
 
 
@@ -122,8 +123,8 @@ class BiasedMF(RecModule):
 
     def histograms(self) -> dict[str, Tensor]:
         tables = {"user": self.table.users(), "item": self.table.items()}
-        lengths = {f"length/{kind}": vectors.norm(dim=1) for kind, (vectors, _) in tables.items()}
-        return lengths | {f"bias/{kind}": biases for kind, (_, biases) in tables.items()}
+        norms = {f"norm of vectors/{kind}": vectors.norm(dim=1) for kind, (vectors, _) in tables.items()}
+        return norms | {f"bias/{kind}": biases for kind, (_, biases) in tables.items()}
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         biases = self.table.users()[1][user] + self.table.items()[1][item]

@@ -11,8 +11,9 @@ from torch.nn.functional import pad
 
 from recsweep.data.schema import Interactions
 from recsweep.losses.rating import l2
-from recsweep.models.base import Training, regularizers_but
+from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, PairTable, Std
+from recsweep.models.regularization import regularizers_but
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
 

@@ -11,9 +11,10 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
 from recsweep.losses.ranking import CatalogueLogits, RankingLoss
-from recsweep.models.base import RecModule, Training, regularizers_but
+from recsweep.models.base import RecModule, Training
 from recsweep.models.histories import events
 from recsweep.models.layers import dot_products
+from recsweep.models.regularization import regularizers_but
 from recsweep.sampling import UnseenItems, group_items, sample_negatives, unseen_items
 
 MASKED = torch.finfo(torch.float32).min
@@ -143,7 +144,10 @@ class Retrieval(RecModule):
     def histograms(self) -> dict[str, Tensor]:
         users = torch.arange(min(len(self.start) - 1, USERS_SHOWN), device=self.start.device)
         self.eval()
-        return {"length/user": self.user_vectors(users).norm(dim=1), "length/item": self.item_vectors().norm(dim=1)}
+        return {
+            "norm of vectors/user": self.user_vectors(users).norm(dim=1),
+            "norm of vectors/item": self.item_vectors().norm(dim=1),
+        }
 
 
 class PositiveLogits:

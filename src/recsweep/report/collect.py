@@ -23,7 +23,7 @@ class Runs:
         runs: in the order of their folders.
         table: a row per run: `run` (its folder), `label` (the configuration in words), `status`, `reason`, `seed`,
             `data`, `split`, `evaluation`, `model`, `settings` (further differences of protocol between the runs, in
-            words), every setting that differs under its own key, `objective`, `mode`, `selected_on`, `n_parameters`,
+            words), every setting that differs under its own key, `objective`, `mode`, `n_parameters`,
             `simple_baseline`, `epochs`, `chosen_epoch` (from 1), `ended_by`, `refit` and `is_dry` (bool), sizes and
             fingerprints of the data, `seconds/<part>`, every metric under its own name, every oracle metric as
             `oracle/<name>`, `overrides` (as typed). Index: position in `runs`.
@@ -72,7 +72,6 @@ def _results(run: Run) -> dict[str, Any]:
     return {
         "objective": record.objective.name if record.objective else None,
         "mode": record.objective.mode if record.objective else None,
-        "selected_on": record.selected_on,
         "n_parameters": _number(record.n_parameters),
         "n_users": _number(record.data.n_users),
         "n_items": _number(record.data.n_items),

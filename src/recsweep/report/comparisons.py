@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from recsweep.errors import UserError
-from recsweep.report import stats
 from recsweep.report.collect import Runs
-from recsweep.report.labels import SEEDS, value
-from recsweep.report.protocols import add_protocols
+from recsweep.report.crossed import Estimate, estimate_over_seeds
+from recsweep.report.effects import Effect, Interaction, find_effects, find_interactions
+from recsweep.report.labels import SEEDS, Value, value
+from recsweep.report.measure import Measurements, mean_by_seed, measure
+from recsweep.report.protocols import DATA_SEEDS, add_protocols
 from recsweep.report.read import Run
 
 NOT_OURS = ("hydra", "+hydra", "++hydra", "~hydra", "plugins=", "-")
@@ -27,16 +29,17 @@ class Comparison:
     Args:
         title: the protocol of all runs, such as "ml_100k · u1 · rating", and what tells their data from that of others.
         evaluation: the evaluation's name, such as "rating".
-        repeat: what the repetitions are, "seed" or "fold".
+        repeat: what the repetitions are, "seed", "fold", "data set" or "split".
         metric: the main metric, such as "test/mse"; the validation metric if no run has a test metric.
         selection: the validation metric that orders the rows, such as "val/mse".
         mode: "min" or "max".
-        table: rows of `Runs.table`, completed runs only; `seed` is the fold if folds are the repetitions.
+        table: rows of `Runs.table`, completed runs only; `seed` is the fold or split if those are the repetitions.
         n_runs: runs by label, including those that did not complete.
         labels: configurations, best on validation first, those without a validation score last.
-        baseline: the label that all others are tested against.
-        val, test: summaries of `selection` and `metric`, by label.
-        tests: of all other labels against the baseline, on `metric`.
+        baseline: the label of the simple configuration that others are measured by; None without one.
+        reference: the label that all others are tested against: the baseline, else the best on validation.
+        measured: estimates of the metrics, and of the differences to the reference.
+        effects, interactions: of the swept settings on `metric`.
         oracle: the oracle's value of `metric`; NaN if unknown.
     """
 
@@ -49,43 +52,57 @@ class Comparison:
     table: pd.DataFrame
     n_runs: dict[str, int]
     labels: list[str]
-    baseline: str
-    val: dict[str, stats.Summary]
-    test: dict[str, stats.Summary]
-    tests: dict[str, stats.TTest]
+    baseline: str | None
+    reference: str
+    measured: Measurements
+    effects: list[Effect]
+    interactions: list[Interaction]
     oracle: float
+
+    @property
+    def val(self) -> dict[str, Estimate]:
+        """Estimates of `selection`, by label."""
+        return self.measured.estimates[self.selection]
+
+    @property
+    def test(self) -> dict[str, Estimate]:
+        """Estimates of `metric`, by label."""
+        return self.measured.estimates[self.metric]
+
+    @property
+    def tests(self) -> dict[str, Estimate]:
+        """Differences to the reference on `metric`, of all other labels."""
+        return self.measured.differences[self.metric]
 
     def rows(self, label: str) -> pd.DataFrame:
         """The table's rows of one configuration."""
         return self.table[self.table["label"] == label]
 
     def metrics(self) -> list[str]:
-        """Names of the validation and test metrics that the runs have, `metric` and `selection` first.
+        """Names of the validation and test metrics that the runs have, `metric` and `selection` first."""
+        return list(self.measured.estimates)
 
-        Without the ends of a metric's own interval, `_low` and `_high`.
-        """
-        columns = [str(name) for name in self.table if str(name).startswith(("val/", "test/"))]
-        names = dict.fromkeys((self.metric, self.selection, *columns))
-        return [name for name in names if not name.endswith(("_low", "_high")) and self.table[name].notna().any()]
+    def estimates(self, name: str) -> dict[str, Estimate]:
+        """Estimates by label: of a metric, or of another column of the table over seeds alone."""
+        if name in self.measured.estimates:
+            return self.measured.estimates[name]
+        means = mean_by_seed(self.table, name)
+        return {label: estimate_over_seeds(np.array(list(values.values()))) for label, values in means.items()}
 
-    def selects_on_test(self, label: str) -> bool:
-        """Whether any run of the configuration chose its epoch by a test metric."""
-        return bool((self.rows(label)["selected_on"] == "test").any())
-
-    def best_with_baseline(self, n: int) -> list[str]:
-        """The n best configurations; the baseline replaces the last of them if it is not among them."""
+    def best_with_reference(self, n: int) -> list[str]:
+        """The n best configurations; the reference replaces the last of them if it is not among them."""
         best = self.labels[:n]
-        return best if self.baseline in best else [*best[:-1], self.baseline]
+        return best if self.reference in best else [*best[:-1], self.reference]
 
 
 def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
     """One comparison per protocol, data and objective of the completed runs.
 
     Args:
-        baseline: a model, or a configuration's label; None takes the simple baseline with the fewest parameters, else
-            the first run's.
+        baseline: a model, or a configuration's label; None takes the simple configuration that is best on validation,
+            if there are several models.
     """
-    table = add_protocols(_replace_seeds_by_folds(runs.table))
+    table = add_protocols(_name_repetitions(runs.table))
     completed = table[table["status"] == "completed"]
     if baseline and baseline not in {*completed["model"], *completed["label"]}:
         labels = ", ".join(dict.fromkeys(completed["label"])) or "none"
@@ -95,7 +112,7 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
         has_protocol, has_data = (table[key] == group[key].iloc[0] for key in ("protocol", "on_data"))
         is_counted = has_protocol & (has_data | (table["status"] != "completed"))
         n_runs = table.loc[is_counted, "label"].value_counts().to_dict()
-        result.append(_compare(str(objective).split("/", 1)[-1], group, n_runs, baseline))
+        result.append(_compare(str(objective).split("/", 1)[-1], group, n_runs, runs, baseline))
     return result
 
 
@@ -117,58 +134,109 @@ def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     return shlex.join(["recsweep", "train", *flags, *overrides])
 
 
-def _replace_seeds_by_folds(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `repeat`; if there are runs of several folds of a data set, the fold becomes their `seed`."""
+def _name_repetitions(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `repeat`; where folds, data sets or splits vary, those become the `seed`.
+
+    Their runs differ in more than the seeds of trainings; these count once, as their mean.
+    """
     is_published = table["split"].isin(FOLDS)
     split = table["split"].where(~is_published, "cross-validation")
     fold = table["split"].where(is_published)
     if "split.fold" in table:
         fold = fold.fillna(table["split.fold"].map("{:g}".format, na_action="ignore"))
-    is_fold = fold.groupby([table["data"], split]).transform("nunique") > 1
-    is_fold &= fold.notna()
-    return table.assign(
-        repeat=np.where(is_fold, "fold", "seed"),
-        seed=table["seed"].where(~is_fold, fold),
-        split=table["split"].where(~is_fold, split),
-    )
+    seeds = {"fold": fold, "data set": _join(table, DATA_SEEDS), "split": _join(table, ("split.seed",))}
+    repeat, seed = pd.Series("seed", table.index), table["seed"]
+    for name, column in seeds.items():
+        varies = _varies(column, table, split) & (repeat == "seed")
+        repeat, seed = repeat.where(~varies, name), seed.where(~varies, column)
+    return table.assign(repeat=repeat, seed=seed, split=table["split"].where(repeat != "fold", split))
 
 
-def _compare(metric_name: str, table: pd.DataFrame, n_runs: dict[str, int], baseline: str | None) -> Comparison:
+def _join(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.Series:
+    """The values of those keys that the table has, as text."""
+    columns = [table[key].map(str, na_action="ignore") for key in keys if key in table]
+    if not columns:
+        return pd.Series(np.nan, table.index, dtype=object)
+    return columns[0] if len(columns) == 1 else columns[0] + "/" + columns[1]
+
+
+def _varies(column: pd.Series, table: pd.DataFrame, split: pd.Series) -> pd.Series:
+    """Whether a run has one of several values of its data set and split."""
+    return (column.groupby([table["data"], split]).transform("nunique") > 1) & column.notna()
+
+
+def _compare(
+    metric_name: str, table: pd.DataFrame, n_runs: dict[str, int], runs: Runs, baseline: str | None
+) -> Comparison:
     """The comparison of completed runs of one protocol on a metric such as "mse"."""
     first = table.iloc[0]
     selection = f"val/{metric_name}"
     metric = f"test/{metric_name}" if _has_values(table, f"test/{metric_name}") else selection
     table = table.assign(**{name: np.nan for name in (selection, metric) if name not in table})
-    val, test = stats.summaries(table, selection), stats.summaries(table, metric)
-    sign = 1 if first["mode"] == "min" else -1
-    baseline_label = _baseline(table, baseline)
+    mode, repeat = str(first["mode"]), str(first["repeat"])
+    scores = {label: _mean(values) for label, values in mean_by_seed(table, selection).items()}
+    sign = 1 if mode == "min" else -1
+    labels = sorted(scores, key=lambda label: (np.isnan(scores[label]), sign * scores[label]))
+    baseline_label = _baseline(table, labels, baseline)
+    reference = baseline_label or labels[0]
+    measured = measure(table, runs.runs, _metrics(table, metric, selection), metric, reference, repeat)
+    settings = _settings(table, labels, runs)
+    effects = find_effects(settings, scores, measured, mode, repeat)
     return Comparison(
         title=" · ".join(filter(None, (first["protocol"], first["on_data"]))),
         evaluation=str(first["evaluation"]),
-        repeat=str(first["repeat"]),
+        repeat=repeat,
         metric=metric,
         selection=selection,
-        mode=str(first["mode"]),
+        mode=mode,
         table=table,
         n_runs=n_runs,
-        labels=sorted(val, key=lambda label: (np.isnan(val[label].mean), sign * val[label].mean)),
+        labels=labels,
         baseline=baseline_label,
-        val=val,
-        test=test,
-        tests=stats.t_tests(table, metric, baseline_label),
+        reference=reference,
+        measured=measured,
+        effects=effects,
+        interactions=find_interactions(settings, effects, measured, repeat),
         oracle=oracle_value(table, metric),
     )
+
+
+def _mean(values: dict[str, float]) -> float:
+    return float(np.mean(list(values.values()))) if values else np.nan
+
+
+def _metrics(table: pd.DataFrame, metric: str, selection: str) -> list[str]:
+    """Names of the metrics with values, without the ends of a metric's own interval, `_low` and `_high`."""
+    columns = [str(name) for name in table if str(name).startswith(("val/", "test/"))]
+    names = [name for name in columns if not name.endswith(("_low", "_high")) and table[name].notna().any()]
+    return list(dict.fromkeys((metric, selection, *names)))
+
+
+def _settings(table: pd.DataFrame, labels: list[str], runs: Runs) -> dict[str, dict[str, Value]]:
+    """The settings that differ between configurations, by label."""
+    first_runs = {label: runs.runs[table.index[table["label"] == label][0]] for label in labels}
+    settings = {
+        label: {key: value(run, key) for key in ("model", *runs.sweep_keys)} for label, run in first_runs.items()
+    }
+    varying = [key for key in next(iter(settings.values())) if len({values[key] for values in settings.values()}) > 1]
+    return {label: {key: values[key] for key in varying} for label, values in settings.items()}
 
 
 def _has_values(table: pd.DataFrame, column: str) -> bool:
     return column in table and bool(table[column].notna().any())
 
 
-def _baseline(table: pd.DataFrame, name: str | None) -> str:
-    """The label of the named baseline; else of the simple one with the fewest parameters; else of the first run."""
-    by_name = table[(table["label"] == name) | (table["model"] == name)]
-    simple = table[table["simple_baseline"]].sort_values("n_parameters", kind="stable")
-    return str(pd.concat([by_name, simple, table])["label"].iloc[0])
+def _baseline(table: pd.DataFrame, labels: list[str], name: str | None) -> str | None:
+    """The named baseline, else the simple configuration that is best on validation, if there are several models.
+
+    Args:
+        labels: best on validation first.
+    """
+    models = dict(zip(table["label"], table["model"], strict=True))
+    named = [label for label in labels if name is not None and name in (label, models[label])]
+    is_simple = set(table.loc[table["simple_baseline"].astype(bool), "label"])
+    simple = [label for label in labels if label in is_simple] if len(set(models.values())) > 1 else []
+    return next(iter([*named, *simple]), None)
 
 
 def oracle_value(table: pd.DataFrame, metric: str) -> float:

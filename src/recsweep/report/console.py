@@ -1,14 +1,18 @@
 """The comparison table on the terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from recsweep.report.answers import describe_best, describe_effects, notes
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.doubts import Doubt
 from recsweep.report.plots import MAX_CONFIGURATIONS
-from recsweep.report.table import Row, Table, main_table, notes, verdict
+from recsweep.report.table import Row, Table, effects_table, main_table
 from recsweep.terminal import cell, escape
 
 STYLES = {"best": "bold green", "baseline": "cyan", "oracle": "italic dim", "other": ""}
@@ -19,28 +23,41 @@ GAP = 2
 MAX_HEADER = 18
 """Characters of a column's name in one line."""
 
-OPTIONAL_COLUMNS = {"time": 48, "parameters": 48, "d": 24, "seeds": 24, "folds": 24}
+OPTIONAL_COLUMNS = {"time": 48, "parameters": 48, "seeds": 24, "folds": 24, "splits": 24}
 """Columns that are dropped if they would leave less than this many characters, or than needed, for the labels."""
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Prints one comparison: its title, the table, and the finding."""
-    table = main_table(comparison)
+def print_comparison(console: Console, comparison: Comparison, doubts: Sequence[Doubt]) -> None:
+    """Prints one comparison: its title, the findings, the effects of swept settings, the configurations, doubts."""
+    console.print(cell(comparison.title, "bold"), "", sep="\n")
+    for sentence in (*describe_effects(comparison), f"{comparison.labels[0]}: {describe_best(comparison)}"):
+        console.print(cell(sentence, "bold"))
+    console.print()
+    effects, table = effects_table(comparison), main_table(comparison)
+    if effects is not None:
+        _print_table(console, effects, effects.rows)
+    rows = _top_rows(table, len(comparison.labels))
+    _print_table(console, table, rows)
+    if n_hidden := len(table.rows) - len(rows):
+        console.print(Text(f"{n_hidden} more configurations are in the report.\n"))
+    for doubt in doubts:
+        console.print(cell(doubt.sentence, "yellow"))
+        if doubt.command:
+            console.print(cell(f"  {doubt.command}"), soft_wrap=True)
+    console.print(cell(notes(comparison), "dim"))
+    console.print()
+
+
+def _print_table(console: Console, table: Table, rows: Sequence[Row]) -> None:
     columns = _columns_that_fit(table, console.width)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     grid.add_column(cell(table.columns[0]), overflow="fold")
     for column in columns:
         grid.add_column(Text(_wrap_header(escape(table.columns[column]))), justify="right", no_wrap=True)
-    rows = _top_rows(table, len(comparison.labels))
     for row in rows:
         cells = [row.label, *(row.cells[column - 1] for column in columns)]
         grid.add_row(*map(cell, cells), style=STYLES[row.role])
-    console.print(cell(comparison.title, "bold"), "", grid, "", sep="\n")
-    if n_hidden := len(table.rows) - len(rows):
-        console.print(Text(f"{n_hidden} more configurations are in the report.\n"))
-    console.print(cell(f"{comparison.labels[0]}: {verdict(comparison)}", "bold"))
-    console.print(cell(notes(comparison), "dim"))
-    console.print()
+    console.print(grid, "", sep="\n")
 
 
 def print_incomplete_runs(console: Console, runs: Runs) -> None:

@@ -87,9 +87,9 @@ def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     """Each run's configuration in words, `svdpp dropout=0.1`: the model, and those of `keys` that vary within it."""
     models = [run.choices.get("model", "?") for run in runs]
     parts = [[model] for model in models]
-    for key, name in _short_names(keys).items():
+    for key, name in shorten_keys(keys).items():
         values = [value(run, key) for run in runs]
-        texts = _texts(values)
+        texts = format_values(values)
         varies = {model for model in models if len({v for m, v in zip(models, values, strict=True) if m == model}) > 1}
         for part, model, v in zip(parts, models, values, strict=True):
             if model in varies and v is not None:
@@ -99,7 +99,7 @@ def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
 
 def describe(run: Run, keys: Sequence[str]) -> str:
     """The values of `keys` that the run has, in words: `n_users=100 noise=0.5`."""
-    names = _short_names(keys)
+    names = shorten_keys(keys)
     return " ".join(f"{names[key]}={value(run, key)}" for key in keys if value(run, key) is not None)
 
 
@@ -130,13 +130,13 @@ def _dotted_keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _short_names(keys: Iterable[str]) -> dict[str, str]:
+def shorten_keys(keys: Iterable[str]) -> dict[str, str]:
     """`regularization.dropout` -> `dropout`, unless another key ends alike."""
     last = {key: key.rsplit(".", 1)[-1] for key in keys}
     return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
-def _texts(values: Iterable[Value]) -> dict[Value, str]:
+def format_values(values: Iterable[Value]) -> dict[Value, str]:
     """Each value as text: floats with four digits, or more if needed to tell different floats apart."""
     distinct = dict.fromkeys(values)
     for digits in range(4, 18):

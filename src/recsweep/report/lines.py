@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
-from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.crossed import estimate_over_seeds
 from recsweep.report.labels import labels, value
 
 MAX_LINES = 6
@@ -55,7 +55,7 @@ def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str, dict[str, pd.DataFrame]]]:
-    """Learning curves of the best configurations and the baseline.
+    """Learning curves of the best configurations and the reference.
 
     Returns:
         the configurations to draw, at most one of each model without curves (one fitted in closed form); and
@@ -66,11 +66,11 @@ def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str
     models_without_curves: set[str] = set()
     lines: dict[str, dict[str, pd.DataFrame]] = {c.selection: {}, "train/loss": {}}
     for label in c.labels:
-        if label != c.baseline and len(names) >= (MAX_LINES if c.baseline in names else MAX_LINES - 1):
+        if label != c.reference and len(names) >= (MAX_LINES if c.reference in names else MAX_LINES - 1):
             continue
         curves = _curves(comparison, runs, label, lines)
         model = str(c.rows(label)["model"].iloc[0])
-        if not curves and model in models_without_curves and label != c.baseline:
+        if not curves and model in models_without_curves and label != c.reference:
             continue
         if not curves:
             models_without_curves.add(model)
@@ -90,18 +90,20 @@ def _curves(comparison: Comparison, runs: Runs, label: str, tags: Iterable[str])
 
 
 def read_scalars(folder: Path, tags: Iterable[str]) -> dict[str, pd.Series]:
-    """Scalars by epoch, of those tags that the run logged in `folder`; none if there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    events = EventAccumulator(str(folder), size_guidance={SCALARS: MAX_POINTS}).Reload()
-    available = set(events.Tags()[SCALARS])
-    return {
-        tag: pd.Series({point.step: point.value for point in events.Scalars(tag)}) for tag in tags if tag in available
-    }
+    """Scalars by epoch, of those tags that the run logged in `folder` or a folder below; none if there is none.
+
+    A job of a sweep has its files in a subfolder that says what differs from the other jobs.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for parent in sorted({path.parent for path in folder.rglob("events.out.tfevents.*")}):
+        events = EventAccumulator(str(parent), size_guidance={SCALARS: MAX_POINTS}).Reload()
+        for tag in set(tags) & set(events.Tags()[SCALARS]):
+            values.setdefault(tag, {}).update({point.step: point.value for point in events.Scalars(tag)})
+    return {tag: pd.Series(values[tag]).sort_index() for tag in tags if tag in values}
 
 
 def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:
-    """Mean and 95 % interval at the epochs that all curves have.
+    """Mean and 95 % interval over the curves, at the epochs that all have.
 
     Returns:
         columns `mean` and `half_width` (NaN for a single curve), index epoch; empty without curves.
@@ -110,5 +112,5 @@ def mean_curve(curves: Iterable[pd.Series]) -> pd.DataFrame:
     if not columns:
         return pd.DataFrame(columns=["mean", "half_width"])
     table = pd.concat(columns, axis="columns", join="inner").sort_index()
-    rows = [stats.summary(row) for row in table.to_numpy()]
-    return pd.DataFrame(rows, index=table.index, columns=stats.Summary._fields)[["mean", "half_width"]]
+    rows = [estimate_over_seeds(row) for row in table.to_numpy(dtype=float)]
+    return pd.DataFrame([(row.mean, row.half_width) for row in rows], table.index, ["mean", "half_width"])

@@ -1,5 +1,6 @@
 """Off-policy estimates from logs: against the true values if a simulator knows them, else against one another."""
 
+from collections.abc import Hashable, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -34,7 +35,9 @@ BOUNDS = "bounds"
 ENDS = ("_low", "_high")
 WEIGHTS = ("mean_weight", *(f"mean_weight{end}" for end in ENDS), "max_weight_share", "unsupported_mass")
 MAX_SHARE = 0.05
-"""Largest share of one row in all weight, and of the policy where the log has no rows, with which intervals count."""
+"""Largest share of one row in all weight with which intervals count."""
+MAX_UNSUPPORTED = 0.02
+"""Largest share of the policy where the log has no rows with which intervals count."""
 MAX_DEVIATION = 2.0
 """Standard errors of the mean weight from 1 with which intervals count."""
 DOTS = (0, (1, 3))
@@ -61,7 +64,7 @@ def estimators(runs: pd.DataFrame) -> dict[str, str]:
     return {name: title for name, title in ESTIMATORS.items() if runs[name].notna().any()}
 
 
-def _doubt(weights: dict[str, float]) -> str:
+def _doubt(weights: Mapping[Hashable, float]) -> str:
     """Why no interval of a weighted estimate counts, in words; empty if nothing speaks against it."""
     mean, low, high, share, unsupported = (weights[name] for name in WEIGHTS)
     error = (high - low) / (2 * NormalDist().inv_cdf(0.975))
@@ -70,7 +73,7 @@ def _doubt(weights: dict[str, float]) -> str:
         reasons.append(f"the mean weight is {mean:.3f} ± {error:.3f}, not 1")
     if share > MAX_SHARE:
         reasons.append(f"one row has {100 * share:.0f} % of all weight")
-    if unsupported > MAX_SHARE:
+    if unsupported > MAX_UNSUPPORTED:
         reasons.append(f"{100 * unsupported:.0f} % of the policy lies where the log has no rows")
     return "; ".join(reasons)
 

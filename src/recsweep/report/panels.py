@@ -46,7 +46,7 @@ def _trade_off_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
     if len(table) < 2:
         return []
     caption = (
-        f"Both goals of each configuration, with 95 % intervals over {comparison.repeat}s. Filled, on the dashed line: "
+        "Both goals of each configuration, with 95 % intervals. Filled, on the dashed line: "
         "the Pareto front, where no other configuration is better in one goal and no worse in the other."
     )
     return [Panel(caption, [Markup(trade_off.trade_off_plot(comparison.title, goals, table))], _legend(table.index))]
@@ -95,7 +95,7 @@ def _value_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
         grid = lines.grid_lines(points)
         if len(grid) > 1 or (grid and is_numeric(list(points["value"]))):  # else the comparison plot shows the same
             plot = Markup(plots.value_plot(key, c.metric, list(grid.values())))
-            caption = f"{c.metric} by {key}: mean and 95 % interval over {c.repeat}s."
+            caption = f"{c.metric} by {key}: mean and 95 % interval."
             panels.append(Panel(caption, [plot], _legend(grid)))
         elif points["name"].nunique() >= MIN_CONFIGURATIONS and points["value"].nunique() > 1:
             scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points)))

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.comparisons import Comparison
+from recsweep.report.crossed import Estimate
 from recsweep.report.labels import Value
 from recsweep.report.scale import LETTERS_PER_ROW, is_numeric, scale
-from recsweep.report.stats import Summary
 from recsweep.report.svg import (
     ACCENT,
     DASHED,
@@ -31,7 +31,7 @@ from recsweep.report.svg import (
 )
 
 MAX_CONFIGURATIONS = 24
-"""Configurations in the comparison plot: the best ones, and the baseline."""
+"""Configurations in the comparison plot: the best ones, and the reference."""
 
 
 def comparison_plot(comparison: Comparison, width: int) -> str:
@@ -41,7 +41,7 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
         width: px; on a narrow page the labels are above the rows.
     """
     c = comparison
-    labels = c.best_with_baseline(MAX_CONFIGURATIONS)
+    labels = c.best_with_reference(MAX_CONFIGURATIONS)
     is_narrow = width < 500
     with mpl.rc_context(STYLE):
         figure, axes = canvas(width, (42 if is_narrow else 28) * len(labels) + 70)
@@ -51,7 +51,8 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
             if is_narrow:
                 annotate(axes, shorten(label, 48), (0, rank), ("axes fraction", "data"), 10, bbox=TEXT_BOX)
         mark_level(axes, "oracle", c.oracle, ORACLE)
-        mark_level(axes, c.baseline, c.test[c.baseline].mean, MUTED)
+        if c.baseline is not None:
+            mark_level(axes, c.baseline, c.test[c.baseline].mean, MUTED)
         axes.set_ylim(len(labels) - 0.3, -0.9 if is_narrow else -0.7)
         axes.set_yticks(range(len(labels)), ["" if is_narrow else shorten(label, 44) for label in labels])
         axes.tick_params(axis="y", labelcolor=INK)
@@ -60,14 +61,14 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
         return to_svg(figure, f"comparison {c.title} {width}")
 
 
-def _draw_configuration(axes: Axes, summary: Summary, runs: np.ndarray, y: int, colour: str) -> None:
+def _draw_configuration(axes: Axes, estimate: Estimate, runs: np.ndarray, y: int, colour: str) -> None:
     if len(runs) > 1:
         below = np.full(len(runs), y + 0.22)
         axes.plot(runs, below, "o", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
-    if np.isfinite(summary.half_width):
-        ends = [summary.mean - summary.half_width, summary.mean + summary.half_width]
+    if np.isfinite(estimate.half_width):
+        ends = [estimate.mean - estimate.half_width, estimate.mean + estimate.half_width]
         axes.plot(ends, [y, y], color=colour, linewidth=2.6, solid_capstyle="round")
-    axes.plot([summary.mean], [y], "o", color=colour, markersize=8, markeredgewidth=0)
+    axes.plot([estimate.mean], [y], "o", color=colour, markersize=8, markeredgewidth=0)
 
 
 def value_plot(key: str, metric: str, lines: Sequence[pd.DataFrame]) -> str:

@@ -52,7 +52,6 @@ class Record(BaseModel):
     chosen_epoch: Size | None = None
     ended_by: str | None = None
     data: Data = Field(default_factory=Data)
-    selected_on: Literal["val", "test"] = "val"
     versions: dict[str, str] = Field(default_factory=dict)
 
 

@@ -1,18 +1,28 @@
-"""A comparison as tables and sentences, the same for the terminal and the page."""
+"""A comparison as tables, the same for the terminal and the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from recsweep.report import stats
 from recsweep.report.comparisons import Comparison, oracle_value
+from recsweep.report.crossed import NOTHING, SIGNIFICANT
+from recsweep.report.doubts import IMPROVING, improving_labels
+from recsweep.report.numbers import (
+    DASH,
+    choose_digits,
+    format_difference,
+    format_estimate,
+    format_integer,
+    format_number,
+    format_p,
+    format_seconds,
+)
 
-DASH = "–"
 ORACLE = "oracle (ceiling)"
-SIGNIFICANT = 0.05
-FOOTNOTE = "† selected on test: its number is optimistic, and not comparable with the others."
+TESTED = ("difference", "p")
+"""Columns that say something of a difference; they are faint where it is not significant."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class Row:
 
     label: str
     cells: tuple[str, ...]
-    role: Literal["best", "baseline", "oracle", "other"]
+    role: Literal["best", "baseline", "oracle", "other"] = "other"
     significant: bool = False
 
 
@@ -31,26 +41,54 @@ class Table:
     rows: tuple[Row, ...]
 
 
+def effects_table(comparison: Comparison) -> Table | None:
+    """The effect of every swept setting; None if nothing was swept in pairs."""
+    effects = comparison.effects
+    if not effects:
+        return None
+    digits = choose_digits(effect.difference for effect in effects)
+    rows = [
+        Row(
+            effect.setting,
+            (
+                f"{effect.value} against {effect.other}",
+                format_difference(effect.difference, digits),
+                format_p(effect.difference.p),
+                f"{effect.wins} of {effect.n_pairs}",
+            ),
+            significant=effect.difference.p < SIGNIFICANT,
+        )
+        for effect in effects
+    ]
+    return Table(("setting", "values", *TESTED, "better in"), tuple(rows))
+
+
 def main_table(comparison: Comparison) -> Table:
-    """Configurations, best on validation first; above them the oracle, if there is one."""
+    """Configurations, best on validation first; above them the oracle, if there is one.
+
+    A mark says which were still improving at their last epoch.
+    """
     c = comparison
-    columns = (f"{c.repeat}s", c.selection, c.metric, "difference", "p", "d", "parameters", "time")
-    val_digits, test_digits = _digits(c.val), _digits(c.test)
+    columns = (f"{c.repeat}s", c.selection, c.metric, *TESTED, "parameters", "time")
+    val_digits, test_digits, digits = (choose_digits(column.values()) for column in (c.val, c.test, c.tests))
+    improving = improving_labels(c)
+    n_by_label = c.table.dropna(subset=[c.metric]).groupby("label")["seed"].nunique()
     rows = []
     if np.isfinite(c.oracle):
-        rows.append(Row(ORACLE, (DASH, DASH, _number(c.oracle, test_digits), *(DASH,) * 5), "oracle"))
+        rows.append(Row(ORACLE, (DASH, DASH, format_number(c.oracle, test_digits), *(DASH,) * 4), "oracle"))
     for label in c.labels:
-        runs = c.rows(label)
+        runs, test = c.rows(label), c.tests.get(label, NOTHING)
         cells = (
-            _count(c.test[label].n, c.n_runs[label]),
-            _mean_and_interval(c.val[label], val_digits),
-            _mean_and_interval(c.test[label], test_digits),
-            *_test_cells(c.tests.get(label), test_digits),
-            _integer(runs["n_parameters"].mean()),
-            _duration(runs["seconds/total"].mean()),
+            _count(int(n_by_label.get(label, 0)), c.n_runs[label]),
+            format_estimate(c.val[label], val_digits),
+            format_estimate(c.test[label], test_digits),
+            format_difference(test, digits),
+            format_p(test.p),
+            format_integer(runs["n_parameters"].mean()),
+            format_seconds(runs["seconds/total"].mean()),
         )
-        mark = " †" if c.selects_on_test(label) else ""
-        rows.append(Row(label + mark, cells, _role(c, label), _is_significant(c, label)))
+        mark = f" {IMPROVING}" if label in improving else ""
+        rows.append(Row(label + mark, cells, _role(c, label), test.p < SIGNIFICANT))
     return Table(("configuration", *columns), tuple(rows))
 
 
@@ -69,62 +107,20 @@ def metrics_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _metrics_table(comparison: Comparison, names: Sequence[str]) -> Table:
-    columns = [stats.summaries(comparison.table, name) for name in names]
-    digits = [_digits(column) for column in columns]
+    columns = [comparison.estimates(name) for name in names]
+    digits = [choose_digits(column.values()) for column in columns]
     rows = [
         Row(
             label,
-            tuple(_mean_and_interval(column[label], d) for column, d in zip(columns, digits, strict=True)),
+            tuple(format_estimate(column[label], d) for column, d in zip(columns, digits, strict=True)),
             _role(comparison, label),
         )
         for label in comparison.labels
     ]
     oracles = [oracle_value(comparison.table, name) for name in names]
     if np.isfinite(oracles).any():
-        rows.insert(0, Row(ORACLE, tuple(map(_number, oracles, digits)), "oracle"))
+        rows.insert(0, Row(ORACLE, tuple(map(format_number, oracles, digits)), "oracle"))
     return Table(("configuration", *(name.rpartition("/")[2] for name in names)), tuple(rows))
-
-
-def verdict(comparison: Comparison) -> str:
-    """The finding about the best configuration, in one sentence."""
-    c, best = comparison, comparison.labels[0]
-    digits = _digits(c.test)
-    mean = f"{c.metric} {_mean_and_interval(c.test[best], digits)}"
-    if len(c.labels) == 1:
-        return f"One configuration: {mean}."
-    if best == c.baseline:
-        return f"No configuration beats this baseline on validation. Its {mean}."
-    test = c.tests[best]
-    if not test.n:
-        return f"Best on validation, with {mean}; it has no {c.repeat} in common with {c.baseline}."
-    side = "below" if test.difference < 0 else "above"
-    finding = f"Best on validation, with {mean}: {abs(test.difference):.{digits}f} {side} {c.baseline}"
-    if np.isnan(test.p):
-        return f"{finding}. Too few different pairs for a test."
-    doubt = "" if test.p < SIGNIFICANT else ", which may be chance"
-    return f"{finding}{doubt} (p {_p_value(test.p, equals='= ')}, {test.n} pairs)."
-
-
-def notes(comparison: Comparison) -> str:
-    """How to read the table, in a few sentences."""
-    c = comparison
-    better = "lower" if c.mode == "min" else "higher"
-    test_use = f"; {c.metric} was computed once, at the end" if c.metric != c.selection else ""
-    counts = [summary.n for summary in c.test.values()]
-    repeats = " – ".join(map(str, sorted({min(counts), max(counts)}))) + f" {c.repeat}{'s' if max(counts) > 1 else ''}"
-    sentences = [
-        f"Ordered by {c.selection} ({better} is better){test_use}.",
-        f"± is the 95 % t-interval over {repeats}. difference: mean of {c.metric} minus that of {c.baseline}, "
-        f"{c.repeat} by {c.repeat}; p: two-sided paired t-test, Holm-corrected; "
-        "d: Cohen's d_z, the mean difference over its standard deviation.",
-    ]
-    if c.repeat == "fold":
-        sentences.append("Folds share training data, so the intervals are somewhat too narrow.")
-    if "sampled" in c.evaluation:
-        sentences.append("Ranked among sampled candidates: not comparable with full ranking.")
-    if any(c.selects_on_test(label) for label in c.labels):
-        sentences.append(FOOTNOTE)
-    return " ".join(sentences)
 
 
 def _role(comparison: Comparison, label: str) -> Literal["best", "baseline", "other"]:
@@ -133,54 +129,5 @@ def _role(comparison: Comparison, label: str) -> Literal["best", "baseline", "ot
     return "best" if label == comparison.labels[0] else "other"
 
 
-def _is_significant(comparison: Comparison, label: str) -> bool:
-    test = comparison.tests.get(label)
-    return test is not None and test.p < SIGNIFICANT
-
-
-def _digits(column: Mapping[str, stats.Summary]) -> int:
-    """Decimals that show two digits of the median interval; 4 if there are no intervals."""
-    widths = [s.half_width for s in column.values() if s.half_width > 1e-9 * abs(s.mean)]
-    return int(np.clip(1 - np.floor(np.log10(np.median(widths))), 0, 6)) if widths else 4
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
-
-
-def _mean_and_interval(summary: stats.Summary, digits: int) -> str:
-    if not np.isfinite(summary.mean):
-        return DASH
-    return f"{_number(summary.mean, digits)} ± {_number(summary.half_width, digits)}"
-
-
 def _count(n_completed: int, n_runs: int) -> str:
     return str(n_completed) if n_completed == n_runs else f"{n_completed} of {n_runs}"
-
-
-def _test_cells(test: stats.TTest | None, digits: int) -> tuple[str, str, str]:
-    """Difference, p and d against the baseline."""
-    if test is None or not test.n:
-        return DASH, DASH, DASH
-    d = _number_with_sign(test.d, 1) if np.isfinite(test.d) else DASH
-    return _number_with_sign(test.difference, digits), _p_value(test.p), d
-
-
-def _number_with_sign(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _p_value(p: float, equals: str = "") -> str:
-    if np.isnan(p):
-        return DASH
-    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
-
-
-def _integer(value: float) -> str:
-    return f"{value:,.0f}" if np.isfinite(value) else DASH
-
-
-def _duration(seconds: float) -> str:
-    if not np.isfinite(seconds):
-        return DASH
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

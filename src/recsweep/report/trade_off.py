@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from recsweep.metrics import ERRORS
-from recsweep.report import stats
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.svg import DASHED, MARKERS, MUTED, SERIES, STYLE, canvas, to_svg
@@ -49,7 +48,7 @@ def trade_off_table(comparison: Comparison, pair: Sequence[Goal]) -> pd.DataFram
         (whether no other configuration is better in one mean and no worse in the other); index label.
     """
     c = comparison
-    x, y = (stats.summaries(c.table, goal.metric) for goal in pair)
+    x, y = (c.estimates(goal.metric) for goal in pair)
     table = pd.DataFrame(
         [(x[label].mean, y[label].mean, x[label].half_width, y[label].half_width) for label in c.labels],
         index=c.labels,

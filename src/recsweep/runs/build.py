@@ -21,8 +21,9 @@ from recsweep.evaluation.joint import JointEvaluation
 from recsweep.evaluation.rating import RatingEvaluation
 from recsweep.losses.multitask import Balance
 from recsweep.losses.rating import RatingLoss
-from recsweep.models.base import RecModule, Regularization, Training
+from recsweep.models.base import RecModule, Training
 from recsweep.models.baselines import Baseline
+from recsweep.models.regularization import Regularization
 
 # Adagrad with weight decay shrinks unused rows to subnormal numbers, which made its step nine times slower.
 torch.set_flush_denormal(True)

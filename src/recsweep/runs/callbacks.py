@@ -1,5 +1,6 @@
 """Lightning callbacks: selection, resumable checkpoints, progress."""
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from recsweep.models.base import RecModule
 from recsweep.runs.folder import describe_epochs
+from recsweep.terminal import format_number, print_line
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+
+log = logging.getLogger(__name__)
+
+MAX_LINES = 50
 
 
 class Pruned(Exception):
@@ -102,6 +109,52 @@ class Pruning(Callback):
         self.trial.report(objectives[-1], step=len(objectives))
 
 
+class EpochLines(Callback):
+    """A line for an epoch in run.log, and on stderr if asked for: at most about `MAX_LINES` of a training.
+
+    Args:
+        mode: of the objective, "min" or "max".
+        is_shown: whether the lines also go to stderr.
+    """
+
+    def __init__(self, mode: str, is_shown: bool) -> None:
+        self.best_of = min if mode == "min" else max
+        self.is_shown = is_shown
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert trainer.max_epochs
+        self.last = trainer.current_epoch
+        self.every = -(-trainer.max_epochs // MAX_LINES)
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Writes about the epoch before: when it ended, Lightning called this callback before the module validated."""
+        if trainer.current_epoch % self.every == 0:
+            self._write(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._write(trainer, module)
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RecModule)
+        n_epochs = len(module.epochs)
+        if n_epochs == self.last:
+            return
+        self.last = n_epochs
+        parts = [
+            f"epoch {n_epochs}/{trainer.max_epochs}",
+            f"train/loss {format_number(module.epochs[-1]['train/loss'])}",
+        ]
+        if len(module.data.split.val):
+            current, best = module.objectives[-1], self.best_of(module.objectives)
+            parts += [f"val/{module.evaluation.objective} {format_number(current)}", f"best {format_number(best)}"]
+        else:
+            parts.append("on train + validation")
+        line = "  ".join(parts)
+        log.info(line)
+        if self.is_shown:
+            print_line(line, stderr=True)
+
+
 class EpochProgress(Callback):
     """One line for the whole training: epochs, the current and the best objective, time left."""
 
@@ -117,7 +170,7 @@ class EpochProgress(Callback):
             TimeRemainingColumn(),
         )
         console = Console(stderr=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = Progress(*columns, console=console, transient=True)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.bar.start()

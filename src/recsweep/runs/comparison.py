@@ -33,20 +33,21 @@ def comparison(
         objective: name of the metric, such as "recall@10".
         mode: "max" where higher is better, "min" where lower is.
 
-    >>> baselines = {"popularity": {"test/recall@10": 0.25}, "ease": {"test/recall@10": 0.75}}
+    >>> baselines = {"popularity": {"val/recall@10": 0.5, "test/recall@10": 0.25}}
+    >>> baselines["ease"] = {"val/recall@10": 0.625, "test/recall@10": 0.75}
     >>> metrics = {"val/recall@10": 0.5, "test/recall@10": 0.5}
     >>> content = comparison({}, Curve([2.0], [0.5]), metrics, baselines, "recall@10", "max")
     >>> content["baseline_best"], content["baseline_best_recall"], content["margin"]
     ('ease', 0.75, -0.25)
     """
-    name, on_test = objective.partition("@")[0], f"test/{objective}"
+    name, on_val, on_test = objective.partition("@")[0], f"val/{objective}", f"test/{objective}"
     sign = 1 if mode == "max" else -1
-    best = max(baselines, key=lambda baseline: sign * baselines[baseline][on_test])
+    best = max(baselines, key=lambda baseline: sign * baselines[baseline][on_val])
     return {
         "objective": objective,
         "model_config": dict(model_config),
         "training": {"train_losses": list(curve.train_losses), f"val_{name}s": list(curve.val_objectives)},
-        f"best_{name}": metrics[f"val/{objective}"],
+        f"best_{name}": metrics[on_val],
         f"final_{name}": metrics[on_test],
         "baselines": {baseline: _test_metrics(values) for baseline, values in baselines.items()},
         "baseline_best": best,

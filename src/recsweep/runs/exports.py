@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard.summary import hparams
 
 from recsweep.atomic import write_json
-from recsweep.config import baseline_node
+from recsweep.config.combinations import baseline_node
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
-from recsweep.evaluation import Target, evaluate
-from recsweep.models.base import RecModule
+from recsweep.evaluation import evaluate
+from recsweep.models.base import RecModule, objective_tags
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
 from recsweep.runs.comparison import Curve, comparison
@@ -21,15 +21,32 @@ from recsweep.runs.folder import load_final_model
 from recsweep.vectors.export import Embedded, export_vectors, show_in_projector
 
 
-def log_hyperparameters(logger: TensorBoardLogger, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Logs settings and final metrics as one row of TensorBoard's HParams.
+def log_objective(
+    logger: TensorBoardLogger, metrics: Mapping[str, float], objective: str, chosen_epoch: int | None
+) -> None:
+    """Logs the objective on test, at the chosen epoch.
 
-    Lightning also writes the columns of the table into every run. TensorBoard would take those of the first run for the
-    whole sweep, and settings of other models would have no column. Without them it collects the columns of all runs.
+    A model without epochs has no curves: its validation metrics are points at epoch 0, among the curves of others.
     """
-    logger.log_hyperparams(dict(settings))
-    logger.log_metrics(dict(metrics))
-    _, start, end = hparams(dict(settings), {})
+    test = f"test/{objective}"
+    final = {test: metrics[test]}
+    if chosen_epoch is None:
+        final |= {name: value for name, value in metrics.items() if name.startswith("val/")}
+        final |= objective_tags(objective, metrics[f"val/{objective}"], metrics[f"val/{objective}"])
+    logger.log_metrics(final, step=chosen_epoch or 0)
+
+
+def log_hyperparameters(logger: TensorBoardLogger, columns: Mapping[str, Any]) -> None:
+    """Logs the run as one row of TensorBoard's HParams, which also has the last value of each scalar.
+
+    Lightning would also write the columns of the table into every run. TensorBoard would take those of the first run
+    for the whole sweep, and settings of other models would have no column. Without them it collects the columns of all
+    runs.
+
+    Args:
+        columns: the settings that the table shows.
+    """
+    _, start, end = hparams(dict(columns), {})
     for summary in (start, end):
         logger.experiment._get_file_writer().add_summary(summary)
 
@@ -50,9 +67,7 @@ def write_comparison(
 ) -> None:
     """Writes `comparison.json`: a model's settings, curve and objective, and metrics of baselines on the same rows."""
     protocol = build.evaluation(cfg)
-    trained_on = data.refit_data() if cfg.trainer.refit else data
-    target = data.target("test")
-    baselines = {node.model: _baseline_metrics(cfg, node, trained_on, target) for node in cfg.callbacks.compare_with}
+    baselines = {node.model: _baseline_metrics(cfg, node, data) for node in cfg.callbacks.compare_with}
     curve = Curve([], [])
     if isinstance(model, RecModule):
         curve = Curve([means["train/loss"] for means in model.epochs], model.objectives)
@@ -73,10 +88,16 @@ def build_baseline(cfg: DictConfig, node: DictConfig, data: InteractionData) -> 
         raise UserError(f"callbacks.compare_with, model={node.model}: {error}") from None
 
 
-def _baseline_metrics(cfg: DictConfig, node: DictConfig, data: InteractionData, target: Target) -> dict[str, float]:
-    """Test metrics of a baseline fitted on the rows that the run's final model was trained on."""
-    model = build_baseline(cfg, node, data)
+def _baseline_metrics(cfg: DictConfig, node: DictConfig, data: InteractionData) -> dict[str, float]:
+    """`val/…` of a baseline fitted on train, and `test/…` of one fitted on the rows of the run's final model."""
+    model, protocol = build_baseline(cfg, node, data), build.evaluation(cfg).to(build.device(cfg))
+
+    def judge_part(part: Literal["val", "test"]) -> dict[str, float]:
+        metrics = evaluate(model.eval().to(build.device(cfg)), protocol, data.target(part))
+        return {f"{part}/{metric}": value for metric, value in metrics.items()}
+
     model.fit(data.train)
-    protocol = build.evaluation(cfg).to(build.device(cfg))
-    metrics = evaluate(model.eval().to(build.device(cfg)), protocol, target)
-    return {f"test/{metric}": value for metric, value in metrics.items()}
+    on_val = judge_part("val")
+    if cfg.trainer.refit:
+        model.fit(data.refit_data().train)
+    return {**on_val, **judge_part("test")}

@@ -1,6 +1,7 @@
 """Trains one model, by gradient steps or in closed form, and writes its checkpoints."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from recsweep.errors import UserError, summarize_error
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
-from recsweep.runs.callbacks import EpochProgress, ResumePoint, SaveBest, StopEarly
+from recsweep.runs.callbacks import EpochLines, EpochProgress, ResumePoint, SaveBest, StopEarly
 from recsweep.runs.checkpoints import WholeCheckpoints, explain_checkpoint, read_checkpoint
 from recsweep.runs.folder import BEST, LAST, REFIT, load_weights, save_weights
 
@@ -134,7 +135,10 @@ def _run_trainer(
 ) -> None:
     device, is_first = build.device(cfg).type, processes.rank() == 0
     if is_first:
-        progress = [EpochProgress(cfg.name, module.evaluation.mode)] if cfg.callbacks.progress else []
+        mode, is_shown, is_terminal = module.evaluation.mode, cfg.callbacks.progress, sys.stderr.isatty()
+        progress: list[Callback] = [EpochLines(mode, is_shown and not is_terminal)]
+        if is_shown and is_terminal:
+            progress.append(EpochProgress(cfg.name, mode))
         callbacks = [*callbacks, *progress, ResumePoint(resume_point, cfg.callbacks.checkpoint.every_seconds)]
     else:
         callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]

@@ -40,12 +40,16 @@ def check_loggers(cfg: DictConfig) -> None:
 
 
 @contextmanager
-def open_loggers(cfg: DictConfig, folder: Path, name: str) -> Iterator[list[Logger]]:
+def open_loggers(cfg: DictConfig, folder: Path, name: str, curves: Path) -> Iterator[list[Logger]]:
     """The loggers that the configuration names; none in a `fast_dev_run`.
 
     Runs of wandb and MLflow end with the block, as failed where it raises.
+
+    Args:
+        name: of the run, for wandb and MLflow.
+        curves: the folder of TensorBoard's files; TensorBoard names the run by its path.
     """
-    loggers = [] if build.fast_dev_run(cfg) else _build_loggers(cfg, folder, name)
+    loggers = [] if build.fast_dev_run(cfg) else _build_loggers(cfg, folder, name, curves)
     try:
         yield loggers
     except BaseException:
@@ -54,11 +58,11 @@ def open_loggers(cfg: DictConfig, folder: Path, name: str) -> Iterator[list[Logg
     _end(loggers, "success")
 
 
-def _build_loggers(cfg: DictConfig, folder: Path, name: str) -> list[Logger]:
+def _build_loggers(cfg: DictConfig, folder: Path, name: str, curves: Path) -> list[Logger]:
     check_loggers(cfg)  # a resumed run may be on another machine
     loggers: list[Logger] = []
     if cfg.logger.get("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, "tb", "", default_hp_metric=False))
+        loggers.append(TensorBoardLogger(curves, "", "", default_hp_metric=False))
     if cfg.logger.get("csv"):
         loggers.append(CSVLogger(folder, "csv"))
     if cfg.logger.get("wandb"):
@@ -103,16 +107,29 @@ def _build_mlflow(cfg: DictConfig, name: str) -> MLFlowLogger:
 
 
 def log_results(
-    loggers: Sequence[Logger], settings: Mapping[str, Any], metrics: Mapping[str, float], n_epochs: int
+    loggers: Sequence[Logger],
+    settings: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    objective: str,
+    epochs: Mapping[str, Any],
 ) -> None:
-    """Logs the run's settings and final metrics: test, and as `best/val/…` the chosen epoch; `val/…` is the curve."""
+    """Logs the run's settings and final metrics: test, and as `best/val/…` the chosen epoch; `val/…` is the curve.
+
+    TensorBoard gets the objective alone: it has the curves, and would show a card with one point for every metric.
+
+    Args:
+        columns: those of the settings that TensorBoard's HParams shows.
+        epochs: from `folder.describe_epochs`.
+    """
     final = {f"best/{name}" if name.startswith("val/") else name: value for name, value in metrics.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            exports.log_hyperparameters(logger, settings, final)
+            exports.log_objective(logger, metrics, objective, epochs["chosen_epoch"])
+            exports.log_hyperparameters(logger, columns)
         else:
             logger.log_hyperparams(dict(settings))
-            logger.log_metrics(final, step=n_epochs)
+            logger.log_metrics(final, step=epochs["epochs"] or 0)
         logger.finalize("success")
 
 

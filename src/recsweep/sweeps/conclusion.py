@@ -36,9 +36,6 @@ def _describe(plan: Plan, folder: Path) -> list[str]:
         lines += [line for trial in best for line in (_result(plan, trial), _command(plan, trial))]
     elif best:
         lines.append(f"Best: {_result(plan, best[0])}")
-        lines += [
-            f"Search on: {sentence}; better values may lie beyond" for sentence in plan.space.edges(best[0].params)
-        ]
         if not Path(best[0].user_attrs["folder"]).is_relative_to(folder.resolve()):  # another worker ran it
             lines.append(_command(plan, best[0]))
     lines.append(f"Study: optuna-dashboard {shlex.quote(hide_password(url))}")

@@ -1,6 +1,5 @@
 """The space of a guided search: Hydra's sweep syntax as Optuna's distributions."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,8 +14,6 @@ from recsweep.errors import UserError
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Point = Mapping[str, Any]
-EDGE = 0.05
-"""Share of an interval that counts as its end."""
 MAX_VALUES = 1_000_000
 """Values of a range, and points of a grid."""
 
@@ -40,20 +37,6 @@ class Space:
     def overrides_at(self, point: Point) -> list[str]:
         """The overrides of the searched keys at a point."""
         return [f"{key}={value}" for key, value in point.items()]
-
-    def edges(self, point: Point) -> list[str]:
-        """The keys whose value lies at an end of what is searched, in words: better values may lie beyond.
-
-        An end is a twentieth of the interval, in logarithms where it is searched so, or the first or last of three or
-        more listed numbers. Nothing lies beyond a 0.
-        """
-        sentences = []
-        for key, values in self.distributions.items():
-            low, high, position = _position(values, point[key])
-            if (position <= EDGE or position >= 1 - EDGE) and float(point[key]) != 0:
-                end = "lower" if position <= EDGE else "upper"
-                sentences.append(f"{key}={point[key]} is at the {end} end of what was searched, {low:g} to {high:g}")
-        return sentences
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """The trial's value of each searched key, drawn if the trial has none yet."""
@@ -132,21 +115,6 @@ def _suggest(trial: Trial, key: str, values: Distribution) -> Any:
     if isinstance(values, IntDistribution):
         return trial.suggest_int(key, values.low, values.high, step=values.step, log=values.log)
     return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
-
-
-def _position(values: Distribution, value: Any) -> tuple[float, float, float]:
-    """The ends of the numbers that are searched, and the value's place between them, 0 to 1; NaN for other values."""
-    if isinstance(values, CategoricalDistribution):
-        try:
-            numbers = sorted(map(float, values.choices))
-        except (TypeError, ValueError):
-            return math.nan, math.nan, math.nan
-        if len(numbers) < 3:
-            return math.nan, math.nan, math.nan
-        return numbers[0], numbers[-1], numbers.index(float(value)) / (len(numbers) - 1)
-    low, high = values.low, values.high
-    start, end, at = (math.log(number) if values.log else number for number in (low, high, float(value)))
-    return low, high, (at - start) / (end - start) if end > start else math.nan
 
 
 def _probe_values(values: Distribution) -> list[Any]:

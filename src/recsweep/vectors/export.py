@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from recsweep.atomic import write_atomically
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
+from recsweep.vectors.description import describe_items
 
 USERS_AT_ONCE = 1024  # 52 MB if each has a history of 50 vectors of 256 numbers
 MAX_POINTS = 10_000  # the projector still rotates as many smoothly
@@ -117,16 +118,13 @@ def load_vectors_for_rows(train: Interactions, folder: Path) -> Embeddings:
 
 @torch.inference_mode()
 def show_in_projector(writer: SummaryWriter, model: Embedded, data: Interactions) -> None:
-    """Adds the items with most rows, at most `MAX_POINTS`, to TensorBoard's projector, labelled by title or id."""
-    count = torch.bincount(data.item, minlength=data.n_items)
-    items = count.topk(min(MAX_POINTS, data.n_items)).indices
-    names = data.item_ids.decode(items).tolist()
-    if data.item_titles is not None:
-        # One non-empty line each: the projector drops empty lines and would shift the labels after them.
-        titles = [" ".join(data.item_titles[item].split()) for item in items.tolist()]
-        names = [title or str(name) for title, name in zip(titles, names, strict=True)]
+    """Adds the items with most rows, at most `MAX_POINTS`, to TensorBoard's projector, with `describe_items`."""
+    n_rows = torch.bincount(data.item, minlength=data.n_items)
+    items = n_rows.topk(min(MAX_POINTS, data.n_items)).indices
+    columns = describe_items(data, items)
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
     vectors = model.item_vectors()
-    writer.add_embedding(vectors[items.to(vectors.device)].float(), names, tag="items")
+    writer.add_embedding(vectors[items.to(vectors.device)].float(), rows, tag="items", metadata_header=list(columns))
 
 
 def _to_plain_array(values: np.ndarray | Sequence[str]) -> np.ndarray:

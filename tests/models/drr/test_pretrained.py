@@ -1,5 +1,6 @@
 """DRR that starts from the vectors of another run: initial vectors, mistakes, resuming, and judging without them."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from shell import equal_weights, fit_model, read_metrics, recsweep, table_cells, train_run, weights
+from shell import equal_weights, fit_model, read_metrics, recsweep, train_run, weights
 from torch import Tensor
 
 from recsweep.config import compose_config
@@ -194,9 +195,9 @@ def test_an_interrupted_run_continues(frozen: bool, folder: Path, tmp_path: Path
 
 @FROZEN
 def test_a_run_is_judged_without_its_initial_vectors(frozen: bool, runs: dict[bool, Path], tmp_path: Path) -> None:
-    outcome = recsweep(tmp_path, "evaluate", f"run={runs[frozen]}")
+    outcome = recsweep(tmp_path, "evaluate", f"run={runs[frozen]}", "--json")
     assert (outcome.status, outcome.err) == (0, "")
-    metrics = {cells[0]: float(cells[1]) for cells in table_cells(outcome.out)}
+    metrics = json.loads(outcome.out)
     assert metrics == read_metrics(runs[frozen])["metrics"]
 
 

@@ -19,8 +19,9 @@ from recsweep.errors import UserError
 from recsweep.evaluation import BinaryEvaluation, OffPolicyEvaluation, TwoStageEvaluation
 from recsweep.evaluation.off_policy import RewardModel, bandit_log
 from recsweep.losses import binary, off_policy
-from recsweep.models.base import RecModule, Training, regularizers_but
+from recsweep.models.base import RecModule, Training
 from recsweep.models.layers import Dimension
+from recsweep.models.regularization import regularizers_but
 from recsweep.models.two_stage.nets import NominatorNet, RankerNet, SimulatorNet
 from recsweep.models.two_stage.stages import (
     PAIRS_AT_ONCE,
