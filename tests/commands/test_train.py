@@ -46,7 +46,8 @@ def test_metrics_json(run: Path) -> None:
     record = read_metrics(run)
     assert record["status"] == "completed"
     assert record["objective"] == {"name": "val/mse", "value": record["metrics"]["val/mse"], "mode": "min"}
-    assert set(record["metrics"]) == {f"{part}/{name}" for part in ("val", "test") for name in ("mse", "rmse", "mae")}
+    names = ("mse", "rmse", "mae", "calibration/bias", "calibration/slope")
+    assert set(record["metrics"]) == {f"{part}/{name}" for part in ("val", "test") for name in names}
     assert record["metrics"]["test/rmse"] ** 2 == pytest.approx(record["metrics"]["test/mse"])
     assert set(record["seconds"]) == {"data", "fit", "test", "total"}
     assert record["n_parameters"] == (60 + 100) * (32 + 1)
