@@ -1,7 +1,7 @@
 """What a comparison found, in sentences: which value is better, is it real, and what that speaks of."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -58,19 +58,28 @@ def describe_scope(comparison: Comparison) -> str:
     estimates = [estimate for estimate in _all_estimates(comparison) if estimate.covers]
     scopes = {estimate.covers for estimate in estimates}
     repeats = f"{comparison.repeat}s"
+    no_evidence = f"there is no evidence by user for {comparison.metric}"
     if not scopes:
-        return "There are no intervals: one run of each configuration, without evidence by user."
+        sizes = {estimate.n_seeds for estimate in _all_estimates(comparison)}
+        return f"There are no intervals: {_describe_repeats(sizes, comparison.repeat)}, and {no_evidence}."
     if scopes == {"users"}:
-        several = max(estimate.n_seeds for estimate in estimates) > 1
-        return f"± and p speak of new users alone: {f'all {repeats} gave the same' if several else 'one seed'}."
+        sizes = {estimate.n_seeds for estimate in estimates}
+        return f"± and p speak of new users alone: {_describe_repeats(sizes, comparison.repeat)}."
     if scopes == {repeats}:
-        return f"± and p speak of {NEW[repeats]} alone, on these very users: the runs left no evidence by user."
+        return f"± and p speak of {NEW[repeats]} alone, on these very users: {no_evidence}."
     exceptions = []
     if "users" in scopes:
         exceptions.append(f"of new users alone where there is one {comparison.repeat} or all gave the same")
     if repeats in scopes:
         exceptions.append(f"of {NEW[repeats]} alone where runs left no evidence by user")
     return "; ".join([f"± and p speak of new users and {NEW[repeats]}", *exceptions]) + "."
+
+
+def _describe_repeats(sizes: Collection[int], repeat: str) -> str:
+    """Why nothing is known about other repetitions, from how many there are of each configuration or pair."""
+    if max(sizes) <= 1:
+        return f"one {repeat}"
+    return f"{f'one {repeat}, or ' if min(sizes) <= 1 else ''}all {repeat}s gave the same"
 
 
 def describe_power(comparison: Comparison) -> str:
@@ -89,7 +98,7 @@ def describe_power(comparison: Comparison) -> str:
 def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     """That the comparison has no simple model, and the command that adds some; empty if it has one."""
     c = comparison
-    if c.baseline is not None:
+    if c.baseline is not None or c.table["simple_baseline"].astype(bool).any():
         return ""
     run = runs[c.table.index[0]]
     sentence = "No simple model is among these configurations, so the report cannot say whether they beat one."
@@ -172,7 +181,9 @@ def _describe_test(test: Estimate) -> str:
     if not np.isfinite(test.p):
         return "too few runs for a test"
     p = f"p {format_p(test.p, '= ')}"
-    return p if test.p < SIGNIFICANT else f"not significant with {_describe_size([test])} ({p})"
+    if test.p < SIGNIFICANT:
+        return f"{p} over users, with one seed" if test.covers == "users" and test.n_seeds == 1 else p
+    return f"not significant with {_describe_size([test])} ({p})"
 
 
 def _describe_size(estimates: Iterable[Estimate]) -> str:
