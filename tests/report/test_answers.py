@@ -12,6 +12,7 @@ from recsweep.report.answers import (
     describe_missing_baseline,
     describe_power,
     describe_scope,
+    notes,
 )
 
 USERS = [0.9, 0.2, 0.4, 1.1, 0.6, 0.8]
@@ -95,6 +96,11 @@ def test_runs_of_earlier_versions_speak_of_seeds(tmp_path: Path) -> None:
     assert scope.endswith("there is no evidence by user for test/mse.")
 
 
+def test_without_evidence_differences_are_paired_by_seed_alone(tmp_path: Path) -> None:
+    assert "paired by seed." in notes(compare_runs(write_sweep(tmp_path / "old"))[0])
+    assert "paired by user and seed." in notes(compare_runs(write_pair(tmp_path / "new", 1, 0.1))[0])
+
+
 def test_equal_seeds_without_evidence_are_not_one_run(tmp_path: Path) -> None:
     for seed in range(2):
         write_run(tmp_path / str(seed), f"seed={seed}")
@@ -102,11 +108,19 @@ def test_equal_seeds_without_evidence_are_not_one_run(tmp_path: Path) -> None:
     assert scope == "There are no intervals: all seeds gave the same, and there is no evidence by user for test/mse."
 
 
-def test_simple_models_alone_miss_no_simple_model(tmp_path: Path) -> None:
-    for shrinkage in (1, 10):
-        write_run(tmp_path / str(shrinkage), f"model.shrinkage={shrinkage}", value=shrinkage)
+@pytest.mark.parametrize(
+    ("model", "evaluation", "models"),
+    [("means", "Rating", ""), ("ease", "Ranking", "model=popularity,item_knn"), ("mf", "Ranking", "ity,item_knn,ease")],
+)
+def test_only_other_simple_models_are_missed(model: str, evaluation: str, models: str, tmp_path: Path) -> None:
+    for size in (1, 10):
+        target = f"evaluation._target_=recsweep.evaluation.{evaluation}Evaluation"
+        words = (f"model={model}", f"model.size={size}", target)
+        write_run(tmp_path / str(size), *words, model=model, simple_baseline=model != "mf")
     comparison, runs = compare_runs(tmp_path)
-    assert comparison.baseline is None and describe_missing_baseline(comparison, runs.runs) == ""
+    text = describe_missing_baseline(comparison, runs.runs)
+    assert text.endswith(models) and ("No other simple model" in text) == (model == "ease")
+    assert bool(text) == bool(models)
 
 
 def test_the_difference_that_would_show(tmp_path: Path) -> None:
@@ -123,7 +137,7 @@ def test_the_command_that_adds_simple_models(tmp_path: Path) -> None:
         write_run(tmp_path / str(seed), *words, target, model="mf")
     comparison, runs = compare_runs(tmp_path)
     text = describe_missing_baseline(comparison, runs.runs)
-    command = text.partition("These add some: ")[2]
+    command = text.partition("a folder that holds both: ")[2]
     assert command == (
         "recsweep train -m data=synthetic split=random evaluation=rating data.n_users=60 "
         "evaluation._target_=recsweep.evaluation.RatingEvaluation trainer.refit=true model=means seed=0,1 split.seed=4"
