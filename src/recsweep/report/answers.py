@@ -34,7 +34,7 @@ def describe_effects(comparison: Comparison) -> list[str]:
     Before them one that says so, where weights with heavy tails leave the main metric without intervals that count.
     """
     c = comparison
-    doubt = [f"± and p of {c.metric} do not count: {HEAVY} marks heavy weights."] if labels_in_doubt(c) else []
+    doubt = [f"± and p of {c.metric} do not count: {HEAVY} marks weights in doubt."] if labels_in_doubt(c) else []
     effects = [_describe_effect(effect, c) for effect in c.effects[:MAX_EFFECTS]]
     return [*doubt, *effects, *(_describe_interaction(interaction, c) for interaction in c.interactions[:MAX_EFFECTS])]
 

@@ -66,7 +66,7 @@ def describe_improving(comparison: Comparison, runs: Runs) -> Doubt:
     flags = ["-m"] if any(len(values) > 1 for values in seeds.values()) else []
     folder = f"run={runs.runs[rows.index[0]].folder}"
     command = shlex.join(["recsweep", "train", *flags, folder, f"trainer.max_epochs={2 * n_epochs}", *repeats])
-    n = f"{len(labels)} of {len(comparison.labels)} configurations were"
+    n = f"{len(labels)} of {len(comparison.labels)} configurations {'was' if len(labels) == 1 else 'were'}"
     who = n if len(comparison.labels) > 1 else "This configuration was"
     return Doubt(f"{IMPROVING} {who} still improving at the last epoch, and may do better with more.", command)
 
