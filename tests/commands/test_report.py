@@ -27,6 +27,19 @@ def test_the_report_is_printed_and_written_into_the_folder(tmp_path: Path, capsy
     assert "means" in page and "recsweep train model=means seed=0" in page
 
 
+def test_another_baseline_writes_files_of_its_own(tmp_path: Path) -> None:
+    for number, dropout in enumerate((0.1, 0.5)):
+        write_run(tmp_path / str(number), f"regularization.dropout={dropout}", value=0.5 + dropout)
+    report.run([str(tmp_path)])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    report.run([str(tmp_path), "baseline=dropout=0.5"])
+    kept = [path for path in before if path.suffix != ".parquet"]
+    assert all(path.read_bytes() == before[path] for path in kept)
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()} - {path.name for path in before}
+    assert names == {"report_dropout=0.5.html", "comparison_dropout=0.5.csv"}
+    assert "comparison_dropout=0.5.csv" in (tmp_path / "report_dropout=0.5.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

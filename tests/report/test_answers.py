@@ -65,7 +65,7 @@ def test_the_best_is_compared_with_the_baseline(tmp_path: Path) -> None:
 def test_a_baseline_that_is_best_and_a_sweep_without_baseline(tmp_path: Path) -> None:
     sentence = describe_best(compare_runs(write_pair(tmp_path, 1, 0.1))[0])
     assert sentence.startswith("Best on validation, with test/mse 0.")
-    assert sentence.endswith(". Next, mf dropout=0.1: +0.100 ± 0.020, p < 0.001 over users, with one seed.")
+    assert sentence.endswith(". Next, dropout=0.1: +0.100 ± 0.020, p < 0.001 over users, with one seed.")
     write_run(tmp_path / "9", "model=means", model="means", value=0.1)
     assert "No configuration beats this baseline" in describe_best(compare_runs(tmp_path)[0])
 

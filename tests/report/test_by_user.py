@@ -8,7 +8,7 @@ import pytest
 from run_folders import compare_runs, leave_evidence, write_run
 from scipy import stats
 
-from recsweep.report.by_user import Layout, average, combine, read_layouts, subtract
+from recsweep.report.by_user import Layout, average, combine, read_layouts, read_user_metric, subtract
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
 
@@ -27,6 +27,16 @@ def test_layouts_are_read_from_evidence(tmp_path: Path) -> None:
     root = math.sqrt(1.5)
     assert layouts["test/rmse"].values[:, 0] == pytest.approx([root + 1 / (8 * root), root - 1 / (8 * root)])
     assert read_layouts([("7", run), ("8", write_run(tmp_path / "1"))], "test") == {}
+
+
+def test_a_users_own_metric_is_the_mean_over_its_rows(tmp_path: Path) -> None:
+    """Sums 2, 4, 0 over 1, 3, 0 rows: the third user is not counted."""
+    run = leave_evidence(write_run(tmp_path / "0"), [2.0, 4.0, 0.0], [1, 3, 0])
+    for metric, values in (("test/mse", [2, 4 / 3]), ("test/rmse", [math.sqrt(2), math.sqrt(4 / 3)])):
+        own = read_user_metric([("7", run)], metric)
+        assert own is not None and own.users.tolist() == ["u0", "u1"]
+        assert own.values[:, 0] == pytest.approx(values)
+    assert read_user_metric([("7", run)], "test/auc") is None
 
 
 def test_runs_of_the_same_seed_count_once(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_if_more_is_better_the_most_on_validation_comes_first(tmp_path: Path) ->
         run = tmp_path / str(number)
         write_run(run, f"regularization.dropout=0.{number}", objective=objective, metrics=metrics)
     comparison, _ = compare_runs(tmp_path)
-    labels = ["means dropout=0.1", "means dropout=0.2", "means dropout=0"]
+    labels = ["dropout=0.1", "dropout=0.2", "dropout=0"]
     assert comparison.labels == labels
     assert comparison_table([comparison])["configuration"].tolist() == labels * 2
 
@@ -60,7 +60,7 @@ def test_configurations_of_one_simple_model_are_no_baselines_of_one_another(tmp_
     for number in range(2):
         write_run(tmp_path / str(number), f"regularization.dropout=0.{number}", value=0.9 + 0.01 * number)
     comparison, _ = compare_runs(tmp_path)
-    assert (comparison.baseline, comparison.reference) == (None, "means dropout=0")
+    assert (comparison.baseline, comparison.reference) == (None, "dropout=0")
 
 
 def test_the_baseline_can_be_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recsweep.report import html
 from recsweep.report.collect import collect
+from recsweep.report.comparisons import comparisons
 
 pytestmark = pytest.mark.xdist_group("report_page")
 
@@ -46,6 +47,24 @@ def test_the_page_shows_oracle_plots_and_command(page: str) -> None:
     assert "recsweep train" in page
 
 
+def test_a_row_links_to_the_folders_of_its_runs(page: str) -> None:
+    assert '<a href="./6/">6</a>, <a href="./7/">7</a>, <a href="./8/">8</a>' in page
+
+
+def test_folders_above_are_named_where_they_change() -> None:
+    links = html.link_runs(["a/0", "a/1", "b c/0"])
+    assert links == [("a/0", "./a/0/"), ("1", "./a/1/"), ("b c/0", "./b%20c/0/")]
+
+
+def test_how_to_read_is_said_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1", "evaluation=full_ranking")
+    runs = collect(tmp_path)
+    text = html.render(runs, comparisons(runs, None), tmp_path)
+    assert text.count("two-sided") == 1
+    assert text.count('href="#part-') == 2 and 'id="part-2"' in text
+
+
 def test_failed_and_pruned_runs_are_listed(page: str) -> None:
     assert "it went wrong" in page and "epoch 2: too far off" in page
 
@@ -61,4 +80,4 @@ def test_a_large_sweep_is_a_small_page(tmp_path: Path) -> None:
         write_run(tmp_path / f"{number}", "model=svdpp", *overrides, model="svdpp", value=0.8 + number / 1e3)
     text = render_page(tmp_path)
     assert "16 more configurations" in text
-    assert len(text) < 120_000
+    assert len(text) < 150_000

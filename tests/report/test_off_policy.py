@@ -26,11 +26,11 @@ def test_estimates_are_plotted_against_the_true_values(tmp_path: Path) -> None:
     write_policy_run(tmp_path, "ce", 4, 0.1, "ips", "ips_low", "ips_high")
     comparison, runs = compare_runs(tmp_path)
     table = off_policy.estimates(comparison)
-    assert table["label"].tolist() == ["nominator loss=ips_1"] * 3 + ["nominator loss=ce"] * 5
+    assert table["label"].tolist() == ["loss=ips_1"] * 3 + ["loss=ce"] * 5
     assert table["snips_high"].tolist()[:3] == pytest.approx([0.6 + 0.1 + 0.2, 0.61 + 0.1 + 0.2, 0.62 + 0.1 + 0.2])
     (panel,) = (panel for panel in panels(comparison, runs) if "from the log" in panel.caption)
     assert "against its true value" in panel.caption
-    assert [name for _, name in panel.legend] == ["nominator loss=ips_1", "nominator loss=ce"]
+    assert [name for _, name in panel.legend] == ["loss=ips_1", "loss=ce"]
     for plot, title in zip(panel.plots, ["IPS", "SNIPS", "direct method", "doubly robust"], strict=True):
         assert f">{title}<" in plot and ">true value<" in plot and ">logged<" in plot
         assert (count_points(plot, 0), count_points(plot, 1)) == (3, 3 if title == "IPS" else 4)
@@ -46,7 +46,7 @@ def test_without_true_values_the_estimates_are_plotted_against_one_another(tmp_p
     assert "from the log alone" in panel.caption
     assert [name for _, name in panel.legend] == ["IPS", "SNIPS", "direct method"]
     (plot,) = panel.plots
-    assert plot.index(">nominator loss=ips_1<") < plot.index(">nominator loss=ce<")
+    assert plot.index(">loss=ips_1<") < plot.index(">loss=ce<")
     assert [count_points(plot, series) for series in range(4)] == [2, 2, 2, 0]  # one per configuration; not DR
     assert ">logged<" in plot
 
@@ -88,7 +88,7 @@ def test_intervals_that_do_not_count_are_drawn_hollow_beside_the_bounds(
         write_policy_run(tmp_path, "ips_1", seed, 0.6, *unknown, weights=HEALTHY | bounds)
     (panel,) = (panel for panel in panels(*compare_runs(tmp_path)) if "from the log" in panel.caption)
     assert "bounds that hold with 95 % confidence for any weights" in panel.caption
-    assert "nominator loss=ce (2 of 3 runs, such as: the mean weight is 0.950 ± 0.020, not 1)" in panel.caption
+    assert "loss=ce (2 of 3 runs, such as: the mean weight is 0.950 ± 0.020, not 1)" in panel.caption
     assert "ips_1" not in panel.caption
     hollow = [plot.count("fill: var(--page)") - plot.count("fill: var(--page); opacity") for plot in panel.plots]
     if unknown:

@@ -31,5 +31,12 @@ def test_few_numbers_have_a_tick_each_and_many_have_round_ticks() -> None:
     assert list(many.ticks.values()) == ["10", "100", "1000"]
     assert list(many.ticks) == pytest.approx([math.log(n / 1.13) / (19 * math.log(1.5)) for n in (10, 100, 1000)])
     assert list(scale([0.011 * 1.4**step for step in range(12)]).ticks.values()) == ["0.02", "0.05", "0.1", "0.2"]
-    assert list(scale([step / 7 for step in range(9)]).ticks.values()) == ["0", "0.3", "0.6", "0.9"]
-    assert list(scale([0.101, 0.1011, 0.2]).ticks.values()) == ["0.101", "0.2"]  # 0.1011 would touch 0.101
+    assert list(scale([step / 7 for step in range(9)]).ticks.values()) == ["0", "0.5", "1"]
+    assert list(scale([100, 101, 200]).ticks.values()) == ["100", "200"]  # 101 would touch 100
+    assert list(scale([0.0018, 0.00715, 0.0131]).ticks.values()) == ["0.005", "0.01"]  # nobody typed 0.00715
+
+
+def test_what_was_searched_in_logarithms_is_drawn_so_and_nothing_else() -> None:
+    """Whatever few values say: 1, 2, 4 lie at 0, 1/3, 1, their logarithms at 0, 1/2, 1."""
+    assert scale([1, 2, 4], is_log=True).positions.tolist() == pytest.approx([0, 1 / 2, 1])
+    assert scale([1, 10, 100], is_log=False).positions.tolist() == pytest.approx([0, 9 / 99, 1])

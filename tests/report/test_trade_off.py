@@ -41,7 +41,7 @@ def test_the_front_holds_what_no_configuration_beats_in_both_goals(tmp_path: Pat
     goals = trade_off.goals(comparison, runs)
     assert goals == (trade_off.Goal("test/mrr", True), trade_off.Goal("test/mse", False))
     table = trade_off.trade_off_table(comparison, goals)
-    front = {label.removeprefix("multitask loss=") for label in table.index[table["front"]]}
+    front = {label.removeprefix("loss=") for label in table.index[table["front"]]}
     assert front == {"left", "good", "right"}
     assert table["front"].tolist() == [True, True, True, False]
     (panel, *_) = panels(comparison, runs)

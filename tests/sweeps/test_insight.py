@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 from searches import space
 
-from recsweep.sweeps.insight import describe_edge, describe_search
+from recsweep.sweeps.insight import Insight, describe_edge, describe_search
 from recsweep.sweeps.study import local_storage
 
 RANGES = {"lr": FloatDistribution(0, 1), "dropout": FloatDistribution(0, 1)}
@@ -25,7 +25,8 @@ def write_study(folder: Path, n_trials: int, n_objectives: int = 1) -> None:
 
 def test_the_setting_that_matters_comes_first(tmp_path: Path) -> None:
     write_study(tmp_path, 30)
-    shares, edges = describe_search(tmp_path)
+    shares, edges, is_log = describe_search(tmp_path)
+    assert is_log == {key: values.log for key, values in RANGES.items()}
     assert next(iter(shares)) == "lr" and shares["lr"] > 0.6
     assert sum(shares.values()) == 1
     assert edges == ["lr=0.9667 is at the upper end of what was searched, 0 to 1"]  # 29/30; dropout is 7 · 29 % 30 / 30
@@ -41,7 +42,7 @@ def test_a_few_trials_and_several_objectives_have_none(tmp_path: Path) -> None:
 def test_a_file_that_is_no_study_has_none(tmp_path: Path) -> None:
     for content in (b"", b"no database" * 500):
         (tmp_path / "study.db").write_bytes(content)
-        assert describe_search(tmp_path) == ({}, [])
+        assert describe_search(tmp_path) == Insight()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """`recsweep report DIR`: compares a folder of runs in tables and on one HTML page."""
 
+import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,9 @@ from recsweep.terminal import print_line
 
 if TYPE_CHECKING:
     from recsweep.report.read import Run
+
+MAX_SUFFIX = 80
+"""Letters of a baseline's name in the name of a file."""
 
 USAGE = """\
 usage: recsweep report DIR [baseline=NAME]
@@ -24,7 +29,8 @@ Compares the runs found at any depth below DIR: the effect of every swept settin
   effects.csv     one row per swept setting and pair of its values: difference, 95 % interval, test
 
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the simple model that is best on validation
+                  by default the simple model that is best on validation; the page is then report_NAME.html, the
+                  comparison comparison_NAME.csv
 
 examples:
   recsweep report outputs/multirun/2026-11-22_10-00-00-000000
@@ -54,7 +60,7 @@ def report(folder: Path, baseline: str | None) -> Path:
     """Prints the comparison of the runs below `folder`, writes it and the page there, and returns the page's path."""
     # Importing pandas, scipy and matplotlib takes a second; `--help` does not need them.
     from recsweep.report import console, export, html
-    from recsweep.report.answers import describe_missing_baseline
+    from recsweep.report.answers import HOW_TO_READ, describe_missing_baseline
     from recsweep.report.collect import collect
     from recsweep.report.comparisons import best_runs, comparisons, train_command
     from recsweep.report.doubts import find_doubts
@@ -62,10 +68,13 @@ def report(folder: Path, baseline: str | None) -> Path:
 
     runs = collect(folder)
     results = comparisons(runs, baseline)
-    path = folder / "report.html"
-    export.write(folder, runs, results)  # before anything is printed: a reader such as `head` may close the pipe
-    importances, edges = _describe_search(folder)
-    html.write(path, runs, results, importances, edges)
+    suffix = "" if baseline is None else "_" + re.sub(r"[^\w.=-]+", "_", baseline)[:MAX_SUFFIX]
+    path = folder / f"report{suffix}.html"
+    export.write(
+        folder, runs, results, suffix
+    )  # before anything is printed: a reader such as `head` may close the pipe
+    importances, edges, is_log = _describe_search(folder)
+    html.write(path, runs, results, suffix, importances, edges, is_log)
     screen = Console()
     for comparison in results:
         console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
@@ -74,6 +83,8 @@ def report(folder: Path, baseline: str | None) -> Path:
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()
+    if results:
+        print_line(HOW_TO_READ)
     if importances:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in importances.items())
         print_line(f"Importance of the searched settings on validation: {shares}")
@@ -84,10 +95,10 @@ def report(folder: Path, baseline: str | None) -> Path:
     return path
 
 
-def _describe_search(folder: Path) -> tuple[dict[str, float], list[str]]:
-    """Importances of the settings, and the ends of the space at which the best lies; empty where there is no search."""
+def _describe_search(folder: Path) -> tuple[Mapping[str, float], Sequence[str], Mapping[str, bool]]:
+    """As `sweeps.insight.Insight`; empty where there is no search."""
     if not (folder / "study.db").is_file():
-        return {}, []
+        return {}, [], {}
     from recsweep.sweeps.insight import describe_search  # Optuna takes a second to import
 
     return describe_search(folder)

@@ -25,6 +25,12 @@ SIMPLE_MODELS = {
 }
 """Simple models that take no training, by the evaluation's `_target_`."""
 
+HOW_TO_READ = (
+    "±: 95 % interval. difference: between two configurations, in the metric that is named last before it, paired by "
+    "user and seed (or fold, split, data set). p: two-sided, Holm-corrected."
+)
+"""What holds for all tables."""
+
 PROTOCOL_GROUPS = ("data", "split", "evaluation", "filter")
 
 
@@ -136,13 +142,17 @@ def notes(comparison: Comparison) -> str:
     better = "lower" if c.mode == "min" else "higher"
     test_use = f"; {c.metric} was computed once, at the end" if c.metric != c.selection else ""
     reference = f"the baseline {c.baseline}" if c.baseline else "the first row"
-    sentences = [f"Ordered by {c.selection} ({better} is better){test_use}.", describe_scope(c), describe_power(c)]
-    if c.tests or c.effects:
+    models = set(c.table["model"])
+    shared = f"All are {models.pop()}." if len(models) == 1 and len(c.labels) > 1 else ""
+    sentences = [
+        shared,
+        f"Ordered by {c.selection} ({better} is better){test_use}.",
+        describe_scope(c),
+        describe_power(c),
+    ]
+    if c.tests:
         paired_by = f"user and {c.repeat}" if any(test.n_users for test in _differences(c)) else c.repeat
-        sentences.append(
-            f"±: 95 % interval. difference: of {c.metric}, between configurations to {reference}, paired by "
-            f"{paired_by}. p: two-sided, Holm-corrected."
-        )
+        sentences.append(f"Differences are to {reference}, paired by {paired_by}.")
     if c.repeat == "fold":
         sentences.append("Folds share training data, so the intervals are somewhat too narrow.")
     if "sampled" in c.evaluation:

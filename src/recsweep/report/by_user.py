@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from recsweep.report.crossed import linearize_ratio, linearize_root
 from recsweep.report.evidence import Evidence, read_evidence
@@ -55,6 +56,33 @@ def read_layouts(runs: Sequence[tuple[str, Path]], part: Literal["val", "test"])
     metrics = [name for name in evidence[0].metrics if all(name in other.metrics for other in evidence)]
     layouts = {f"{part}/{name}": _layout(users, positions, seeds, evidence, name) for name in metrics}
     return {name: layout for name, layout in layouts.items() if np.isfinite(layout.values).all()}
+
+
+def read_user_metric(runs: Sequence[tuple[str, Path]], metric: str) -> Layout | None:
+    """Each user's own metric, such as the mean of a user's squared errors; None if a run left no evidence of it.
+
+    Of users whom all runs count; the mean over users is not the metric where users have several rows.
+
+    Args:
+        runs: seed and folder of each run, the seeds distinct.
+        metric: such as "test/ndcg@10".
+
+    Raises:
+        UserError: damaged evidence.
+    """
+    part, _, name = metric.partition("/")
+    evidence = [read_evidence(folder, "val" if part == "val" else "test") for _, folder in runs]
+    known = [one for one in evidence if one is not None and name in one.metrics]
+    if not known or len(known) < len(runs):
+        return None
+    columns = []
+    for one in known:
+        numerator, denominator = one.terms(name)
+        is_counted = denominator > 0
+        columns.append(pd.Series(numerator[is_counted] / denominator[is_counted], one.users[is_counted]))
+    table = pd.concat(columns, axis="columns", join="inner")
+    values = np.sqrt(table.to_numpy()) if name.rpartition("/")[2] in ROOTS else table.to_numpy()
+    return Layout(table.index.to_numpy(), tuple(seed for seed, _ in runs), values)
 
 
 def combine(layouts: Mapping[str, Layout], weights: Mapping[str, float]) -> Layout | None:

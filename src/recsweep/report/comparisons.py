@@ -11,6 +11,7 @@ from recsweep.report.collect import Runs
 from recsweep.report.crossed import Estimate, estimate_over_seeds
 from recsweep.report.effects import Effect, Interaction, find_effects, find_interactions
 from recsweep.report.labels import SEEDS, Value, value
+from recsweep.report.labels import labels as name_configurations
 from recsweep.report.measure import Measurements, mean_by_seed, measure
 from recsweep.report.protocols import DATA_SEEDS, add_protocols
 from recsweep.report.read import Run
@@ -104,15 +105,24 @@ def comparisons(runs: Runs, baseline: str | None) -> list[Comparison]:
     """
     table = add_protocols(_name_repetitions(runs.table))
     completed = table[table["status"] == "completed"]
-    if baseline and baseline not in {*completed["model"], *completed["label"]}:
-        labels = ", ".join(dict.fromkeys(completed["label"])) or "none"
-        raise UserError(f"baseline={baseline}: no completed run has this model or configuration; available: {labels}")
     result = []
+    names: dict[str, None] = {}
     for (_, _, objective), group in completed.groupby(["protocol", "on_data", "objective"], sort=False):
         has_protocol, has_data = (table[key] == group[key].iloc[0] for key in ("protocol", "on_data"))
         is_counted = has_protocol & (has_data | (table["status"] != "completed"))
-        n_runs = table.loc[is_counted, "label"].value_counts().to_dict()
+        label = pd.Series(name_configurations([runs.runs[i] for i in table.index[is_counted]], runs.sweep_keys))
+        label.index = table.index[is_counted]
+        names |= dict.fromkeys((*label[group.index], *group["model"]))
+        group, n_runs = (
+            group.assign(label=label[group.index]),
+            {str(name): int(n) for name, n in label.value_counts().items()},
+        )
         result.append(_compare(str(objective).split("/", 1)[-1], group, n_runs, runs, baseline))
+    if baseline and baseline not in names:
+        available = ", ".join(names) or "none"
+        raise UserError(
+            f"baseline={baseline}: no completed run has this model or configuration; available: {available}"
+        )
     return result
 
 

@@ -61,13 +61,17 @@ class EffectRow(NamedTuple):
     covers: str
 
 
-def write(folder: Path, runs: Runs, comparisons: Sequence[Comparison]) -> None:
-    """Write `runs.csv`, the same as `runs.parquet`, `comparison.csv` and `effects.csv`, each atomically."""
+def write(folder: Path, runs: Runs, comparisons: Sequence[Comparison], suffix: str = "") -> None:
+    """Write `runs.csv`, the same as `runs.parquet`, `comparison.csv` and `effects.csv`, each atomically.
+
+    Args:
+        suffix: of the one file that depends on the baseline, as in `comparison_means.csv`.
+    """
     with write_atomically(folder / "runs.csv") as partial:
         runs.table.to_csv(partial, index=False)
     with write_atomically(folder / "runs.parquet") as partial:
         runs.table.apply(_unify_type).to_parquet(partial, index=False)
-    with write_atomically(folder / "comparison.csv") as partial:
+    with write_atomically(folder / f"comparison{suffix}.csv") as partial:
         comparison_table(comparisons).to_csv(partial, index=False)
     with write_atomically(folder / "effects.csv") as partial:
         effects_table(comparisons).to_csv(partial, index=False)

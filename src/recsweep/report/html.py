@@ -1,21 +1,25 @@
 """The report as one self-contained HTML file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from recsweep.atomic import write_atomically
 from recsweep.report import panels, plots
-from recsweep.report.answers import describe_best, describe_effects, describe_missing_baseline, notes
+from recsweep.report.answers import HOW_TO_READ, describe_best, describe_effects, describe_missing_baseline, notes
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison, train_command
 from recsweep.report.doubts import Doubt, find_doubts
 from recsweep.report.table import TESTED, Table, effects_table, main_table, metrics_tables
+from recsweep.report.wins import Wins, count_wins
 from recsweep.terminal import escape
 
 
@@ -24,22 +28,28 @@ class Section:
     """A comparison as the template prints it; `more_table` holds the `n_hidden` configurations that are folded away."""
 
     title: str
+    n_configurations: int
+    better_side: str
+    repeat: str
     answers: Sequence[str]
     best: str
+    best_runs: Sequence[str]
     verdict: str
     command: str
     missing_baseline: str
     doubts: Sequence[Doubt]
     facts: Mapping[str, str]
     effects: Table | None
+    effects_plots: Sequence[Markup]
+    wins: Wins | None
     importances: Mapping[str, float]
     table: Table
     more_table: Table | None
     n_hidden: int
     notes: str
     metrics: Mapping[str, Table]
-    wide_plot: Markup
-    narrow_plot: Markup
+    comparison_plots: Sequence[Markup]
+    caption: str
     panels: Sequence[panels.Panel]
 
 
@@ -47,16 +57,20 @@ def write(
     path: Path,
     runs: Runs,
     comparisons: Sequence[Comparison],
+    suffix: str = "",
     importances: Mapping[str, float] | None = None,
     edges: Sequence[str] = (),
+    is_log: Mapping[str, bool] = MappingProxyType({}),
 ) -> None:
     """Writes the report to `path`, atomically.
 
     Args:
+        suffix: of the files that depend on the baseline.
         importances: of a search's settings, adding up to 1.
         edges: of the search's space at which its best lies, in words.
+        is_log: whether a setting was searched in logarithms, of those that were searched in an interval.
     """
-    page = render(runs, comparisons, path.parent, importances, edges)
+    page = render(runs, comparisons, path.parent, suffix, importances, edges, is_log)
     with write_atomically(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -65,11 +79,14 @@ def render(
     runs: Runs,
     comparisons: Sequence[Comparison],
     folder: Path,
+    suffix: str = "",
     importances: Mapping[str, float] | None = None,
     edges: Sequence[str] = (),
+    is_log: Mapping[str, bool] = MappingProxyType({}),
 ) -> str:
     """The page. Text from runs is escaped by jinja2, inside the plots by matplotlib, and then without controls."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["link_runs"] = link_runs
     template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
     incomplete = runs.table[runs.table["status"] != "completed"]
     page = template.render(
@@ -77,21 +94,34 @@ def render(
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
         n_configurations=runs.table["label"].nunique(),
-        sections=[_section(comparison, runs, importances or {}, edges) for comparison in comparisons],
+        sections=[_section(comparison, runs, importances or {}, edges, is_log) for comparison in comparisons],
+        suffix=suffix,
+        how_to_read=HOW_TO_READ,
         tested=TESTED,
+        max_rows=plots.MAX_CONFIGURATIONS,
         incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
         versions=_versions(runs),
     )
     return "\n".join(map(escape, page.split("\n")))
 
 
-def _section(comparison: Comparison, runs: Runs, importances: Mapping[str, float], edges: Sequence[str]) -> Section:
+def _section(
+    comparison: Comparison,
+    runs: Runs,
+    importances: Mapping[str, float],
+    edges: Sequence[str],
+    is_log: Mapping[str, bool],
+) -> Section:
     table = main_table(comparison)
     n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
     end = len(table.rows) - n_hidden
     return Section(
         title=comparison.title,
+        n_configurations=len(comparison.labels),
+        better_side="Right" if comparison.mode == "max" else "Left",
+        repeat=comparison.repeat,
         best=comparison.labels[0],
+        best_runs=tuple(comparison.rows(comparison.labels[0])["run"]),
         answers=describe_effects(comparison),
         verdict=describe_best(comparison),
         command=train_command(comparison, runs.runs),
@@ -99,16 +129,48 @@ def _section(comparison: Comparison, runs: Runs, importances: Mapping[str, float
         doubts=find_doubts(comparison, runs, edges),
         facts=_facts(comparison, runs),
         effects=effects_table(comparison),
+        effects_plots=_plot(plots.effects_plot, comparison) if comparison.effects else (),
+        wins=count_wins(comparison, runs),
         importances=importances,
         table=Table(table.columns, table.rows[:end]),
         more_table=Table(table.columns, table.rows[end:]) if n_hidden else None,
         n_hidden=n_hidden,
         notes=notes(comparison),
         metrics=metrics_tables(comparison),
-        wide_plot=Markup(plots.comparison_plot(comparison, width=760)),
-        narrow_plot=Markup(plots.comparison_plot(comparison, width=360)),
-        panels=panels.panels(comparison, runs),
+        comparison_plots=_plot(plots.comparison_plot, comparison) if len(comparison.labels) > 1 else (),
+        caption=_caption(comparison),
+        panels=panels.panels(comparison, runs, is_log),
     )
+
+
+def _plot(draw: Callable[[Comparison, int], str], comparison: Comparison) -> tuple[Markup, Markup]:
+    """The plot for a wide page and for a narrow one."""
+    return Markup(draw(comparison, 760)), Markup(draw(comparison, 360))
+
+
+def _caption(comparison: Comparison) -> str:
+    """What the comparison plot shows."""
+    c = comparison
+    labels = c.best_with_reference(plots.MAX_CONFIGURATIONS)
+    has_intervals = any(np.isfinite(c.test[label].half_width) for label in labels)
+    has_repeats = any(len(c.rows(label)) > 1 for label in labels)
+    left_out = len(c.labels) - len(labels)
+    sentences = (
+        "Large points: means" if has_repeats else "A point for each run",
+        ", with 95 % intervals." if has_intervals else ".",
+        " Small points: single runs." if has_repeats else "",
+        f" {len(labels)} of {len(c.labels)} configurations; the others are only in the table." if left_out else "",
+    )
+    return "".join(sentences)
+
+
+def link_runs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Texts and relative addresses of runs' folders: the folders above only where they change."""
+    parents = ["", *(name.rpartition("/")[0] for name in names)]
+    return [
+        (name.rpartition("/")[2] if parent == name.rpartition("/")[0] else name, f"./{quote(name)}/")
+        for name, parent in zip(names, parents, strict=False)
+    ]
 
 
 def _facts(comparison: Comparison, runs: Runs) -> dict[str, str]:

@@ -75,8 +75,11 @@ def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
         for key in typed
         if key not in ("experiment", "model", "tags", REFIT, *SEEDS) and key.split(".")[0] not in (*PROTOCOL, FILTER)
     ]
-    keys = [key for key in keys if len({value(run, key) for run in runs}) > 1]
+    varying = [key for key in keys if len({value(run, key) for run in runs}) > 1]
+    keys = [key for key in varying if key != "name"]
     base = (*PROTOCOL, REFIT, *protocol, "model", *keys)
+    names = _keys_that_separate(runs, (*base, *SEEDS), [key for key in varying if key == "name"])
+    keys, base = [*keys, *names], (*base, *names)
     if not _keys_that_separate(runs, base, _config_keys(runs)):
         return tuple(keys)
     groups = dict.fromkeys(group for run in runs for group in run.choices if group not in NEUTRAL)
@@ -84,9 +87,12 @@ def sweep_keys(runs: Sequence[Run], protocol: Iterable[str]) -> tuple[str, ...]:
 
 
 def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """Each run's configuration in words, `svdpp dropout=0.1`: the model, and those of `keys` that vary within it."""
+    """Each run's configuration in words, `svdpp dropout=0.1`: the model, and those of `keys` that vary within it.
+
+    A model that all runs share is left out, unless nothing else is left.
+    """
     models = [run.choices.get("model", "?") for run in runs]
-    parts = [[model] for model in models]
+    parts: list[list[str]] = [[model] if len(set(models)) > 1 else [] for model in models]
     for key, name in shorten_keys(keys).items():
         values = [value(run, key) for run in runs]
         texts = format_values(values)
@@ -94,7 +100,7 @@ def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         for part, model, v in zip(parts, models, values, strict=True):
             if model in varies and v is not None:
                 part.append(f"{name}={texts[v]}")
-    return [" ".join(part) for part in parts]
+    return [" ".join(part) or model for part, model in zip(parts, models, strict=True)]
 
 
 def describe(run: Run, keys: Sequence[str]) -> str:

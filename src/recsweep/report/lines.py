@@ -50,8 +50,7 @@ def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     groups = {str(name): line for name, line in points.groupby("name", sort=False) if len(line) > 1}
     if 2 * sum(map(len, groups.values())) < len(points):
         return {}
-    lines = {name: line for name, line in groups.items() if line["mean"].nunique() > 1}
-    return dict(list(lines.items())[:MAX_LINES])
+    return {name: line for name, line in groups.items() if line["mean"].nunique() > 1}
 
 
 def curve_lines(comparison: Comparison, runs: Runs) -> tuple[list[str], dict[str, dict[str, pd.DataFrame]]]:

@@ -1,7 +1,8 @@
 """Chooses the plots that a comparison calls for, with their legends and captions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 from markupsafe import Markup
@@ -27,13 +28,16 @@ class Panel:
     legend: Sequence[tuple[str, str]]
 
 
-def panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    """All panels that the runs have data for."""
+def panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool] = MappingProxyType({})) -> list[Panel]:
+    """All panels that the runs have data for.
+
+    Args:
+        is_log: whether a setting was searched in logarithms, of those that were searched in an interval.
+    """
     return [
         *_trade_off_panels(comparison, runs),
         *_off_policy_panels(comparison),
-        *_value_panels(comparison, runs),
-        *_parallel_panels(comparison, runs),
+        *_value_panels(comparison, runs, is_log),
         *_curve_panels(comparison, runs),
     ]
 
@@ -85,8 +89,11 @@ def _describe_weights(runs: pd.DataFrame) -> str:
     return f"{bounds}{f' Hollow and dotted: {doubts[0].lower()}{doubts[1:]}' if doubts else ''}"
 
 
-def _value_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    """The metric against each swept value: lines if the sweep was a grid, a scatter plot per key if it was a search."""
+def _value_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]) -> list[Panel]:
+    """The metric against each swept value: lines if the sweep was a grid, a scatter plot per key if it was a search.
+
+    A search has parallel coordinates, too; those of a grid would say nothing.
+    """
     c = comparison
     panels: list[Panel] = []
     scatter_plots: list[Markup] = []
@@ -94,27 +101,32 @@ def _value_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
         points = lines.value_points(c, runs, key)
         grid = lines.grid_lines(points)
         if len(grid) > 1 or (grid and is_numeric(list(points["value"]))):  # else the comparison plot shows the same
-            plot = Markup(plots.value_plot(key, c.metric, list(grid.values())))
-            caption = f"{c.metric} by {key}: mean and 95 % interval."
-            panels.append(Panel(caption, [plot], _legend(grid)))
+            drawn = dict(list(grid.items())[: lines.MAX_LINES])
+            has_intervals = any(line["half_width"].notna().any() for line in drawn.values())
+            caption = f"{c.metric} by {key}: mean{' and 95 % interval' if has_intervals else ''}"
+            caption += f"; {len(drawn)} of {len(grid)} lines." if len(drawn) < len(grid) else "."
+            plot = Markup(plots.value_plot(key, c.metric, list(drawn.values())))
+            panels.append(Panel(caption, [plot], _legend(drawn)))
         elif points["name"].nunique() >= MIN_CONFIGURATIONS and points["value"].nunique() > 1:
-            scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points)))
+            scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points, is_log.get(key))))
     if scatter_plots:
         caption = f"{c.selection} against each searched value: a point per configuration, the best one large."
-        panels.append(Panel(caption, scatter_plots, []))
+        panels += [Panel(caption, scatter_plots, []), *_parallel_panels(comparison, runs, is_log)]
     return panels
 
 
-def _parallel_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
+def _parallel_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]) -> list[Panel]:
     table = parallel.settings_table(comparison, runs)
     if len(table) < MIN_CONFIGURATIONS or len(table.columns) < 3:
         return []
     better = "lower" if comparison.mode == "min" else "higher"
+    n_drawn = min(len(table), parallel.MAX_LINES)
+    drawn = "Every configuration" if n_drawn == len(table) else f"{n_drawn} of {len(table)} configurations, each"
     caption = (
-        f"Every configuration as a line through its settings, down to its {comparison.selection} ({better} is better): "
+        f"{drawn} as a line through its settings, down to its {comparison.selection} ({better} is better): "
         "better ones have stronger lines, the best one is orange."
     )
-    return [Panel(caption, [Markup(parallel.parallel_plot(comparison.title, table))], [])]
+    return [Panel(caption, [Markup(parallel.parallel_plot(comparison.title, table, is_log))], [])]
 
 
 def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
@@ -122,16 +134,38 @@ def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
     if not curves:
         return []
     levels = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
-    curve_plots = [
-        Markup(plots.curve_plot(tag, names, curve_by_name, levels if tag == comparison.selection else {}))
-        for tag, curve_by_name in curves.items()
-    ]
-    caption = (
-        f"Learning curves: mean and 95 % interval over {comparison.repeat}s, up to the last epoch that all runs of a "
-        "configuration reached. The first, steep epochs are cut off."
-        f"{' Dashed: the final value of a configuration without a curve.' if levels else ''}"
+    curve_plots: list[Markup] = []
+    is_cut = has_bands = False
+    for tag, curve_by_name in curves.items():
+        for title, group in _split_by_loss(tag, curve_by_name, comparison, runs).items():
+            plot_levels = levels if tag == comparison.selection else {}
+            curve_plots.append(Markup(plots.curve_plot(title, names, group, plot_levels)))
+            low, high = plots.limits_without_start(group.values(), plot_levels.values())
+            is_cut |= any((curve["mean"] < low).any() or (curve["mean"] > high).any() for curve in group.values())
+            has_intervals = any(curve["half_width"].notna().any() for curve in group.values())
+            has_bands |= has_intervals and len(group) <= plots.MAX_BANDS
+    n_all = len(comparison.labels)
+    sentences = (
+        f"Learning curves{f' of {len(names)} of {n_all} configurations' if len(names) < n_all else ''}: means over "
+        f"{comparison.repeat}s, up to the last epoch that all runs of a configuration reached.",
+        "Bands: 95 % intervals." if has_bands else "",
+        "The first, steep epochs are cut off." if is_cut else "",
+        "Dashed: the final value of a configuration without a curve." if levels else "",
     )
-    return [Panel(caption, curve_plots, _legend(names))]
+    return [Panel(" ".join(filter(None, sentences)), curve_plots, _legend(names))]
+
+
+def _split_by_loss(
+    tag: str, curves: Mapping[str, pd.DataFrame], comparison: Comparison, runs: Runs
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Curves by the title of their plot: of the training loss a plot for each loss, since their scales differ."""
+    if tag != "train/loss":
+        return {tag: dict(curves)}
+    by_loss: dict[str, dict[str, pd.DataFrame]] = {}
+    for name, curve in curves.items():
+        loss = runs.runs[comparison.rows(name).index[0]].choices.get("loss", "?")
+        by_loss.setdefault(loss, {})[name] = curve
+    return {f"{tag} of {loss}" if len(by_loss) > 1 else tag: group for loss, group in by_loss.items()}
 
 
 def _legend(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,5 +1,8 @@
 """A sweep's settings and the metric they lead to, as parallel coordinates: a line per configuration."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -32,16 +35,18 @@ def settings_table(comparison: Comparison, runs: Runs) -> pd.DataFrame:
     return table.assign(**{c.selection: [c.val[label].mean for label in first_runs]})
 
 
-def parallel_plot(title: str, table: pd.DataFrame) -> str:
+def parallel_plot(title: str, table: pd.DataFrame, is_log: Mapping[str, bool] = MappingProxyType({})) -> str:
     """Horizontal axes below one another, so that any number of them fits a narrow page: settings, then the metric.
 
     Args:
         title: of the comparison.
         table: from `settings_table`.
+        is_log: whether a setting was searched in logarithms, of those that were searched in an interval.
     """
     table = table.iloc[np.unique(np.linspace(0, len(table) - 1, MAX_LINES).astype(int))]
     *keys, metric = map(str, table)
-    scales = {key: scale(list(table[key])) for key in keys} | {metric: scale(list(table[metric]), max_own_ticks=0)}
+    scales = {key: scale(list(table[key]), is_log=is_log.get(key)) for key in keys}
+    scales[metric] = scale(list(table[metric]), max_own_ticks=0)
     positions = np.stack([axis.positions for axis in scales.values()])
     with mpl.rc_context(STYLE):
         figure, axes = canvas(370, 72 * len(scales))

@@ -14,7 +14,7 @@ MIN_LOG_RATIO = 16
 MAX_OWN_TICKS = 8
 """Up to so many distinct numbers were probably chosen by hand: each has a tick of its own."""
 
-LETTER_WIDTH = 0.02
+LETTER_WIDTH = 0.022
 """As a share of the axis."""
 
 LETTERS_PER_ROW = 40
@@ -33,10 +33,14 @@ def is_numeric(values: Sequence[Value]) -> bool:
     return all(isinstance(value, int | float) for value in values if value is not None)
 
 
-def scale(values: Sequence[Value], max_own_ticks: int = MAX_OWN_TICKS) -> Scale:
+def scale(values: Sequence[Value], max_own_ticks: int = MAX_OWN_TICKS, is_log: bool | None = None) -> Scale:
     """The axis of these values: of numbers if all are numbers, else of words in the order of first appearance.
 
-    Up to `max_own_ticks` distinct numbers have a tick each; with more, the ticks are at round numbers.
+    Up to `max_own_ticks` distinct numbers of at most two digits, or whole ones, have a tick each; else the ticks are at
+    round numbers.
+
+    Args:
+        is_log: whether numbers were searched in logarithms; None where their spread shall tell.
 
     >>> scale([8, 16, 32]).ticks
     {0.0: '8', 0.3333333333333333: '16', 1.0: '32'}
@@ -47,8 +51,8 @@ def scale(values: Sequence[Value], max_own_ticks: int = MAX_OWN_TICKS) -> Scale:
         return _word_scale(values)
     numbers = np.array([np.nan if value is None else float(value) for value in values])
     ticks = np.unique(numbers[np.isfinite(numbers)])
-    logarithmic = _grows_by_factors(ticks)
-    if len(ticks) > max_own_ticks:
+    logarithmic = _grows_by_factors(ticks) if is_log is None else is_log and bool((ticks > 0).all())
+    if len(ticks) > max_own_ticks or not all(float(f"{n:.2g}") == n or n.is_integer() for n in ticks):
         ticks = _round_numbers(ticks[ticks > 0] if logarithmic else ticks, logarithmic)
     numbers_and_ticks = np.concatenate([numbers, ticks])
     heights = _logarithms(numbers_and_ticks) if logarithmic else numbers_and_ticks
@@ -84,8 +88,8 @@ def _skew(ascending: np.ndarray) -> float:
 def _round_numbers(numbers: np.ndarray, logarithmic: bool) -> np.ndarray:
     """A few round numbers within the range of ascending `numbers`; its two ends if no round number lies in it."""
     low, high = numbers[0], numbers[-1]
-    locator: Locator = MaxNLocator(4)
-    if logarithmic:
+    locator: Locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+    if logarithmic and high / low >= 3:
         locator = LogLocator(subs=(1.0,) if high / low >= 1000 else (1.0, 2.0, 5.0), numticks=20)
     return np.array([tick for tick in locator.tick_values(low, high) if low <= tick <= high] or [low, high])
 
@@ -101,7 +105,9 @@ def _logarithms(numbers: np.ndarray) -> np.ndarray:
 def _ticks_without_overlap(positions: np.ndarray, names: Sequence[str]) -> dict[float, str]:
     """Ticks in ascending order, without those whose name would touch the one before."""
     ticks: dict[float, str] = {}
+    last = ""
     for position, name in zip(positions.tolist(), names, strict=True):
-        if not ticks or position - max(ticks) >= LETTER_WIDTH * (len(name) + 1):
-            ticks[position] = name
+        room = LETTER_WIDTH * ((len(name) + len(last)) / 2 + 1)
+        if not ticks or position - max(ticks) >= room:
+            ticks[position] = last = name
     return ticks

@@ -1,6 +1,7 @@
 """Figures as SVG in the colours and font of the page around them, dark or light."""
 
 import re
+import textwrap
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,11 @@ def canvas(width: int, height: int) -> tuple[Figure, Axes]:
 
 def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def wrap(text: str, length: int) -> str:
+    """The text in lines of at most `length` letters, broken at spaces where there are any."""
+    return "\n".join(textwrap.wrap(text, length, break_on_hyphens=False)) or text
 
 
 def to_svg(figure: Figure, name: str) -> str:

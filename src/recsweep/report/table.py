@@ -28,12 +28,16 @@ TESTED = ("difference", "p")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the first cell is `label`, then come `cells`; `significant` is about the difference."""
+    """A row of a table: the first cell is `label`, then come `cells`; `significant` is about the difference.
+
+    `runs` are the folders of a configuration's runs, relative to the report's.
+    """
 
     label: str
     cells: tuple[str, ...]
     role: Literal["best", "baseline", "oracle", "other"] = "other"
     significant: bool = False
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def main_table(comparison: Comparison) -> Table:
             format_seconds(runs["seconds/total"].mean()),
         )
         mark = f" {IMPROVING}" * (label in improving) + f" {HEAVY}" * (label in heavy)
-        rows.append(Row(label + mark, cells, _role(c, label), test.p < SIGNIFICANT))
+        rows.append(Row(label + mark, cells, _role(c, label), test.p < SIGNIFICANT, tuple(runs["run"])))
     return Table(("configuration", *columns), tuple(rows))
 
 

@@ -2,11 +2,13 @@
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from optuna import Study, get_all_study_names, load_study
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
@@ -23,21 +25,35 @@ EDGE = 0.05
 """Share of an interval that counts as its end."""
 
 
-def describe_search(folder: Path) -> tuple[dict[str, float], list[str]]:
-    """The importance of each setting, and the ends of the space at which the best trial lies, in words.
+class Insight(NamedTuple):
+    """What a study tells.
 
-    Both from `study.db` in a sweep's folder; empty for several objectives, and for a file that is no study.
+    Args:
+        importances: the share of each setting; none of few trials or several objectives.
+        edges: the ends of the space at which the best trial lies, in words; none for several objectives.
+        is_log: whether a setting was searched in logarithms, of those that were searched in an interval.
     """
+
+    importances: Mapping[str, float] = MappingProxyType({})
+    edges: Sequence[str] = ()
+    is_log: Mapping[str, bool] = MappingProxyType({})
+
+
+def describe_search(folder: Path) -> Insight:
+    """What `study.db` in a sweep's folder tells; nothing if it is no study."""
     try:
         storage = open_storage(local_storage(folder))
         (name,) = get_all_study_names(storage)
         study = load_study(study_name=name, storage=storage)
-        n_completed = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        if len(study.directions) > 1 or not n_completed:
-            return {}, []
-        return (_measure_importances(study) if n_completed >= MIN_TRIALS else {}), _find_edges(study)
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        spaces = (space for trial in completed for space in trial.distributions.items())
+        is_log = {key: values.log for key, values in spaces if isinstance(values, FloatDistribution | IntDistribution)}
+        if len(study.directions) > 1 or not completed:
+            return Insight(is_log=is_log)
+        importances = _measure_importances(study) if len(completed) >= MIN_TRIALS else {}
+        return Insight(importances, _find_edges(study), is_log)
     except (UserError, SQLAlchemyError, ValueError, KeyError, RuntimeError):
-        return {}, []
+        return Insight()
 
 
 def describe_edge(key: str, values: Distribution, value: Any) -> str:
