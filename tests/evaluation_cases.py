@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recsweep.data.logged import BanditLog, DotScorer, Relevance
 from recsweep.data.schema import IdMap, Interactions
-from recsweep.evaluation import OffPolicyEvaluation, RankingEvaluation, Target, TwoStageEvaluation
+from recsweep.evaluation import OffPolicyEvaluation, RankingEvaluation, Target, TwoStageEvaluation, evaluate_batches
 
 LogRow = tuple[int, int, float, float]
 """User, item, reward, propensity."""
@@ -35,6 +35,11 @@ class PolicyTable(ScoreTable):
 
     def log_policy(self, user: Tensor) -> Tensor:
         return self.scores[user].log()
+
+
+def own_metrics(scorer, evaluation, target: Target) -> dict[str, float]:
+    """The evaluation's own metrics, without supplements, as each epoch has them."""
+    return evaluate_batches(scorer, evaluation, evaluation.batches(target, evaluation.device))
 
 
 def full_ranking(ks=(1, 2, 3), objective="mrr", batch_size=2) -> RankingEvaluation:

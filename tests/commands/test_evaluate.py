@@ -40,7 +40,8 @@ def test_evaluate_prints_what_the_run_measured_and_writes_nothing(run: Path, tmp
     outcome = recsweep(tmp_path, "evaluate", f"run={run}")
     head, *rows = (line.split() for line in outcome.out.splitlines())
     assert head == ["val", "test"]
-    assert rows == [[name, *(f"{metrics[f'{part}/{name}']:.4f}" for part in head)] for name in ("mse", "rmse", "mae")]
+    names = ("mse", "rmse", "mae", "calibration/bias", "calibration/slope")
+    assert rows == [[name, *(f"{metrics[f'{part}/{name}']:.4f}" for part in head)] for name in names]
     assert outcome.out.splitlines()[0].endswith("  test")  # numbers stand under each other, to the right
     assert len({len(line) for line in outcome.out.splitlines()}) == 1
     assert modification_times(run) == before

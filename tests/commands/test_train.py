@@ -46,7 +46,8 @@ def test_metrics_json(run: Path) -> None:
     record = read_metrics(run)
     assert record["status"] == "completed"
     assert record["objective"] == {"name": "val/mse", "value": record["metrics"]["val/mse"], "mode": "min"}
-    assert set(record["metrics"]) == {f"{part}/{name}" for part in ("val", "test") for name in ("mse", "rmse", "mae")}
+    names = ("mse", "rmse", "mae", "calibration/bias", "calibration/slope")
+    assert set(record["metrics"]) == {f"{part}/{name}" for part in ("val", "test") for name in names}
     assert record["metrics"]["test/rmse"] ** 2 == pytest.approx(record["metrics"]["test/mse"])
     assert set(record["seconds"]) == {"data", "fit", "test", "total"}
     assert record["n_parameters"] == (60 + 100) * (32 + 1)
@@ -239,5 +240,6 @@ def test_help_explains_the_keys_of_the_choices_with_the_comments_of_their_files(
     lines = {line.split("=")[0].strip(): " ".join(line.split()) for line in out.splitlines() if "=" in line}
     assert lines["model.scale"] == "model.scale=10.0 of the cosine"
     assert lines["callbacks.early_stopping.min_delta"] == "callbacks.early_stopping.min_delta=0.0"
+    assert lines["trainer.accumulate"].startswith("trainer.accumulate=2 at least as many as processes")
     assert lines["trainer.processes"].startswith("trainer.processes=2 they divide the batches of a step")
     assert lines["seed"].startswith("seed=3 of initialisation")

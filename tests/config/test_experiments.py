@@ -51,9 +51,9 @@ def test_an_experiment_brings_its_own_sweep_and_the_command_line_wins(tmp_path: 
 
 
 def test_off_policy_losses_on_the_embedded_data(tmp_path: Path) -> None:
-    """The file sweeps three losses over three seeds; the first job builds the stages."""
+    """The file sweeps three losses over three seeds; the sweep builds the stages before its first job."""
     jobs, err = run_sweep(tmp_path, "experiment=two_stage_synthetic", "seed=4", *SMALL_BANDIT, *SHORT)
-    assert err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 2
+    assert err.count("synthetic: labels, logging_policy, log, ranker reused from outputs/cache") == 3
     oracles = [read_metrics(job)["oracle"] for job in jobs]
     assert [oracle["test/two_stage/ndcg@10"] for oracle in oracles] == pytest.approx([1, 1, 1])
     assert all(0.9 < oracle["test/off_policy/true"] <= 1 for oracle in oracles)

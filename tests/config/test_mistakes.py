@@ -37,6 +37,7 @@ BAD = {
         "optimizer.amsgrad: the YAML file does not set it, so add it with a plus: +optimizer.amsgrad=…"
     ),
     "train split.name=u1": "split.name: no such key; there are test_fraction, val_fraction, seed, cold_users",
+    "train loss.delta=1": "loss.delta: no such key; recsweep.losses.rating.mse has none",
     "train ~trainer": "trainer is missing",
     "train ~model.init_std": "model.init_std is missing",
     "train data=table": "data.path has no default: give data.path=...",

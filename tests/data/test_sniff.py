@@ -97,6 +97,32 @@ def test_line_breaks_in_quotes(tmp_path: Path, n_rows: int) -> None:
         table(tmp_path / "t.csv", timestamp=None).read()
 
 
+@pytest.mark.parametrize("first", ["2,1,4,3", "1,3,2,4"])
+def test_a_first_row_of_numbers_is_no_header(tmp_path: Path, first: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{first}\n5,2,4,8\n")
+    user, item, rating, time = map(int, first.split(","))
+    data = table(tmp_path / "t.csv", **NUMBERS).read()
+    assert rows(data) == [(str(user), str(item), rating, time), ("5", "2", 4, 8)]
+
+
+@pytest.mark.parametrize("first", ["1,2,3,4", "0,1,2,3,4"])
+def test_a_first_line_that_counts_may_be_a_header(tmp_path: Path, first: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{first}\n{'7,' * first.count(',')}5\n")
+    message = rf"t\.csv: the first line is {first.replace(',', ', ')}: names of columns, or a row\? Set data\.header="
+    with pytest.raises(UserError, match=message):
+        table(tmp_path / "t.csv", **NUMBERS).read()
+    assert len(table(tmp_path / "t.csv", **NUMBERS, header=True).read()) == 1
+    assert len(table(tmp_path / "t.csv", **NUMBERS, header=False).read()) == 2
+
+
+def test_features_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(HEADER + "1,a,2,5\n2,a,4,6\n")
+    (tmp_path / "users").write_text("1|24|M\n2|53|F\n")
+    data = table(tmp_path / "t.csv", user_features={"path": str(tmp_path / "users"), "id": 1}).read()
+    assert data.user_features is not None and data.user_features.labels == {"3": ("F", "M")}
+    assert data.user_features.columns["2"].tolist() == [24, 53]
+
+
 def test_a_record_longer_than_a_block(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('who,note,film\n1,"' + "long\n" * 4_000_000 + '",2\n3,"",4\n')
     data = table(tmp_path / "t.csv", rating=None, timestamp=None).read()
@@ -115,6 +141,12 @@ def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
     assert table(folder).ready()
     assert rows(table(folder).read()) == ROWS
     assert table(folder, item="month").read().item_ids.raw.tolist() == [1, 2]
+
+
+def test_lists_in_parquet(tmp_path: Path) -> None:
+    pa_parquet.write_table(pa.table({"who": [1], "film": [[1]], "stars": [1], "when": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"t\.parquet, column film: lists or structs, allowed: one value in each row$"):
+        table(tmp_path / "t.parquet").read()
 
 
 def test_a_folder_without_parquet_files(tmp_path: Path) -> None:
@@ -137,6 +169,9 @@ def test_ratings_that_are_none_are_left_out(tmp_path: Path, capsys: pytest.Captu
     ("content", "changes", "message"),
     [
         (b"30,b,2,5\n10,a,4,6\n", {}, r"no column 'who'; the file has 30, b, 2, 5; a file without a header: "),
+        (b"# of a shop\n" + PLAIN.encode(), {}, r"no column 'who'; the file has # of a shop; one column only: set "
+         r"data\.separator, or delete what is above the header$"),
+        (b'[{"who":1},' + b'{"who":2},' * 999 + b'{"who":3}]', {}, r"no column 'who'; the file has .{300}\u2026$"),
         (PLAIN.replace("4.5", '"4,512"').encode(), {}, r"line 3, column stars: '4,512', allowed: numbers; "
          r"data\.decimal_comma=true reads a comma as the decimal point$"),
         (PLAIN.encode(), {"separator": "commas"}, r"^data\.separator=commas, allowed: comma, semicolon, tab, pipe, "),

@@ -86,6 +86,14 @@ def test_the_unit_can_be_set(tmp_path: Path) -> None:
     assert read(tmp_path / "t.csv", time_unit="ms") == [5, 7]
 
 
+@pytest.mark.parametrize("other", ["20201330", "20200932", "20200900", "20200030", "18991231", "21010101"])
+def test_numbers_of_which_one_is_no_date_are_seconds(tmp_path: Path, other: str) -> None:
+    (tmp_path / "t.csv").write_text(HEADER + f"1,a,2,20200930\n2,a,2,{other}\n")
+    assert read(tmp_path / "t.csv") == [20200930, int(other)]
+    (tmp_path / "t.csv").write_text(HEADER + "1,a,2,20200930\n")
+    assert read(tmp_path / "t.csv", time_unit="s") == [20200930]
+
+
 def test_the_unit_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.csv").write_text(HEADER + "1,a,2,1601450800000\n2,a,2,0\n")
     assert read(tmp_path / "t.csv") == read(tmp_path / "t.csv") == [SECONDS, 0]
@@ -104,6 +112,10 @@ def test_the_unit_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["2020-09-30T07:26:40Z", "2020-09-30T07:26:40"], r"line 3, column when: '2020-09-30T07:26:40', allowed: "),
         (["30.09.2020"], r"line 2, column when: '30\.09\.2020', allowed: numbers since 1970, or ISO dates"),
         (["nan", "5"], r"line 2, column when: 'nan', allowed: numbers since 1970|line 2, column when: missing"),
+        (["20200930", "20191231"], r"line 2, column when: 20200930 looks like a date, YYYYMMDD, as all the others do, "
+         r"allowed: numbers since 1970, or ISO dates.*; data\.time_unit sets the unit of numbers$"),
+        (["202009300726"], r"line 2, column when: 202009300726 looks like a date, YYYYMMDDhhmm, "),
+        (["20200930072640.0"], r"line 2, column when: 20200930072640 looks like a date, YYYYMMDDhhmmss, "),
         (["1969-12-31"], r"line 2, column when: -86400, allowed: seconds since 1970, 0 or more$"),
     ],
 )  # fmt: skip

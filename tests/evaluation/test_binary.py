@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import ScoreTable, log_target
+from evaluation_cases import ScoreTable, log_target, own_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -32,7 +32,7 @@ BINARY = st.lists(
 def test_auc_is_the_share_of_pairs_in_order(rows, batch_size):
     logits, labels = zip(*rows, strict=True)
     scorer, target = label_target(list(logits), list(labels))
-    got = evaluate(scorer, BinaryEvaluation("auc", batch_size), target)
+    got = own_metrics(scorer, BinaryEvaluation("auc", batch_size), target)
     pairs = list(product(*([logit for logit, label in rows if label == value] for value in (1, 0))))
     ordered = sum((high > low) + (high == low) / 2 for high, low in pairs)
     logits, labels = (torch.tensor(column, dtype=torch.float64) for column in (logits, labels))

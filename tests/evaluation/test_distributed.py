@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import workers
+from evaluation_cases import own_metrics
 from shell import TINY, TINY_BANDIT
 from torch import Tensor
 
 from recsweep import processes
 from recsweep.config import compose_config
-from recsweep.evaluation import evaluate
 from recsweep.runs import build
 
 pytestmark = [pytest.mark.xdist_group("forkserver"), pytest.mark.usefixtures("forkserver")]
@@ -57,7 +57,7 @@ def test_the_states_of_two_halves_merge_into_that_of_the_whole(name: str, cache:
     data = build.data(cfg)
     model = build.model(cfg, data).eval()
     whole, *halves = (build.evaluation(cfg) for _ in range(3))
-    expected = evaluate(model, whole, data.target("val"))
+    expected = own_metrics(model, whole, data.target("val"))
     with torch.inference_mode():
         for first_batch, half in enumerate(halves):
             half.reset()

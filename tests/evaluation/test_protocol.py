@@ -17,6 +17,7 @@ from evaluation_cases import (
     full_ranking,
     log_target,
     off_policy,
+    own_metrics,
     pair_target,
     random_pairs,
     sampled_ranking,
@@ -54,20 +55,20 @@ def test_objectives_and_modes():
 @pytest.mark.parametrize(("name", "make"), [*OF_PAIRS.items(), *OF_LOGS.items()])
 def test_a_repeated_evaluation_gives_the_same_bits(name: str, make: Callable[[], Any]):
     evaluation, (scorer, target) = make(), case(name)
-    first = evaluate(scorer, evaluation, target)
-    assert evaluate(scorer, evaluation, target) == first
+    first, own = evaluate(scorer, evaluation, target), own_metrics(scorer, evaluation, target)
+    assert evaluate(scorer, evaluation, target) == first == {**first, **own}
     batches = list(evaluation.batches(target, torch.device("cpu")))
     evaluation.reset()
     for batch in batches:
         evaluation.update(evaluation.measure(scorer, *batch))
-    assert {name: value.item() for name, value in evaluation.compute().items()} == first
+    assert {name: value.item() for name, value in evaluation.compute().items()} == own
 
 
 @pytest.mark.parametrize(("name", "make"), OF_PAIRS.items())
 def test_two_halves_merge_into_the_whole(name: str, make: Callable[[], Any]):
     scorer, target = case(name)
     whole, first, second = make(), make(), make()
-    expected = evaluate(scorer, whole, target)
+    expected = own_metrics(scorer, whole, target)
     for half, part in ((first, 0), (second, 1)):
         for batch in list(half.batches(target, torch.device("cpu")))[part::2]:
             half.update(half.measure(scorer, *batch))

@@ -7,7 +7,15 @@ import numba
 import numpy as np
 import pytest
 import torch
-from evaluation_cases import ScoreTable, full_ranking, list_metrics, pair_target, pairs_of_rows, random_pairs
+from evaluation_cases import (
+    ScoreTable,
+    full_ranking,
+    list_metrics,
+    own_metrics,
+    pair_target,
+    pairs_of_rows,
+    random_pairs,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
@@ -63,7 +71,7 @@ DISTINCT = st.lists(st.permutations(range(N_ITEMS)), min_size=N_USERS, max_size=
 @given(scores=TIED, seen=PAIRS, held_out=PAIRS.filter(len), batch_size=st.integers(1, 5))
 def test_full_ranking_equals_the_twin_under_ties(scores, seen, held_out, batch_size):
     scorer, target = ScoreTable(scores), pair_target(seen, held_out, N_USERS, N_ITEMS)
-    got = evaluate(scorer, full_ranking(batch_size=batch_size), target)
+    got = own_metrics(scorer, full_ranking(batch_size=batch_size), target)
     expected = expected_metrics(scorer, target, (1, 2, 3))
     assert got.keys() == expected.keys()
     for name, value in got.items():
@@ -74,7 +82,7 @@ def test_full_ranking_equals_the_twin_under_ties(scores, seen, held_out, batch_s
 @given(scores=DISTINCT, seen=PAIRS, held_out=PAIRS.filter(len))
 def test_full_ranking_and_coverage_equal_the_twin_without_ties(scores, seen, held_out):
     scorer, target = ScoreTable(scores), pair_target(seen, held_out, N_USERS, N_ITEMS)
-    got = evaluate(scorer, full_ranking(ks=(1, 4, 6)), target)
+    got = own_metrics(scorer, full_ranking(ks=(1, 4, 6)), target)
     assert got == pytest.approx(expected_metrics(scorer, target, (1, 4, 6)), abs=1e-12)
 
 
@@ -130,7 +138,7 @@ def test_ties_count_against_every_held_out_item():
 
 def test_mrr_all_is_computed_only_as_the_objective():
     scorer, target = random_pairs()
-    with_mrr_all, without = (evaluate(scorer, full_ranking(objective=name), target) for name in ("mrr_all", "mrr"))
+    with_mrr_all, without = (own_metrics(scorer, full_ranking(objective=name), target) for name in ("mrr_all", "mrr"))
     assert with_mrr_all.keys() - without.keys() == {"mrr_all"}
     assert without == {name: with_mrr_all[name] for name in without}
 

@@ -112,6 +112,16 @@ def test_runs_of_a_single_fold_are_repeated_by_their_seeds(tmp_path: Path) -> No
     assert compare_runs(tmp_path)[0].repeat == "seed"
 
 
+def test_splits_of_another_evaluation_are_not_its_repetitions(tmp_path: Path) -> None:
+    """Three seeds of one split are three repetitions, also beside three splits that were judged otherwise."""
+    for number in range(3):
+        write_run(tmp_path / f"a{number}", f"seed={number}", "split.seed=0", value=0.8 + 0.1 * number)
+        write_run(tmp_path / f"b{number}", "evaluation=binary", f"split.seed={number}")
+    found = {c.evaluation: c for c in comparisons(collect(tmp_path), None)}
+    assert (found["rating"].repeat, found["binary"].repeat) == ("seed", "split")
+    assert found["rating"].test["means"].n_seeds == 3
+
+
 def test_folds_of_other_numbers_of_folds_are_compared_separately(tmp_path: Path) -> None:
     for run, words in enumerate((f"split.folds={folds}", f"split.fold={fold}") for folds in (2, 3) for fold in (0, 1)):
         write_run(tmp_path / str(run), "split=k_fold", *words)

@@ -34,6 +34,14 @@ def test_a_single_run_goes_on_without_a_sweep(tmp_path: Path) -> None:
     assert command == f"recsweep train run={tmp_path}/svdpp3 trainer.max_epochs=24 seed=3"
 
 
+def test_all_folds_are_trained_longer(tmp_path: Path) -> None:
+    for fold in range(2):
+        epochs = {"epochs": 12, "chosen_epoch": 12, "ended_by": "max_epochs"}
+        write_run(tmp_path / str(fold), "split=k_fold", f"split.fold={fold}", **epochs)
+    command = describe_improving(*compare_runs(tmp_path)).command
+    assert command == f"recsweep train -m run={tmp_path}/0 trainer.max_epochs=24 seed=0 split.fold=0,1"
+
+
 def test_nothing_is_said_where_trainings_ended_by_themselves_or_nobody_knows(tmp_path: Path) -> None:
     write_training(tmp_path, "svdpp", 0, chosen=5)
     for seed in range(3):

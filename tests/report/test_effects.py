@@ -77,6 +77,13 @@ def test_pairs_need_the_same_seed(tmp_path: Path) -> None:
     assert effect.n_pairs == 1 and effect.difference.n_seeds == 1
 
 
+def test_configurations_that_all_seeds_leave_the_same_are_one_pair(tmp_path: Path) -> None:
+    for number, (shrinkage, seed) in enumerate(product((1, 10), range(3))):
+        write_run(tmp_path / str(number), f"model.shrinkage={shrinkage}", f"seed={seed}", value=shrinkage)
+    effect = find(tmp_path)["shrinkage"]
+    assert (effect.value, effect.wins, effect.n_pairs) == ("1", 1, 1)
+
+
 def test_models_are_compared_where_they_agree_in_what_both_have(tmp_path: Path) -> None:
     """means has no size; each size of mf is compared with it."""
     write_run(tmp_path / "0", "model=means", value=0.9)

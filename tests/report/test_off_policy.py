@@ -4,11 +4,14 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
-from run_folders import compare_runs, write_policy_run
+from run_folders import compare_runs, write_policy_run, write_run
 
 from recsweep.report import off_policy
+from recsweep.report.answers import describe_effects
 from recsweep.report.panels import panels
+from recsweep.report.table import main_table
 
 
 def count_points(plot: str, series: int) -> int:
@@ -104,3 +107,40 @@ def test_a_single_run_with_missing_estimates_is_drawn_without_warnings(tmp_path:
         (panel,) = panels(comparison, runs)
     assert "from the log" in panel.caption
     assert not any("SNIPS" in text for text in (*panel.plots, *(name for _, name in panel.legend)))
+
+
+def write_estimated_run(folder: Path, loss: str, objective: str, weights: dict[str, float]) -> None:
+    """A run that was selected by an estimate, with bounds."""
+    numbers = {"snips": 0.4, "dm": 0.4, "bounds_low": 0.1, "bounds_high": 0.9, **weights}
+    metrics = {f"test/off_policy/{name}": number for name, number in numbers.items()}
+    metrics |= {f"val/off_policy/{name}": 0.4 for name in ("snips", "dm")}
+    run = {"name": f"val/off_policy/{objective}", "value": 0.4, "mode": "max"}
+    write_run(folder / loss, "model=nominator", f"loss={loss}", model="nominator", objective=run, metrics=metrics)
+
+
+@pytest.mark.parametrize(("objective", "marked"), [("snips", ["loss=ce"]), ("dm", [])])
+def test_a_main_metric_whose_intervals_do_not_count_is_marked(
+    tmp_path: Path, objective: str, marked: list[str]
+) -> None:
+    write_estimated_run(tmp_path, "ce", objective, HEALTHY | {"max_weight_share": 0.31})
+    write_estimated_run(tmp_path, "snips", objective, HEALTHY)
+    comparison, _ = compare_runs(tmp_path)
+    assert [row.label for row in main_table(comparison).rows if "†" in row.label] == [f"{one} †" for one in marked]
+    assert (describe_effects(comparison)[0].startswith("± and p of test/off_policy/snips do not count")) == bool(marked)
+
+
+@pytest.mark.parametrize(
+    ("weights", "end"),
+    [
+        (SHORT, "The bounds hold all the same."),
+        (SHORT | {"bounds_low": np.nan, "bounds_high": np.nan}, "not 1)."),
+        ({"mean_weight": 1.3, "mean_weight_low": 1.25, "mean_weight_high": 1.35}, "the bounds do not hold either."),
+    ],
+)
+def test_bounds_hold_where_there_are_some_and_weights_are_at_most_1_on_average(
+    tmp_path: Path, weights: dict[str, float], end: str
+) -> None:
+    """A mean of 1.3 with a standard error of 0.026 is beyond chance: no lack of support makes weights too large."""
+    write_estimated_run(tmp_path, "ce", "snips", weights)
+    comparison, _ = compare_runs(tmp_path)
+    assert off_policy.describe_doubts(off_policy.estimates(comparison)).endswith(end)

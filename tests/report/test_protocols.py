@@ -116,9 +116,11 @@ def test_refitted_runs_are_compared_with_refitted_ones(tmp_path: Path) -> None:
 def test_dry_runs_are_no_results(tmp_path: Path) -> None:
     for name, batches in (("dry", "4"), ("dry_too", "true"), ("real", "false"), ("older", None)):
         write_run(tmp_path / name, *([f"trainer.fast_dev_run={batches}"] if batches else []))
+    for name, batches in (("overfit", "4"), ("real_too", "null")):
+        write_run(tmp_path / name, f"trainer.overfit_batches={batches}")
     assert titles(tmp_path) == {
-        "synthetic · random · rating · dry run, no result": ["dry", "dry_too"],
-        "synthetic · random · rating": ["older", "real"],
+        "synthetic · random · rating · dry run, no result": ["dry", "dry_too", "overfit"],
+        "synthetic · random · rating": ["older", "real", "real_too"],
     }
 
 

@@ -99,6 +99,13 @@ def test_debug_overfit_repeats_the_same_rows_and_learns_them(tmp_path: Path) -> 
     assert model.epochs[-1]["train/loss"] < 0.01 < model.epochs[0]["train/loss"]
 
 
+def test_a_run_that_overfits_is_no_result(tmp_path: Path) -> None:
+    words = (*SYNTHETIC, "debug=overfit", "trainer.max_epochs=1", "callbacks.progress=false", "logger=none")
+    outcome = recsweep(tmp_path, "train", *words, "hydra.run.dir=run")
+    assert outcome.status == 0
+    assert outcome.out.splitlines()[0].endswith("  (no result; train/loss says whether it learned)")
+
+
 class Epochs(Callback):
     """Counts the epochs that it sees."""
 

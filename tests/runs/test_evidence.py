@@ -86,7 +86,12 @@ CASES: dict[str, tuple[Any, list[str], dict[str, tuple[list[float], list[float]]
     "full ranking": (
         ranking_case,
         ["0", "2"],
-        {"mrr": ([1, 1 / 3], [1, 1]), "recall@2": ([1 / 2, 0], [1, 1]), "map@1": ([1, 0], [1, 1])},
+        {
+            "mrr": ([1, 1 / 3], [1, 1]),
+            "recall@2": ([1 / 2, 0], [1, 1]),
+            "map@1": ([1, 0], [1, 1]),
+            "beyond/popularity@2": ([0, 2 / 2], [1, 1]),  # lists 1, 2 and 0, 1; item 0 has two seen rows
+        },
     ),
     "sampled ranking": (
         sampled_case,
@@ -96,7 +101,12 @@ CASES: dict[str, tuple[Any, list[str], dict[str, tuple[list[float], list[float]]
     "rating": (
         rating_case,
         ["0", "1"],
-        {"mse": ([0, 1 + 4], [1, 2]), "rmse": ([0, 1 + 4], [1, 2]), "mae": ([0, 1 + 2], [1, 2])},
+        {
+            "mse": ([0, 1 + 4], [1, 2]),
+            "rmse": ([0, 1 + 4], [1, 2]),
+            "mae": ([0, 1 + 2], [1, 2]),
+            "calibration/bias": ([0, -1 + 2], [1, 2]),
+        },
     ),
     "binary": (binary_case, ["0", "1"], {"log_loss": ([2 * LOG_2, np.log(4 / 3)], [2, 1])}),
     "sessions": (
@@ -172,9 +182,12 @@ RUNS = {
 }
 
 
+ENDS_OF_NO_MEANS = ("_low", "_high", "/ess", "_share")
+
+
 def is_no_mean(metric: str) -> bool:
-    endings = ("_low", "_high", "/ess", "_share")
-    return metric in ("auc", "joint") or metric.startswith("coverage@") or metric.endswith(endings)
+    no_means = ("auc", "joint", "calibration/slope", "calibration/ece")
+    return metric in no_means or metric.startswith(("coverage@", "beyond/gini@")) or metric.endswith(ENDS_OF_NO_MEANS)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from shell import SYNTHETIC, read_metrics, recsweep
 
+from recsweep.commands.compose import compose_record, parse_flags
 from recsweep.errors import UserError
 from recsweep.runs.record import Record, read_record
 from recsweep.runs.recorded import Recorded
@@ -192,3 +193,24 @@ def test_paths_of_an_earlier_change_stay() -> None:
     changed = base.change(["paths.data_dir=/first"]).change(["seed=5"])
     assert changed.build().paths.data_dir == "/first" and changed.build().seed == 5
     assert changed.change(["paths.data_dir=/second"]).build().paths.data_dir == "/second"
+
+
+@pytest.mark.parametrize(
+    ("typed", "change", "kept"),
+    [
+        (["loss=sampled_softmax", "loss.n_negatives=3"], "loss=full_softmax", ["loss=full_softmax"]),
+        (["loss=sampled_softmax", "loss.n_negatives=3"], "loss=bpr", ["loss.n_negatives=3", "loss=bpr"]),
+        (["+optimizer.amsgrad=true"], "optimizer=sgd", ["optimizer=sgd"]),
+        (["+optimizer.amsgrad=true"], "optimizer=adamw", ["+optimizer.amsgrad=true", "optimizer=adamw"]),
+        (["model.init_std=0.2"], "model=ease", ["model=ease"]),
+        (["model.init_std=0.2", "seed=3"], "model=svdpp", ["model.init_std=0.2", "seed=3", "model=svdpp"]),
+    ],
+)
+def test_settings_that_the_new_choice_does_not_have_are_left_out(
+    typed: list[str], change: str, kept: list[str]
+) -> None:
+    record = compose_record(["model=bpr_mf", *typed], parse_flags([]))
+    changed = Recorded("run=x", record, is_trusted=True).change([change])
+    changed.build()
+    words = [word for word in changed.record.overrides if word not in ("model=bpr_mf", "loss=sampled_softmax")]
+    assert words == kept

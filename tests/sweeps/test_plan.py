@@ -32,6 +32,7 @@ def plan(model: str, *hydra_overrides: str) -> Plan:
         ("means", "null", {"val/mse": "minimize"}),
         ("means", "[val/mae,val/mse]", {"val/mae": "minimize", "val/mse": "minimize"}),
         ("ease", "[val/mrr,seconds/fit]", {"val/mrr": "maximize", "seconds/fit": "minimize"}),
+        ("ease", "[val/beyond/gini@10,val/mrr]", {"val/beyond/gini@10": "minimize", "val/mrr": "maximize"}),
     ],
 )
 def test_objectives_have_their_metrics_direction(

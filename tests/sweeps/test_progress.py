@@ -97,6 +97,13 @@ def test_the_terminal_shows_the_running_job_and_the_best_so_far(tmp_path: Path) 
     assert shown.describe_end(0).endswith(end) and shown.describe_end(0).startswith("sweep: 2 of 3 done, 1 running, ")
 
 
+def test_the_best_is_the_largest_where_more_is_better(tmp_path: Path) -> None:
+    for number, value in enumerate((0.25, 0.5)):
+        objective = {"name": "val/ndcg@10", "value": value, "mode": "max"}
+        write_job(tmp_path / str(number), {**COMPLETED, "objective": objective}, 9, 5)
+    assert "  best: val/ndcg@10 0.5000, job 1: " in str(begin(tmp_path, 2)())
+
+
 def test_failed_and_pruned_jobs_say_so(tmp_path: Path) -> None:
     write_job(tmp_path / "0", FAILED, 9, 5)
     write_job(tmp_path / "1", {"status": "pruned", "error": "not promising"}, 5, 4)

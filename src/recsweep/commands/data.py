@@ -24,7 +24,7 @@ from recsweep.data.summary import (
     share_of_ties,
 )
 from recsweep.errors import UserError
-from recsweep.terminal import cell
+from recsweep.terminal import announce, cell
 
 PARTS = ("train", "val", "test")
 
@@ -55,6 +55,12 @@ def run(arguments: list[str]) -> None:
 
 def _print_list() -> None:
     table = Table("data=", "on disk", "where", "what")
+    with announce("recsweep data: looking for the data sets …"):
+        _add_rows(table)
+    Console().print(table)
+
+
+def _add_rows(table: Table) -> None:
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
         cfg = compose_with_hydra([f"data={path.stem}"])
         missing = sorted(OmegaConf.missing_keys(cfg.data))
@@ -64,7 +70,6 @@ def _print_list() -> None:
             state = "yes" if instantiate(cfg.data, _convert_="all").ready() else "no"
             where = cfg.data.get("folder") or cfg.data.get("path", "generated on demand")
         table.add_row(*map(cell, (path.stem, state, where, _headline(path.read_text()))))
-    Console().print(table)
 
 
 def _headline(yaml: str) -> str:

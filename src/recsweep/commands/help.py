@@ -116,7 +116,7 @@ def _print_table(console: Console, node: Any, comments: Mapping[str, str]) -> No
 def _files(group: str, choice: str | None, folders: list[Path]) -> list[Path]:
     """The file of the choice, then the others of its group: a file may take keys from another one."""
     files = list(chain.from_iterable(sorted((folder / group).glob("*.yaml")) for folder in folders))
-    return sorted(files, key=lambda path: path.stem not in (choice, "default"))
+    return sorted(files, key=lambda path: (path.stem != choice, path.stem != "default"))
 
 
 def _comments(path: Path, group: str) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,7 @@ def print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> 
     """Prints what was trained and why it ended, the objective on validation and test, baselines, and the folder."""
     objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
     note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
+    note = "  (no result; train/loss says whether it learned)" if cfg.trainer.get("overfit_batches") else note
     print_line(f"{cfg.name} seed {cfg.seed}, {outcome['seconds']['total']:.1f} s: {_describe_end(outcome)}{note}")
     names = (f"val/{objective}", f"test/{objective}")
     print_line("  ".join(f"{name} {format_number(metrics[name])}" for name in names))

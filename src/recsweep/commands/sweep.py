@@ -3,6 +3,7 @@
 import importlib
 import re
 from argparse import Namespace
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -285,13 +286,18 @@ def _spell_out(nodes: list[DictConfig]) -> list[str]:
         launcher = ["hydra/launcher=basic"]
     else:
         name = node.runtime.choices["hydra/launcher"]
-        plain = _hydra_node([f"hydra/launcher={name}"])
-        settings, default = (cast(dict[str, Any], OmegaConf.to_container(n.launcher)) for n in (node, plain))
-        launcher = [f"hydra/launcher={name}", *_differences("hydra.launcher", settings, default)]
+        settings = cast(dict[str, Any], OmegaConf.to_container(node.launcher))
+        launcher = [f"hydra/launcher={name}", *_differences("hydra.launcher", settings, _default_launcher(name))]
     sweeper = node.runtime.choices["hydra/sweeper"]
     sweeper = "grid" if sweeper == "basic" else sweeper  # in config.yaml it would override what search=NAME chooses
     settings = cast(dict[str, Any], resolve(node.sweeper))
     return [*launcher, f"hydra/sweeper={sweeper}", *_differences("hydra.sweeper", settings, {})]
+
+
+@cache
+def _default_launcher(name: str) -> dict[str, Any]:
+    """The settings of a launcher that nobody changed."""
+    return cast(dict[str, Any], OmegaConf.to_container(_hydra_node([f"hydra/launcher={name}"]).launcher))
 
 
 def _differences(prefix: str, node: dict[str, Any], plain: dict[str, Any]) -> list[str]:

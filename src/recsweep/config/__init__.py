@@ -133,7 +133,8 @@ def describe_error(error: Exception) -> str:
         group, _, key = str(cause.full_key).rpartition(".")
         if key in argument_names(group, cast(Any, cause.parent_node).get("_target_")):
             return f"{cause.full_key}: the YAML file does not set it, so add it with a plus: +{cause.full_key}=…"
-        return f"{cause.full_key}: no such key; there are {', '.join(keys) or 'none'}"
+        allowed = f"there are {', '.join(keys)}" if keys else f"{cause.parent_node.get('_target_', group)} has none"
+        return f"{cause.full_key}: no such key; {allowed}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no default: give {error.full_key}=..."
     if isinstance(error, InterpolationKeyError):

@@ -35,6 +35,9 @@ def read_parquet(path: Path, types: Types, unit: TimeUnit | None = None) -> Shee
         schema = [(name, _target(dtype, table.schema.field(name).type)) for name, dtype in types.items()]
     except DAMAGED as error:
         raise UserError(f"{path}: a damaged Parquet file ({str(error).splitlines()[0]})") from error
+    for name, _ in schema:
+        if pa.types.is_nested(table.schema.field(name).type):
+            raise UserError(f"{path}, column {name}: lists or structs, allowed: one value in each row")
     try:
         columns = {name: table[name].cast(dtype) for name, dtype in schema}
         return to_sheet(columns, path, types, unit=unit)

@@ -20,6 +20,7 @@ from recsweep.terminal import print_line
 INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
 ANY = None  # infer the column's type from its values
 
+MAX_LISTED = 300  # characters of a file's column names in a message
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 Types = Mapping[str, pa.DataType | None]
@@ -183,9 +184,13 @@ def check_columns(path: Path, types: Types, names: list[str]) -> None:
     """`UserError` unless each column of `types` occurs exactly once among the file's column `names`."""
     missing = [name for name in types if name not in names]
     if missing:
-        has_numbers = any(NUMBER.fullmatch(name) for name in names)
-        hint = "; a file without a header: data.header=false, and columns have numbers: 1, 2, …" if has_numbers else ""
-        raise UserError(f"{path}: no column {missing[0]!r}; the file has {', '.join(names) or 'none'}{hint}")
+        hint, listed = "", ", ".join(names) or "none"
+        if len(names) == 1:
+            hint = "; one column only: set data.separator, or delete what is above the header"
+        elif any(NUMBER.fullmatch(name) for name in names):
+            hint = "; a file without a header: data.header=false, and columns have numbers: 1, 2, …"
+        listed = listed if len(listed) <= MAX_LISTED else f"{listed[:MAX_LISTED]}…"
+        raise UserError(f"{path}: no column {missing[0]!r}; the file has {listed}{hint}")
     repeated = [name for name in types if names.count(name) > 1]
     if repeated:
         raise UserError(f"{path}: {names.count(repeated[0])} columns are called {repeated[0]!r}, allowed: one")

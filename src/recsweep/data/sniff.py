@@ -47,8 +47,10 @@ def find_format(path: Path, types: Types, layout: Layout = UNKNOWN) -> Format:
     """The format of a file with columns `types`.
 
     The separator is the one that separates the names of these columns in the first line, else the one that gives all
-    lines at the beginning the same number of fields, and most. There is no header if the columns are called by numbers
-    that the first line does not hold.
+    lines at the beginning the same number of fields, and most. There is no header if the columns are called by numbers.
+
+    Raises:
+        UserError: the columns are called by numbers, and the first line counts from 0 or 1: a header, or a row?
     """
     check_exists(path)
     found = scan(path, layout.encoding)
@@ -57,9 +59,13 @@ def find_format(path: Path, types: Types, layout: Layout = UNKNOWN) -> Format:
     form = replace(CSV, encoding=found.encoding, separator=separator)
     rows = _whole_records(text, form)
     names = [name.strip() for name in rows[0]] if rows else []
-    numbered = all(name.isdecimal() for name in types) and not set(types) <= set(names)
-    has_header = layout.header if layout.header is not None else not numbered
-    columns = None if has_header else tuple(str(number + 1) for number in range(len(names)))
+    has_header = layout.header
+    if has_header is None:
+        has_header = not all(name.isdecimal() for name in types)
+        if not has_header and set(types) <= set(names) and names in (_count(0, names), _count(1, names)):
+            line = f"{path}: the first line is {', '.join(names)}"
+            raise UserError(f"{line}: names of columns, or a row? Set data.header=true or false")
+    columns = None if has_header else tuple(_count(1, names))
     form = replace(form, header=has_header, columns=columns, stripped=_has_blanks(rows))
     decimal_comma = layout.decimal_comma
     if decimal_comma is None:
@@ -73,6 +79,11 @@ def layout_column_names(path: Path, form: Format) -> list[str]:
     """All column names of a file in this format."""
     rows = records(read_start(path, form.encoding, START), form)
     return list(form.columns or ()) or [name.strip() for name in (rows[0] if rows else [])]
+
+
+def _count(first: int, names: Sequence[str]) -> list[str]:
+    """As many numbers from `first` on as there are names."""
+    return [str(first + index) for index in range(len(names))]
 
 
 def _whole_records(text: str, form: Format) -> list[list[str]]:

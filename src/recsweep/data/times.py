@@ -1,7 +1,8 @@
 """Times of any kind as whole seconds since 1970 in UTC.
 
 Dates and date-times follow ISO 8601; without a zone they are UTC. Numbers are seconds, or milli-, micro- or nanoseconds
-by their size: below 10^11 seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds.
+by their size: below 10^11 seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds. A column
+of dates written as numbers, such as 20200930, is refused.
 """
 
 from typing import Literal, NamedTuple
@@ -19,6 +20,9 @@ LIMITS = (1e11, 1e14, 1e17)
 
 TIME = pa.timestamp("s")
 """The type of a column of times, of whatever kind a file has them; the readers make int64 seconds of it."""
+
+DATE_DIGITS = {8: "YYYYMMDD", 12: "YYYYMMDDhhmm", 14: "YYYYMMDDhhmmss"}
+"""Number of digits -> how a date and time is written as one number."""
 
 ALLOWED = "numbers since 1970, or ISO dates such as 2020-09-30 or 2020-09-30T07:26:40+02:00"
 
@@ -55,6 +59,7 @@ def to_seconds(column: pa.ChunkedArray, unit: TimeUnit | None) -> Times:
 
     Raises:
         BadTime: at the first value that is missing, or no time.
+            Also at the first of numbers that all look like dates.
         MixedUnits: the numbers have more than one unit.
     """
     dtype = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -100,9 +105,23 @@ def _from_numbers(numbers: np.ndarray, unit: TimeUnit | None) -> Times:
         problem = "missing" if np.isnan(numbers[row]) else f"{numbers[row]:g}"
         raise BadTime(row, f"{problem}, allowed: {ALLOWED}")
     if unit is None:
+        if pattern := _date_pattern(numbers):
+            problem = f"{numbers[0]:.0f} looks like a date, {pattern}, as all the others do, allowed: {ALLOWED}"
+            raise BadTime(0, f"{problem}; data.time_unit sets the unit of numbers")
         unit = _find_unit(numbers)
     whole_seconds = numbers if unit == "s" else numbers // PER_SECOND[unit]
     return Times(np.floor(whole_seconds).astype(np.int64, copy=False), unit)
+
+
+def _date_pattern(numbers: np.ndarray) -> str | None:
+    """How all numbers are written if each is a date from 1900 to 2100, a value of `DATE_DIGITS`; else None."""
+    for n_digits, pattern in DATE_DIGITS.items():
+        scale = 10 ** (n_digits - 8)
+        if 19000101 * scale <= numbers.min() and numbers.max() < 21010101 * scale:
+            days = numbers // scale
+            month, day = days // 100 % 100, days % 100
+            return pattern if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all() else None
+    return None
 
 
 def _find_unit(numbers: np.ndarray) -> TimeUnit:

@@ -81,3 +81,11 @@ def check_not_empty(target: Target) -> None:
     """`UserError` if no row is held out."""
     if len(target.held_out) == 0:
         raise UserError(f"nothing to evaluate: no row of {target.data.name} is held out")
+
+
+def join_evidence(first: Evidence, second: Evidence) -> Evidence:
+    """The values of both, whose rows of a unit are the same ones."""
+    joined = {**first, **second}
+    for unit in first.keys() & second.keys():
+        joined[unit] = Rows(first[unit].user, {**first[unit].values, **second[unit].values})
+    return joined

@@ -45,10 +45,11 @@ class RatingEvaluation(Metric):
     def measure(
         self, scorer: PairScorer, user: Tensor, item: Tensor, rating: Tensor, rating_scale: tuple[float, float]
     ) -> Rows:
-        """The errors of one batch of `batches`; `UserError` if a score is NaN."""
+        """Predictions, ratings and errors of one batch of `batches`; `UserError` if a score is NaN."""
         predicted = check_scores(scorer.score(user, item), len(user), 1).double().clamp(*rating_scale)
         error = predicted - rating.double()
-        return Rows(user, {"squared_error": error.square(), "absolute_error": error.abs()})
+        errors = {"squared_error": error.square(), "absolute_error": error.abs()}
+        return Rows(user, {"predicted": predicted, "rating": rating, **errors})
 
     def update(self, rows: Rows) -> None:
         """Adds what `measure` found."""
@@ -58,7 +59,7 @@ class RatingEvaluation(Metric):
 
     def evidence(self, rows: Rows) -> Evidence:
         """The errors of every held-out row."""
-        return {"row": rows}
+        return {"row": Rows(rows.user, {name: rows.values[name] for name in ("squared_error", "absolute_error")})}
 
     def compute(self) -> dict[str, Tensor]:
         """{"mse", "rmse", "mae"}, float64."""

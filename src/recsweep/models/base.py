@@ -267,8 +267,10 @@ class RecModule(LightningModule):
         saved = checkpoint["recsweep"]
         self.epochs = TypeAdapter(list[dict[str, float]]).validate_python(saved["epochs"], strict=True)
         self.objectives = TypeAdapter(list[float]).validate_python(saved["objectives"], strict=True)
-        if len(self.objectives) < len(self.epochs):
-            raise ValueError(f"{len(self.epochs)} epochs, but {len(self.objectives)} validation objectives")
+        if not max(1, checkpoint["epoch"]) <= len(self.epochs) <= len(self.objectives):
+            raise ValueError(
+                f"{len(self.epochs)} of {checkpoint['epoch']} epochs, {len(self.objectives)} validation objectives"
+            )
 
 
 def _as_list(one_or_more: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """What a comparison found, in sentences: which value is better, is it real, and what that speaks of."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from recsweep.report.crossed import SIGNIFICANT, Estimate
 from recsweep.report.effects import Effect, Interaction
 from recsweep.report.labels import SEEDS, value
 from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
+from recsweep.report.off_policy import HEAVY, labels_in_doubt
 from recsweep.report.read import Run
 
 MAX_EFFECTS = 6
@@ -19,25 +20,26 @@ NEW = {"users": "new users", "seeds": "new trainings", "folds": "new folds", "sp
 NEW |= {"data sets": "new data sets"}
 
 SIMPLE_MODELS = {
-    "recsweep.evaluation.RatingEvaluation": "means",
-    "recsweep.evaluation.RankingEvaluation": "popularity,item_knn,ease",
+    "recsweep.evaluation.RatingEvaluation": ("means",),
+    "recsweep.evaluation.RankingEvaluation": ("popularity", "item_knn", "ease"),
 }
 """Simple models that take no training, by the evaluation's `_target_`."""
 
-HOW_TO_READ = (
-    "±: 95 % interval. difference: between two configurations, in the metric that is named last before it, paired by "
-    "user and seed (or fold, split, data set). p: two-sided, Holm-corrected."
-)
+HOW_TO_READ = "±: 95 % interval. p: two-sided, Holm-corrected."
 """What holds for all tables."""
 
 PROTOCOL_GROUPS = ("data", "split", "evaluation", "filter")
 
 
 def describe_effects(comparison: Comparison) -> list[str]:
-    """A sentence for each effect, and for each interaction, of the swept settings."""
+    """A sentence for each effect, and for each interaction, of the swept settings.
+
+    Before them one that says so, where weights with heavy tails leave the main metric without intervals that count.
+    """
     c = comparison
+    doubt = [f"± and p of {c.metric} do not count: {HEAVY} marks weights in doubt."] if labels_in_doubt(c) else []
     effects = [_describe_effect(effect, c) for effect in c.effects[:MAX_EFFECTS]]
-    return [*effects, *(_describe_interaction(interaction, c) for interaction in c.interactions[:MAX_EFFECTS])]
+    return [*doubt, *effects, *(_describe_interaction(interaction, c) for interaction in c.interactions[:MAX_EFFECTS])]
 
 
 def describe_best(comparison: Comparison) -> str:
@@ -64,19 +66,28 @@ def describe_scope(comparison: Comparison) -> str:
     estimates = [estimate for estimate in _all_estimates(comparison) if estimate.covers]
     scopes = {estimate.covers for estimate in estimates}
     repeats = f"{comparison.repeat}s"
+    no_evidence = f"there is no evidence by user for {comparison.metric}"
     if not scopes:
-        return "There are no intervals: one run of each configuration, without evidence by user."
+        sizes = {estimate.n_seeds for estimate in _all_estimates(comparison)}
+        return f"There are no intervals: {_describe_repeats(sizes, comparison.repeat)}, and {no_evidence}."
     if scopes == {"users"}:
-        several = max(estimate.n_seeds for estimate in estimates) > 1
-        return f"± and p speak of new users alone: {f'all {repeats} gave the same' if several else 'one seed'}."
+        sizes = {estimate.n_seeds for estimate in estimates}
+        return f"± and p speak of new users alone: {_describe_repeats(sizes, comparison.repeat)}."
     if scopes == {repeats}:
-        return f"± and p speak of {NEW[repeats]} alone, on these very users: the runs left no evidence by user."
+        return f"± and p speak of {NEW[repeats]} alone, on these very users: {no_evidence}."
     exceptions = []
     if "users" in scopes:
         exceptions.append(f"of new users alone where there is one {comparison.repeat} or all gave the same")
     if repeats in scopes:
-        exceptions.append(f"of {NEW[repeats]} alone where runs left no evidence by user")
+        exceptions.append(f"of {NEW[repeats]} alone where there is no evidence by user")
     return "; ".join([f"± and p speak of new users and {NEW[repeats]}", *exceptions]) + "."
+
+
+def _describe_repeats(sizes: Collection[int], repeat: str) -> str:
+    """Why nothing is known about other repetitions, from how many there are of each configuration or pair."""
+    if max(sizes) <= 1:
+        return f"one {repeat}"
+    return f"{f'one {repeat}, or ' if min(sizes) <= 1 else ''}all {repeat}s gave the same"
 
 
 def describe_power(comparison: Comparison) -> str:
@@ -93,16 +104,20 @@ def describe_power(comparison: Comparison) -> str:
 
 
 def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """That the comparison has no simple model, and the command that adds some; empty if it has one."""
+    """That the comparison has no simple model, or no other than its only one, and the command that adds some."""
     c = comparison
     if c.baseline is not None:
         return ""
     run = runs[c.table.index[0]]
-    sentence = "No simple model is among these configurations, so the report cannot say whether they beat one."
+    other = "other " if c.table["simple_baseline"].astype(bool).any() else ""
+    sentence = f"No {other}simple model is among these configurations, so the report cannot say whether they beat one."
     evaluation = run.config.get("evaluation")
-    models = SIMPLE_MODELS.get(str(evaluation.get("_target_")) if isinstance(evaluation, dict) else "")
+    simple = SIMPLE_MODELS.get(str(evaluation.get("_target_")) if isinstance(evaluation, dict) else "", ())
+    models = ",".join(model for model in simple if model not in set(c.table["model"]))
     typed = {override.split("=", 1)[0].lstrip("+"): override for override in run.overrides}
-    if models is None or "experiment" in typed:
+    if simple and not models:
+        return ""
+    if not simple or "experiment" in typed:
         return sentence
     groups = [f"{group}={run.choices[group]}" for group in PROTOCOL_GROUPS if run.choices.get(group)]
     keys = [key for key in typed if key.split(".")[0] in PROTOCOL_GROUPS and "." in key and key not in SEEDS]
@@ -114,7 +129,8 @@ def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> 
             seeds.append(f"{key}={','.join(values)}")
     flags = [f"--config-dir={run.config_dir}"] if run.config_dir else []
     command = ["recsweep", "train", *flags, "-m", *groups, *(typed[key] for key in keys), f"model={models}", *seeds]
-    return f"{sentence} These add some: {shlex.join(command)}"
+    how = "These add some, to compare by recsweep report on a folder that holds both"
+    return f"{sentence} {how}: {shlex.join(command)}"
 
 
 def notes(comparison: Comparison) -> str:
@@ -132,7 +148,8 @@ def notes(comparison: Comparison) -> str:
         describe_power(c),
     ]
     if c.tests:
-        sentences.append(f"Differences are to {reference}.")
+        paired_by = f"user and {c.repeat}" if any(test.n_users for test in _differences(c)) else c.repeat
+        sentences.append(f"Differences are to {reference}, paired by {paired_by}.")
     if c.repeat == "fold":
         sentences.append("Folds share training data, so the intervals are somewhat too narrow.")
     if "sampled" in c.evaluation:
@@ -182,7 +199,9 @@ def _describe_test(test: Estimate) -> str:
     if not np.isfinite(test.p):
         return "too few runs for a test"
     p = f"p {format_p(test.p, '= ')}"
-    return p if test.p < SIGNIFICANT else f"not significant with {_describe_size([test])} ({p})"
+    if test.p < SIGNIFICANT:
+        return f"{p} over users, with one seed" if test.covers == "users" and test.n_seeds == 1 else p
+    return f"not significant with {_describe_size([test])} ({p})"
 
 
 def _describe_size(estimates: Iterable[Estimate]) -> str:

@@ -63,7 +63,7 @@ def _row(run: Run, seeds: Sequence[str]) -> dict[str, Any]:
         "seed": "/".join(str(value(run, key)) for key in seeds if value(run, key) is not None),
         **{group: run.choices.get(group, "?") for group in ("data", "split", "evaluation", "model")},
         "refit": value(run, REFIT) == "True",
-        "is_dry": value(run, DRY_RUN) not in (None, 0, "False"),
+        "is_dry": any(value(run, key) not in (None, 0, "False", "None") for key in DRY_RUN),
     }
 
 

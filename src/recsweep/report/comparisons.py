@@ -171,8 +171,9 @@ def _join(table: pd.DataFrame, keys: tuple[str, ...]) -> pd.Series:
 
 
 def _varies(column: pd.Series, table: pd.DataFrame, split: pd.Series) -> pd.Series:
-    """Whether a run has one of several values of its data set and split."""
-    return (column.groupby([table["data"], split]).transform("nunique") > 1) & column.notna()
+    """Whether a run has one of several values of its data set, split and evaluation."""
+    keys = [table["data"], split, table["evaluation"], table["settings"]]
+    return (column.groupby(keys).transform("nunique") > 1) & column.notna()
 
 
 def _compare(

@@ -10,6 +10,7 @@ from recsweep.report import off_policy
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import SIGNIFICANT, Estimate
+from recsweep.report.labels import SEEDS, value
 from recsweep.report.measure import correct, estimate_difference
 from recsweep.report.numbers import choose_digits, format_number, format_p
 
@@ -60,10 +61,12 @@ def describe_improving(comparison: Comparison, runs: Runs) -> Doubt:
         return Doubt("")
     rows = comparison.rows(labels[0])
     n_epochs = int(rows["epochs"].max())
-    seeds = ",".join(dict.fromkeys(str(runs.runs[index].config.get("seed")) for index in rows.index))
-    folder = shlex.quote(f"run={runs.runs[rows.index[0]].folder}")
-    command = f"recsweep train {'-m ' if ',' in seeds else ''}{folder} trainer.max_epochs={2 * n_epochs} seed={seeds}"
-    n = f"{len(labels)} of {len(comparison.labels)} configurations were"
+    seeds = {key: dict.fromkeys(str(value(runs.runs[index], key)) for index in rows.index) for key in SEEDS}
+    repeats = [f"{key}={','.join(values)}" for key, values in seeds.items() if key == "seed" or len(values) > 1]
+    flags = ["-m"] if any(len(values) > 1 for values in seeds.values()) else []
+    folder = f"run={runs.runs[rows.index[0]].folder}"
+    command = shlex.join(["recsweep", "train", *flags, folder, f"trainer.max_epochs={2 * n_epochs}", *repeats])
+    n = f"{len(labels)} of {len(comparison.labels)} configurations {'was' if len(labels) == 1 else 'were'}"
     who = n if len(comparison.labels) > 1 else "This configuration was"
     return Doubt(f"{IMPROVING} {who} still improving at the last epoch, and may do better with more.", command)
 

@@ -29,7 +29,7 @@ class Effect(NamedTuple):
         difference: value minus other, over all pairs of runs that agree in seed and every other setting; Holm's p over
             all effects of the sweep.
         wins: pairs of runs in which `value` is better.
-        n_pairs: of runs.
+        n_pairs: of runs; one for two configurations that give the same with every seed.
     """
 
     setting: str
@@ -185,10 +185,16 @@ def _sum_layouts(layouts: Sequence[Layout | None]) -> Layout | None:
 
 
 def _count_wins(pairs: Sequence[Pair], measured: Measurements, mode: str) -> tuple[int, int]:
-    """Pairs of runs with the same seed in which the left one is better, and all pairs."""
+    """Pairs of runs with the same seed in which the left one is better, and all pairs.
+
+    Two configurations that both give the same with every seed are one pair.
+    """
     sign = -1 if mode == "min" else 1
-    means = [(measured.seed_means[left], measured.seed_means[right]) for left, right in pairs]
-    gains = [sign * (left[name] - right[name]) for left, right in means for name in left if name in right]
+    gains: list[float] = []
+    for left, right in ((measured.seed_means[left], measured.seed_means[right]) for left, right in pairs):
+        seeds = [seed for seed in left if seed in right]
+        have_no_seed = len(set(left.values())) == len(set(right.values())) == 1
+        gains += [sign * (left[seed] - right[seed]) for seed in seeds[: 1 if have_no_seed else None]]
     return sum(gain > 0 for gain in gains), len(gains)
 
 

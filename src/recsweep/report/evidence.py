@@ -18,7 +18,12 @@ from recsweep.errors import UserError
 
 MAX_CELLS = 1 << 28
 """Rows × columns of a file: 256 million."""
-METRICS_OF_SUM = {"squared_error": ("mse", "rmse"), "absolute_error": ("mae",), "cross_entropy": ("log_loss",)}
+METRICS_OF_SUM = {
+    "squared_error": ("mse", "rmse"),
+    "absolute_error": ("mae",),
+    "error": ("calibration/bias",),
+    "cross_entropy": ("log_loss",),
+}
 """Column of sums over a user's rows -> the metrics that are its mean over all rows (of rmse the square)."""
 
 Terms = tuple[np.ndarray, np.ndarray]

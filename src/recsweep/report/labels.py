@@ -14,8 +14,8 @@ PROTOCOL = ("data", "split", "evaluation")
 REFIT = "trainer.refit"
 """Whether the judged model was trained on train + validation; that must agree, too."""
 
-DRY_RUN = "trainer.fast_dev_run"
-"""How many batches a run had that only tried whether everything works: its numbers are no result."""
+DRY_RUN = ("trainer.fast_dev_run", "trainer.overfit_batches")
+"""How many batches a run had that only tried whether everything works, or learns: its numbers are no result."""
 
 FILTER = "filter"
 """The group that must agree, too; it holds a choice only in runs whose data are filtered."""

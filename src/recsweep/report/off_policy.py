@@ -41,6 +41,8 @@ MAX_UNSUPPORTED = 0.02
 MAX_DEVIATION = 2.0
 """Standard errors of the mean weight from 1 with which intervals count."""
 DOTS = (0, (1, 3))
+HEAVY = "†"
+"""Marks a configuration whose intervals of the main metric do not count."""
 
 
 def estimates(comparison: Comparison) -> pd.DataFrame:
@@ -59,6 +61,12 @@ def estimates(comparison: Comparison) -> pd.DataFrame:
     return runs.sort_values("label", key=lambda label: label.map(comparison.labels.index), kind="stable")
 
 
+def labels_in_doubt(comparison: Comparison) -> list[str]:
+    """Configurations with a run whose interval of the main metric does not count, best on validation first."""
+    runs = estimates(comparison)
+    return list(dict.fromkeys(runs.loc[_is_in_doubt(runs, comparison.metric.removeprefix(PREFIX)), "label"]))
+
+
 def estimators(runs: pd.DataFrame) -> dict[str, str]:
     """Titles by name of those `ESTIMATORS` that any run has."""
     return {name: title for name, title in ESTIMATORS.items() if runs[name].notna().any()}
@@ -66,8 +74,8 @@ def estimators(runs: pd.DataFrame) -> dict[str, str]:
 
 def _doubt(weights: Mapping[Hashable, float]) -> str:
     """Why no interval of a weighted estimate counts, in words; empty if nothing speaks against it."""
-    mean, low, high, share, unsupported = (weights[name] for name in WEIGHTS)
-    error = (high - low) / (2 * NormalDist().inv_cdf(0.975))
+    mean, _, _, share, unsupported = (weights[name] for name in WEIGHTS)
+    error = _error_of_mean_weight(weights)
     reasons = []
     if abs(mean - 1) > MAX_DEVIATION * error:
         reasons.append(f"the mean weight is {mean:.3f} ± {error:.3f}, not 1")
@@ -76,6 +84,11 @@ def _doubt(weights: Mapping[Hashable, float]) -> str:
     if unsupported > MAX_UNSUPPORTED:
         reasons.append(f"{100 * unsupported:.0f} % of the policy lies where the log has no rows")
     return "; ".join(reasons)
+
+
+def _error_of_mean_weight(weights: Any) -> Any:
+    """The standard error that an interval of the mean weight tells, of one run or of a table of runs."""
+    return (weights["mean_weight_high"] - weights["mean_weight_low"]) / (2 * NormalDist().inv_cdf(0.975))
 
 
 def describe_doubts(runs: pd.DataFrame) -> str:
@@ -92,10 +105,10 @@ def describe_doubts(runs: pd.DataFrame) -> str:
         n_runs = int((runs["label"] == label).sum())
         example = f", such as: {rows['doubt'].iloc[0]}" if n_runs > 1 else f": {rows['doubt'].iloc[0]}"
         parts.append(f"{label} ({len(rows)} of {n_runs} runs{example})")
-    return (
-        "Intervals of IPS, SNIPS and DR that do not count, since the weights have heavy tails: "
-        f"{'; '.join(parts)}. The bounds hold all the same."
-    )
+    listed = f"Intervals of IPS, SNIPS and DR that do not count: {'; '.join(parts)}."
+    if (in_doubt["mean_weight"] - MAX_DEVIATION * _error_of_mean_weight(in_doubt) > 1).any():
+        return f"{listed} A mean weight above 1 speaks of wrong propensities, with which the bounds do not hold either."
+    return f"{listed} The bounds hold all the same." if in_doubt["bounds_low"].notna().all() else listed
 
 
 def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:

@@ -19,6 +19,7 @@ from recsweep.report.numbers import (
     format_p,
     format_seconds,
 )
+from recsweep.report.off_policy import HEAVY, labels_in_doubt
 
 ORACLE = "oracle (ceiling)"
 TESTED = ("difference", "p")
@@ -70,12 +71,12 @@ def effects_table(comparison: Comparison) -> Table | None:
 def main_table(comparison: Comparison) -> Table:
     """Configurations, best on validation first; above them the oracle, if there is one.
 
-    A mark says which were still improving at their last epoch.
+    Marks say which were still improving at their last epoch, and of which the weights leave no interval that counts.
     """
     c = comparison
     columns = (f"{c.repeat}s", c.selection, c.metric, *TESTED, "parameters", "time")
     val_digits, test_digits, digits = (choose_digits(column.values()) for column in (c.val, c.test, c.tests))
-    improving = improving_labels(c)
+    improving, heavy = improving_labels(c), labels_in_doubt(c)
     n_by_label = c.table.dropna(subset=[c.metric]).groupby("label")["seed"].nunique()
     rows = []
     if np.isfinite(c.oracle):
@@ -91,7 +92,7 @@ def main_table(comparison: Comparison) -> Table:
             format_integer(runs["n_parameters"].mean()),
             format_seconds(runs["seconds/total"].mean()),
         )
-        mark = f" {IMPROVING}" if label in improving else ""
+        mark = f" {IMPROVING}" * (label in improving) + f" {HEAVY}" * (label in heavy)
         rows.append(Row(label + mark, cells, _role(c, label), test.p < SIGNIFICANT, tuple(runs["run"])))
     return Table(("configuration", *columns), tuple(rows))
 

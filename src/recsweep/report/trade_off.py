@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from recsweep.metrics import ERRORS
+from recsweep.metrics import lower_is_better
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.svg import DASHED, MARKERS, MUTED, SERIES, STYLE, canvas, to_svg
@@ -37,7 +37,7 @@ def goals(comparison: Comparison, runs: Runs) -> tuple[Goal, Goal] | None:
 
 
 def _higher_is_better(name: str) -> bool:
-    return name != "n_parameters" and not name.startswith("seconds/") and name.rpartition("/")[2] not in ERRORS
+    return name != "n_parameters" and not name.startswith("seconds/") and not lower_is_better(name)
 
 
 def trade_off_table(comparison: Comparison, pair: Sequence[Goal]) -> pd.DataFrame:

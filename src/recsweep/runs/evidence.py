@@ -5,7 +5,7 @@ such a column says how a metric follows from it:
     value: the metric is the mean over users; a user with NaN does not count.
     mean: of the user's lists, one a held-out row; the metric is the mean over all lists.
     sum: over the user's rows; divided by the rows of all users, `squared_error` gives mse and the square of rmse,
-        `absolute_error` gives mae, and `cross_entropy` gives log_loss.
+        `absolute_error` gives mae, `error` gives calibration/bias, and `cross_entropy` gives log_loss.
 
 Off-policy estimates leave a row a logged row, as the metadata `row` of the file says: `user` and the terms of
 `metrics.off_policy`, with `true` where a simulator tells the policy's value. A run with both kinds of rows has the

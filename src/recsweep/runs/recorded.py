@@ -90,6 +90,7 @@ class Recorded:
         """The same with these overrides.
 
         A key that neither they nor what they bring along touches keeps its recorded value, whatever files say today.
+        A recorded setting of a choice that they replace is left out if the new choice has no such setting.
         """
         if not overrides:
             return self
@@ -97,8 +98,10 @@ class Recorded:
         known = [word for word in self.overrides if key_of(word) not in keys]
         words, before = self._before
         kept = known if "experiment" in keys else [word for word in words if key_of(word) not in keys]
-        after = self._compose([*kept, *overrides])
         groups = {key for key in keys if (conf_dir() / key).is_dir()}
+        lost = self._lost(kept, overrides) if groups or "experiment" in keys else []
+        known, kept = ([word for word in words if word not in lost] for words in (known, kept))
+        after = self._compose([*kept, *overrides])
         if "experiment" in keys:  # another one sets anything: nothing is left of the recorded one but what was typed
             config, choices = _nest(after.leaves), after.choices
         else:
@@ -108,6 +111,17 @@ class Recorded:
         update = {"config": config, "choices": choices, "overrides": [*known, *overrides]}
         paths = (*(path for path in self.paths if key_of(path) not in keys), *(o for o in overrides if is_path(o)))
         return replace(self, record=self.record.model_copy(update=update), paths=paths)
+
+    def _lost(self, words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+        """The words that set a key of a group whose choice the overrides replace by one without such a key."""
+        group_of = {word: key_of(word).split(".")[0] for word in words if "." in key_of(word)}
+        group_of = {word: group for word, group in group_of.items() if (conf_dir() / group).is_dir()}
+        if not group_of:
+            return []
+        plain = self._compose([*(word for word in words if word not in group_of), *overrides])
+        names = {".".join(key[:length]) for key in plain.leaves for length in range(1, len(key) + 1)}
+        replaced = {group for group, name in self.record.choices.items() if plain.choices.get(group) != name}
+        return [word for word, group in group_of.items() if group in replaced and key_of(word) not in names]
 
     def _merge(self, before: Today, after: Today, groups: set[str], named: set[str]) -> dict[str, Any]:
         """The record with the difference between two configurations, both of which today's files give.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from recsweep.config.shape import MAX_WORKERS, STRICT, Positive, bind
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation
-from recsweep.metrics import ERRORS
+from recsweep.metrics import lower_is_better
 from recsweep.runs import build
 from recsweep.runs.recorded import Recorded
 from recsweep.seeding import Seed
@@ -104,4 +104,4 @@ def _direction(name: str) -> Direction:
         raise UserError(
             f"hydra.sweeper.objectives: {name}: an objective is val/… (never test/…), n_parameters or seconds/…"
         )
-    return "minimize" if name.rpartition("/")[2] in ERRORS else "maximize"
+    return "minimize" if lower_is_better(name) else "maximize"
