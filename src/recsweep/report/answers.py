@@ -25,10 +25,7 @@ SIMPLE_MODELS = {
 }
 """Simple models that take no training, by the evaluation's `_target_`."""
 
-HOW_TO_READ = (
-    "±: 95 % interval. difference: between two configurations, in the metric that is named last before it, paired by "
-    "user and seed (or fold, split, data set). p: two-sided, Holm-corrected."
-)
+HOW_TO_READ = "±: 95 % interval. p: two-sided, Holm-corrected."
 """What holds for all tables."""
 
 PROTOCOL_GROUPS = ("data", "split", "evaluation", "filter")
