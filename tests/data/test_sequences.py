@@ -151,7 +151,7 @@ def replace_column(table: pd.DataFrame, column: str, values: list[Any]) -> pd.Da
         ({"customer_id_map": replace_column(USER_MAP, "customer_id", [7, None, 70])},
          r"customer_id_map\.parquet, row 2, column customer_id: missing id"),
         ({"customer_id_map": replace_column(USER_MAP, "customer_id", [[1], [2], [3]])},
-         r"customer_id_map\.parquet: "),
+         r"customer_id_map\.parquet, column customer_id: lists"),
         ({"customer_id_map": USER_MAP.drop(columns="user_idx")}, r"customer_id_map\.parquet: no column 'user_idx'"),
         ({"customer_id_map": USER_MAP[:0]}, r"customer_id_map\.parquet: the file has no rows$"),
     ],
