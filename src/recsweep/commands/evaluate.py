@@ -92,7 +92,7 @@ def _print_run(judged: Judged) -> None:
     """A row a metric, on validation and on test."""
     metrics = judged.metrics
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)
-    _print_aligned([("", "val", "test"), *((name, *_cells(metrics, name)) for name in names)], texts=(0,))
+    _print_columns([("", "val", "test"), *((name, *_cells(metrics, name)) for name in names)], texts=(0,))
 
 
 def _print_sweep(judged: Sequence[Judged]) -> None:
@@ -109,7 +109,7 @@ def _print_sweep(judged: Sequence[Judged]) -> None:
         )
         for one, record in zip(judged, records, strict=True)
     ]
-    _print_aligned([head, *rows], texts=(len(head) - 1,))
+    _print_columns([head, *rows], texts=(len(head) - 1,))
 
 
 def _cells(metrics: Mapping[str, float], name: str) -> tuple[str, str]:
@@ -119,7 +119,7 @@ def _cells(metrics: Mapping[str, float], name: str) -> tuple[str, str]:
     return on_val, on_test
 
 
-def _print_aligned(rows: Sequence[Sequence[str]], texts: tuple[int, ...]) -> None:
+def _print_columns(rows: Sequence[Sequence[str]], texts: tuple[int, ...]) -> None:
     """Prints columns in plain text: numbers to the right, those in `texts` to the left."""
     lines = [list(map(escape, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -179,7 +179,7 @@ class Progress:
         ended = [result.seconds for result in self.results.values() if result.seconds is not None]
         shares = [result.share for result in self.results.values() if result.share is not None]
         share = sum(shares) / len(shares) if shares else 1.0
-        elapsed = {number: _elapsed(self.sweep / str(number)) for number in self.running}
+        elapsed = {number: _measure_time(self.sweep / str(number)) for number in self.running}
         totals = dict[int, float]()
         for number in self.running:
             if epochs := _epochs(self.sweep / str(number)):
@@ -234,7 +234,7 @@ def _seconds(job: Path) -> float | None:
         return None
 
 
-def _elapsed(job: Path) -> float:
+def _measure_time(job: Path) -> float:
     return time.time() - (job / jobs.LOCK).stat().st_mtime
 
 

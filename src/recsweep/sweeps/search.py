@@ -89,7 +89,7 @@ class Search:
     def run(self) -> None:
         """Runs the missing trials, and waits for those that other workers run."""
         pause = self.plan.settings.heartbeat
-        finished_before = self._ended_folders()
+        finished_before = self._find_ended_jobs()
         self._repeat_deleted()
         with Worker(self.study, pause) as worker:
             if silent := worker.silent_trials():
@@ -104,7 +104,7 @@ class Search:
                     time.sleep(pause)
                 else:
                     break
-        for folder in self._ended_folders() - finished_before:
+        for folder in self._find_ended_jobs() - finished_before:
             if not (folder / jobs.METRICS_FILE).is_file():
                 raise UserError(f"{folder}: somebody deleted it while the search ran; the study has its values")
 
@@ -123,7 +123,7 @@ class Search:
                 write_record(self._folder(trial), record)
             jobs.run_jobs(self.launcher, self.folder, {trial.number: [] for trial in batch})
 
-    def _ended_folders(self) -> set[Path]:
+    def _find_ended_jobs(self) -> set[Path]:
         """The folders of the trials that have ended in this search's folder."""
         folders = {Path(trial.user_attrs.get("folder", "")) for trial in self.study.get_trials(deepcopy=False)}
         return {folder for folder in folders if folder.parent == self.folder.resolve()}
