@@ -47,7 +47,7 @@ def test_the_command_for_the_curves_is_said_where_there_are_any(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("epochs", "chosen", "ended_by", "expected"),
     [
-        (12, 12, "max_epochs", "epoch 12 of 12 chosen, ended by max_epochs, still improving"),
+        (12, 12, "max_epochs", "epoch 12 of 12 chosen, still improving at max_epochs"),
         (12, 9, "max_epochs", "epoch 9 of 12 chosen, ended by max_epochs"),
         (12, 5, "early stopping", "epoch 5 of 12 chosen, ended by early stopping"),
         (None, None, "no epochs", "no epochs"),

@@ -137,7 +137,7 @@ def test_the_command_that_adds_simple_models(tmp_path: Path) -> None:
         write_run(tmp_path / str(seed), *words, target, model="mf")
     comparison, runs = compare_runs(tmp_path)
     text = describe_missing_baseline(comparison, runs.runs)
-    command = text.partition("a folder that holds both: ")[2]
+    command = text.partition("a folder that holds both:\n")[2]
     assert command == (
         "recsweep train -m data=synthetic split=random evaluation=rating data.n_users=60 "
         "evaluation._target_=recsweep.evaluation.RatingEvaluation trainer.refit=true model=means seed=0,1 split.seed=4"

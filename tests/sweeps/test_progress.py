@@ -97,6 +97,20 @@ def test_the_terminal_shows_the_running_job_and_the_best_so_far(tmp_path: Path) 
     assert shown.describe_end(0).endswith(end) and shown.describe_end(0).startswith("sweep: 2 of 3 done, 1 running, ")
 
 
+def test_off_a_terminal_a_job_that_takes_long_is_heard_of(tmp_path: Path) -> None:
+    """A line once it has run for a while, then one where there is another epoch and the last line is old enough."""
+    write_job(tmp_path / "7", None, 4, 0, "", "loss=bpr", "seed=1")
+    shown = begin(tmp_path, 9, "loss")
+    began, later = time.monotonic() - 1, time.monotonic() + 60
+    assert shown.describe_running(began) == []
+    assert shown.describe_running(later) == ["sweep: 0 of 9 done, 1 running; job 7: loss=bpr  running"]
+    write_job(tmp_path / "7", None, 4, 0, "2/4", "loss=bpr", "seed=1")
+    assert shown.describe_running(began) == []
+    line = "sweep: 0 of 9 done, 1 running, 0:01:08 left; job 7: loss=bpr  epoch 2/4  train/loss 0.5"  # 4 + 8 x 8
+    assert shown.describe_running(later) == [line]
+    assert shown.describe_running(later) == []
+
+
 def test_the_best_is_the_largest_where_more_is_better(tmp_path: Path) -> None:
     for number, value in enumerate((0.25, 0.5)):
         objective = {"name": "val/ndcg@10", "value": value, "mode": "max"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from recsweep.errors import UserError
-from recsweep.terminal import print_line
+from recsweep.terminal import cell, print_line
 
 if TYPE_CHECKING:
     from recsweep.report.read import Run
@@ -79,7 +79,10 @@ def report(folder: Path, baseline: str | None) -> Path:
     for comparison in results:
         console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
         if hint := describe_missing_baseline(comparison, runs.runs):
-            print_line(hint)
+            sentence, *commands = hint.split("\n")
+            screen.print(cell(sentence))
+            for command in commands:
+                print_line(f"  {command}")
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()

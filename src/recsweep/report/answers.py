@@ -104,7 +104,7 @@ def describe_power(comparison: Comparison) -> str:
 
 
 def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """That the comparison has no simple model, or no other than its only one, and the command that adds some."""
+    """That the comparison has no simple model, or no other than its only one, and in a second line how to add some."""
     c = comparison
     if c.baseline is not None:
         return ""
@@ -130,7 +130,7 @@ def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> 
     flags = [f"--config-dir={run.config_dir}"] if run.config_dir else []
     command = ["recsweep", "train", *flags, "-m", *groups, *(typed[key] for key in keys), f"model={models}", *seeds]
     how = "These add some, to compare by recsweep report on a folder that holds both"
-    return f"{sentence} {how}: {shlex.join(command)}"
+    return f"{sentence} {how}:\n{shlex.join(command)}"
 
 
 def notes(comparison: Comparison) -> str:

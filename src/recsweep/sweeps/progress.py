@@ -23,7 +23,7 @@ from recsweep.runs.recorded import key_of
 from recsweep.sweeps import jobs
 from recsweep.terminal import escape, format_number, print_line
 
-EPOCH = re.compile(r"\bepoch (\d+)/(\d+)  ")
+EPOCH = re.compile(r"\bepoch (\d+)/(\d+)  .*")
 """What run.log says of an epoch."""
 
 MAX_SHOWN = 8
@@ -31,6 +31,9 @@ MAX_SHOWN = 8
 
 INTERVAL = 1.0
 """Seconds between two looks at the folder."""
+
+LINE_INTERVAL = 10.0
+"""Shortest time in seconds between two lines about a running job, off a terminal."""
 
 
 class Result(NamedTuple):
@@ -86,6 +89,7 @@ class Progress:
         self.running: list[int] = []
         self.width = 1
         self.names: dict[int, str] = {}
+        self.last_lines: dict[int, tuple[float, str]] = {}
         self.start_time = time.time()
         self.look()
 
@@ -132,6 +136,22 @@ class Progress:
         if (best := self._best()) is not None:
             lines.append(f"  best: {self._describe_objective(best)}, job {best}: {self.name(best)}")
         return Text("\n".join(map(escape, lines)), no_wrap=True, overflow="ellipsis")
+
+    def describe_running(self, since: float) -> list[str]:
+        """A line for each running job that has started, or written of another epoch, since its last line.
+
+        Args:
+            since: `time.monotonic()` of the latest line that is old enough for another one.
+        """
+        lines = []
+        for number in self.running:
+            said_at, said = self.last_lines.setdefault(number, (time.monotonic(), ""))
+            epoch = _last_epoch(self.sweep / str(number))
+            text = epoch[0] if epoch else "running"
+            if said_at <= since and text != said:
+                self.last_lines[number] = (time.monotonic(), text)
+                lines.append(f"sweep: {self.count()}; job {number}: {self.name(number)}  {text}")
+        return lines
 
     def describe_end(self, number: int) -> str:
         """A line for a job that has ended."""
@@ -195,7 +215,7 @@ class Progress:
 
 @contextmanager
 def show_progress(progress: Progress) -> Iterator[None]:
-    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints a line per ended job."""
+    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints a line for what is new."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Live(
@@ -209,7 +229,7 @@ def show_progress(progress: Progress) -> Iterator[None]:
             yield
         return
     stop = Event()
-    thread = Thread(target=_print_ends, args=(progress, stop), daemon=True)
+    thread = Thread(target=_print_news, args=(progress, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -218,12 +238,15 @@ def show_progress(progress: Progress) -> Iterator[None]:
         thread.join()
 
 
-def _print_ends(progress: Progress, stop: Event) -> None:
+def _print_news(progress: Progress, stop: Event) -> None:
+    """A line for each job that has ended, and now and then one for each that runs."""
     is_last = False
     while not is_last:
         is_last = stop.wait(INTERVAL)
         for number in progress.look():
             print_line(progress.describe_end(number), stderr=True)
+        for line in progress.describe_running(time.monotonic() - LINE_INTERVAL):
+            print_line(line, stderr=True)
 
 
 def _seconds(job: Path) -> float | None:
@@ -238,11 +261,17 @@ def _measure_time(job: Path) -> float:
     return time.time() - (job / jobs.LOCK).stat().st_mtime
 
 
+def _last_epoch(job: Path) -> re.Match[str] | None:
+    """What run.log says of the last epoch."""
+    path = job / "run.log"
+    found = list(EPOCH.finditer(path.read_text(errors="replace"))) if path.is_file() else []
+    return found[-1] if found else None
+
+
 def _epochs(job: Path) -> tuple[int, int] | None:
     """The last epoch that run.log tells of, and how many are allowed."""
-    path = job / "run.log"
-    found = EPOCH.findall(path.read_text(errors="replace")) if path.is_file() else []
-    return (int(found[-1][0]), int(found[-1][1])) if found else None
+    epoch = _last_epoch(job)
+    return (int(epoch[1]), int(epoch[2])) if epoch else None
 
 
 def _share_of_epochs(job: Path) -> float | None:
