@@ -30,7 +30,7 @@ def test_a_run_says_where_it_goes_how_it_goes_and_how_it_went(tmp_path: Path) ->
     assert "Tip" not in log and "GPU" not in log
     how, values, baselines, folder = outcome.out.splitlines()
     chosen = metrics["chosen_epoch"]
-    assert f"s: epoch {chosen} of 2 chosen, ended by max_epochs" in how and how.startswith("bpr_mf seed 0, ")
+    assert f"s: epoch {chosen} of 2 chosen, " in how and how.startswith("bpr_mf seed 0, ")
     assert values == "  ".join(f"{p}/ndcg@10 {metrics['metrics'][f'{p}/ndcg@10']:.4f}" for p in ("val", "test"))
     assert baselines.startswith("baselines on test/ndcg@10: popularity 0.")
     assert folder == "run: run"

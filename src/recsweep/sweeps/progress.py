@@ -21,10 +21,8 @@ from recsweep.parse import read_yaml
 from recsweep.runs.record import FOLDER, Record
 from recsweep.runs.recorded import key_of
 from recsweep.sweeps import jobs
+from recsweep.sweeps.epochs import read_epochs
 from recsweep.terminal import escape, format_number, print_line
-
-EPOCH = re.compile(r"\bepoch (\d+)/(\d+)  .*")
-"""What run.log says of an epoch."""
 
 MAX_SHOWN = 8
 """Running jobs that the terminal shows."""
@@ -128,8 +126,8 @@ class Progress:
         self.look()
         lines = [f"sweep: {self.count()}"]
         for number in self.running[:MAX_SHOWN]:
-            epochs = _epochs(self.sweep / str(number))
-            end = f", epoch {epochs[0]} of {epochs[1]}" if epochs else ""
+            epochs = read_epochs(self.sweep / str(number))
+            end = f", epoch {epochs.reached} of {epochs.allowed}" if epochs else ""
             lines.append(f"  job {number}: {self.name(number)}{end}")
         if len(self.running) > MAX_SHOWN:
             lines.append(f"  and {len(self.running) - MAX_SHOWN} more")
@@ -146,8 +144,8 @@ class Progress:
         lines = []
         for number in self.running:
             said_at, said = self.last_lines.setdefault(number, (time.monotonic(), ""))
-            epoch = _last_epoch(self.sweep / str(number))
-            text = epoch[0] if epoch else "running"
+            epochs = read_epochs(self.sweep / str(number))
+            text = epochs.text if epochs else "running"
             if said_at <= since and text != said:
                 self.last_lines[number] = (time.monotonic(), text)
                 lines.append(f"sweep: {self.count()}; job {number}: {self.name(number)}  {text}")
@@ -194,16 +192,19 @@ class Progress:
         """An estimate; None before anything is known.
 
         A running job takes as long as its epochs say, if it makes as large a share of those that it is allowed as the
-        ended jobs did; without epochs, as long as the mean job. The jobs to come take the mean of all.
+        ended jobs did. Where its epochs say nothing yet, it takes as long as the mean job, and so do the jobs to come;
+        of the first epoch nobody knows how much of it was the start.
         """
         ended = [result.seconds for result in self.results.values() if result.seconds is not None]
         shares = [result.share for result in self.results.values() if result.share is not None]
         share = sum(shares) / len(shares) if shares else 1.0
-        elapsed = {number: _measure_time(self.sweep / str(number)) for number in self.running}
+        starts = {number: (self.sweep / str(number) / jobs.LOCK).stat().st_mtime for number in self.running}
+        elapsed = {number: time.time() - start for number, start in starts.items()}
         totals = dict[int, float]()
-        for number in self.running:
-            if epochs := _epochs(self.sweep / str(number)):
-                totals[number] = max(elapsed[number], elapsed[number] * epochs[1] / epochs[0] * share)
+        for number, start in starts.items():
+            epochs = read_epochs(self.sweep / str(number))
+            if epochs and (epochs.pace is not None or not ended):
+                totals[number] = max(elapsed[number], epochs.estimate_end(start, share) - start)
         known = [*ended, *totals.values()]
         if not known:
             return None
@@ -257,26 +258,9 @@ def _seconds(job: Path) -> float | None:
         return None
 
 
-def _measure_time(job: Path) -> float:
-    return time.time() - (job / jobs.LOCK).stat().st_mtime
-
-
-def _last_epoch(job: Path) -> re.Match[str] | None:
-    """What run.log says of the last epoch."""
-    path = job / "run.log"
-    found = list(EPOCH.finditer(path.read_text(errors="replace"))) if path.is_file() else []
-    return found[-1] if found else None
-
-
-def _epochs(job: Path) -> tuple[int, int] | None:
-    """The last epoch that run.log tells of, and how many are allowed."""
-    epoch = _last_epoch(job)
-    return (int(epoch[1]), int(epoch[2])) if epoch else None
-
-
 def _share_of_epochs(job: Path) -> float | None:
-    epochs = _epochs(job)
-    return epochs[0] / epochs[1] if epochs else None
+    epochs = read_epochs(job)
+    return epochs.reached / epochs.allowed if epochs else None
 
 
 def _shorten(value: str) -> str:
