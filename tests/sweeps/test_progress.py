@@ -85,7 +85,7 @@ def test_the_time_left_knows_the_epochs_and_does_not_grow(tmp_path: Path) -> Non
 
 
 def test_the_time_left_counts_a_start_once_and_falls_between_epochs(tmp_path: Path) -> None:
-    """Started 31 s ago; 21 s later came epoch 2 of 5, a second after the first: it takes 21 + 3 in all, so it is late."""
+    """Epoch 2 of 5 came 21 s after the start, a second after the first: 21 + 3 in all, and 31 are over."""
     write_job(tmp_path / "0", None, 31)
     log, shown = tmp_path / "0" / "run.log", begin(tmp_path, 2)
     now = time.time()

@@ -216,7 +216,7 @@ class Progress:
 
 @contextmanager
 def show_progress(progress: Progress) -> Iterator[None]:
-    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints a line for what is new."""
+    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints what is new."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Live(
