@@ -168,7 +168,7 @@ def test_a_file_has_the_held_out_rows_of_every_user(tmp_path: Path) -> None:
     assert {str(table.schema.field(name).type) for name in table.column_names[2:-4]} == {"float"}
 
 
-# Item 0 has both seen rows, so the order of popularity is 0, 1, 2, 3: a fifth of them is the head, half of them the tail.
+# Item 0 has both seen rows, so the order of popularity is 0, 1, 2, 3: a fifth of four is the head, half the tail.
 # Item 1 is first in user 0's list, items 3 and 2 are third. Of two items without rows, 0 is the head and 1 the tail.
 GROUPS = {
     "full ranking": (

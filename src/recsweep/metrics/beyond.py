@@ -46,7 +46,7 @@ def in_long_tail(count: Tensor) -> Tensor:
 
 
 def popularity_group(count: Tensor) -> Tensor:
-    """0 for the head, the ⌈n_items / 5⌉ most popular items, 2 for the tail, the less popular half, 1 between; [n_items].
+    """0 for the head, the ⌈n_items / 5⌉ most popular items, 2 for the tail, the less popular half, else 1; [n_items].
 
     Of equally popular items those with lower ids are the more popular ones.
 

@@ -118,9 +118,7 @@ def _from_table(table: pa.Table) -> Evidence:
             case b"group":
                 column, _, group = name.rpartition("/")
                 terms = partial(_terms_of_sum, values, count_of[f"n/{group}"])
-                terms_by_group.setdefault(group, {}).update(
-                    dict.fromkeys(METRICS_OF_SUM.get(column, (column,)), terms)
-                )
+                terms_by_group.setdefault(group, {}).update(dict.fromkeys(METRICS_OF_SUM.get(column, (column,)), terms))
             case other:
                 raise ValueError(f"column {name} holds {other!r}, not a value, mean, sum or group")
     by_popularity = {group: Evidence(users, terms) for group, terms in terms_by_group.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from recsweep.report.evidence import Evidence, Terms, read_evidence
 N_GROUPS = 4
 """Groups of users: quarters."""
 
-Repeats = list[tuple[str, Evidence]]
-"""Seed and evidence of each run of one configuration."""
+NOT_WRITTEN = "these runs did not write down the rows of users and items (an earlier version)"
+
+Repeats = dict[str, list[tuple[str, Evidence]]]
+"""Label -> seed and evidence of each of its runs."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +37,44 @@ class Groups:
     layouts: dict[str, dict[str, Layout]]
 
 
-def group_users(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> Groups:
+def read_repeats(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> Repeats:
+    """The evidence of the runs of these configurations, on the part of the main metric.
+
+    Raises:
+        UserError: damaged evidence, or none.
+    """
+    part: Literal["val", "test"] = "val" if comparison.metric.startswith("val/") else "test"
+    repeats: Repeats = {label: [] for label in labels}
+    for label in labels:
+        rows = comparison.rows(label)
+        for index, run, seed in zip(rows.index, rows["run"], rows["seed"], strict=True):
+            evidence = read_evidence(runs.runs[index].folder, part)
+            if evidence is None:
+                raise UserError(f"{label} (run {run}) left no evidence by user")
+            repeats[label].append((str(seed), evidence))
+    return repeats
+
+
+def group_users(comparison: Comparison, repeats: Repeats) -> Groups:
     """The main metric of users in quarters by the number of their rows that the models may know.
 
     Users with equally many rows are in the same group.
 
     Raises:
-        UserError: damaged evidence, or without what this needs.
+        UserError: the evidence does not tell.
     """
     part, _, name = comparison.metric.partition("/")
-    repeats = {label: _read(comparison, runs, label) for label in labels}
     every = [evidence for of_label in repeats.values() for _, evidence in of_label]
     if not all(name in evidence.metrics for evidence in every):
         raise UserError(f"{comparison.metric} is not known by user")
-    n_seen = [pd.Series(one.n_seen, one.users) for _, one in repeats[labels[0]] if one.n_seen is not None]
-    if len(n_seen) < len(repeats[labels[0]]):
-        raise UserError("the evidence of an earlier version has no numbers of known rows")
+    first = next(iter(repeats.values()))
+    n_seen = [pd.Series(one.n_seen, one.users) for _, one in first if one.n_seen is not None]
+    if len(n_seen) < len(first):
+        raise UserError(NOT_WRITTEN)
     counts = n_seen[0] if len(n_seen) == 1 else pd.concat(n_seen).groupby(level=0).mean()
     edges = np.unique(np.quantile(counts, np.arange(1, N_GROUPS) / N_GROUPS))
     group_of_user = pd.Series(np.searchsorted(edges, counts), counts.index)
-    layouts: dict[str, dict[str, Layout]] = {label: {} for label in labels}
+    layouts: dict[str, dict[str, Layout]] = {label: {} for label in repeats}
     sizes: dict[str, int] = {}
     for _, group in group_of_user.groupby(group_of_user):
         rows = counts[group.index]
@@ -67,20 +88,19 @@ def group_users(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> Gr
     return Groups(f"{part}/{name}", sizes, layouts)
 
 
-def group_items(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> Groups:
+def group_items(comparison: Comparison, repeats: Repeats) -> Groups:
     """The share of held-out rows whose items were found, or their error, in the head, middle and tail of popularity.
 
     Raises:
-        UserError: damaged evidence, or without what this needs.
+        UserError: the evidence does not tell.
     """
     part, _, main = comparison.metric.partition("/")
-    repeats = {label: _read(comparison, runs, label) for label in labels}
     every = [evidence for of_label in repeats.values() for _, evidence in of_label]
     if not all(evidence.by_popularity for evidence in every):
-        raise UserError("the evidence has no groups of items")
-    metrics = [metric for metric in every[0].by_popularity["head"].metrics]
+        raise UserError(NOT_WRITTEN if any(one.n_seen is None for one in every) else "there is no held-out item a row")
+    metrics = every[0].by_popularity["head"].metrics
     name = main if main in metrics else metrics[0]
-    layouts: dict[str, dict[str, Layout]] = {label: {} for label in labels}
+    layouts: dict[str, dict[str, Layout]] = {label: {} for label in repeats}
     sizes: dict[str, int] = {}
     for group in every[0].by_popularity:
         for label, of_label in repeats.items():
@@ -89,18 +109,6 @@ def group_items(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> Gr
                 layouts[label][group] = found[name]
                 sizes[group] = int(every[0].by_popularity[group].terms(name)[1].sum())
     return Groups(f"{part}/{name}", sizes, layouts)
-
-
-def _read(comparison: Comparison, runs: Runs, label: str) -> Repeats:
-    rows = comparison.rows(label)
-    repeats = []
-    for index, seed in zip(rows.index, rows["seed"], strict=True):
-        folder = runs.runs[index].folder
-        evidence = read_evidence(folder, "val" if comparison.metric.startswith("val/") else "test")
-        if evidence is None:
-            raise UserError(f"{folder} left no evidence by user")
-        repeats.append((str(seed), evidence))
-    return repeats
 
 
 def _keep_users(evidence: Evidence, metric: str, users: pd.Index) -> Evidence:
