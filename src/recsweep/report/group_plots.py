@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.crossed import SIGNIFICANT, Estimate
 from recsweep.report.svg import ACCENT, INK, MARKERS, MUTED, SERIES, STYLE, TEXT_BOX, annotate, canvas, to_svg, wrap
@@ -63,6 +64,7 @@ def difference_plot(name: str, metric: str, differences: Mapping[str, Estimate],
         axes.set_yticks(range(len(texts)), [""] * len(texts) if is_narrow else texts)
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(4 if is_narrow else 8))
         axes.set_xlabel(f"difference in {metric}")
         return to_svg(figure, f"difference {name} {width}")
 

@@ -50,7 +50,9 @@ def read_repeats(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> R
         for index, run, seed in zip(rows.index, rows["run"], rows["seed"], strict=True):
             evidence = read_evidence(runs.runs[index].folder, part)
             if evidence is None:
-                raise UserError(f"{label} (run {run}) left no evidence by user")
+                raise UserError(
+                    f"{label} (run {run}) left no evidence (callbacks.evidence=false, or an earlier version)"
+                )
             repeats[label].append((str(seed), evidence))
     return repeats
 

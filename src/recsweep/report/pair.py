@@ -145,7 +145,8 @@ def _find(name: str, runs: Runs, comparisons: Sequence[Comparison]) -> tuple[Com
     found = found or [pair for pair in every if name in set(pair[0].rows(pair[1])["model"])]
     if len(found) == 1:
         return found[0]
-    options = [f"{comparison.rows(label)['run'].iloc[0]} ({label})" for comparison, label in found or every]
+    ordered = sorted(found or every, key=lambda pair: pair[0].rows(pair[1]).index[0])
+    options = [f"{comparison.rows(label)['run'].iloc[0]} ({label})" for comparison, label in ordered]
     more = f" and {len(options) - MAX_NAMES} more" if len(options) > MAX_NAMES else ""
     problem = "stands for several configurations" if found else "no run, configuration or model here"
     raise UserError(f"{name}: {problem}; choose from {', '.join(options[:MAX_NAMES])}{more}")
@@ -157,7 +158,7 @@ def _compare(comparison: Comparison, runs: Runs, labels: tuple[str, str], names:
         repeats = read_repeats(c, runs, labels)
         pair = pair_users(c, runs, *labels)
     except UserError as error:
-        raise UserError(f"compare={','.join(names)}: {error}; train it again with callbacks.evidence=true") from None
+        raise UserError(f"compare={','.join(names)}: {error}") from None
     if pair is None:
         metric = f"{c.metric} by user"
         raise UserError(f"compare={','.join(names)}: no evidence of {metric}, or no user and {c.repeat} in common")

@@ -42,6 +42,7 @@ class Section:
     left: str
     right: str
     runs: dict[str, Sequence[str]]
+    better_side: str
     sentences: Sequence[str]
     gains_plots: Sequence[Markup]
     gains_caption: str
@@ -126,10 +127,12 @@ def _make_section(pair: Pair, examples: Sequence[Example], why_no_examples: str,
     c = pair.comparison
     gains = pair.gains[pair.gains != 0]
     n_same = len(pair.gains) - len(gains)
-    better, seeds = ("Right" if len(gains) else ""), f" Each is a mean over {len(pair.seeds)} {c.repeat}s."
-    caption = f"{better} of 0: users for whom {pair.left} is better; left: users for whom {pair.right} is."
-    caption += f" The {n_same:,} users without a difference are left out." if n_same else ""
-    caption += " The outermost bars hold the 1 % beyond them." + (seeds if len(pair.seeds) > 1 else "")
+    sentences = (
+        f"Right of 0: users for whom {pair.left} is better; left: users for whom {pair.right} is.",
+        f"The {n_same:,} users without a difference are left out." if n_same else "",
+        f"Each gain is a mean over {len(pair.seeds)} {c.repeat}s." if len(pair.seeds) > 1 else "",
+        "The outermost bars hold the 1 % of the users beyond them.",
+    )
     groups = [
         (f"{name[0].upper()}{name[1:]}", _plot_differences(name, differences))
         for name, differences in _name_groups(pair)
@@ -139,9 +142,10 @@ def _make_section(pair: Pair, examples: Sequence[Example], why_no_examples: str,
         left=pair.left,
         right=pair.right,
         runs={label: tuple(c.rows(label)["run"]) for label in (pair.left, pair.right)},
+        better_side="Right" if c.mode == "max" else "Left",
         sentences=describe_pair(pair),
         gains_plots=_plot(lambda width: group_plots.gains_plot(c.metric, gains, width)) if len(gains) else (),
-        gains_caption=caption if len(gains) else "Both are the same for every user.",
+        gains_caption=" ".join(filter(None, sentences)) if len(gains) else "Both are the same for every user.",
         groups=groups,
         left_out=pair.left_out,
         examples=[_make_card(pair, example) for example in examples],
