@@ -41,8 +41,10 @@ def test_items_are_grouped_by_popularity(tmp_path: Path) -> None:
     found = group_items(comparison, read_repeats(comparison, runs, ["means"]))
     assert means(found, "means") == {"head": [3, 3.5], "tail": [4, 4]}
     assert (found.metric, found.sizes) == ("test/mse", {"head": 2, "tail": 2})
-    (panel,) = panels(comparison, runs)
-    assert len(panel.plots) == 2 and "2 in the head, 2 in the tail" in panel.caption
+    write_run(tmp_path / "2", "model=svdpp", model="svdpp")
+    (panel,) = panels(*compare_runs(tmp_path))
+    assert len(panel.plots) == 2 and [name for _, name in panel.legend] == ["means"]
+    assert panel.caption.endswith("2 in the head, 2 in the tail. Means of 1 of 2 configurations with 95 % intervals.")
 
 
 def test_the_page_says_what_earlier_runs_did_not_write_down(tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_the_page_says_what_earlier_runs_did_not_write_down(tmp_path: Path) -> N
         with pytest.raises(UserError, match="earlier version"):
             group(comparison, repeats)
     (panel,) = panels(comparison, runs)
-    assert not panel.plots and panel.caption.startswith("No plot of users by activity: these runs did not")
+    assert not panel.plots and panel.caption.startswith("No plot of users by activity: the evidence does not count")
 
 
 def test_a_metric_that_is_no_mean_has_no_groups(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from recsweep.report.evidence import Evidence, Terms, read_evidence
 N_GROUPS = 4
 """Groups of users: quarters."""
 
-NOT_WRITTEN = "these runs did not write down the rows of users and items (an earlier version)"
+NOT_WRITTEN = "the evidence does not count rows of users and items (it is of a log, or of an earlier version)"
 
 Repeats = dict[str, list[tuple[str, Evidence]]]
 """Label -> seed and evidence of each of its runs."""
@@ -99,7 +99,11 @@ def group_items(comparison: Comparison, repeats: Repeats) -> Groups:
     part, _, main = comparison.metric.partition("/")
     every = [evidence for of_label in repeats.values() for _, evidence in of_label]
     if not all(evidence.by_popularity for evidence in every):
-        raise UserError(NOT_WRITTEN if any(one.n_seen is None for one in every) else "there is no held-out item a row")
+        raise UserError(
+            NOT_WRITTEN
+            if any(one.n_seen is None for one in every)
+            else "the evaluation has no value for each held-out item"
+        )
     metrics = every[0].by_popularity["head"].metrics
     name = main if main in metrics else metrics[0]
     layouts: dict[str, dict[str, Layout]] = {label: {} for label in repeats}

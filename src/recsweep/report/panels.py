@@ -1,6 +1,7 @@
 """Chooses the plots that a comparison calls for, with their legends and captions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ from recsweep.report import group_plots, lines, off_policy, parallel, plots, tra
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import estimate
-from recsweep.report.groups import Groups, group_items, group_users, read_repeats
+from recsweep.report.groups import Groups, Repeats, group_items, group_users, read_repeats
 from recsweep.report.scale import is_numeric
 
 GLYPHS = "●■▲◆▼✚"
@@ -176,12 +177,13 @@ def _split_by_loss(
 
 
 def _group_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
-    """Users by activity and items by popularity; what is not known is left out, and the caption says so."""
-    labels = comparison.best_with_reference(lines.MAX_LINES)
-    try:
-        repeats = read_repeats(comparison, runs, labels)
-    except UserError as error:
-        return [Panel(f"No plots of users by activity and of items by popularity: {error}.", [], [])]
+    """Users by activity and items by popularity; what evidence does not tell is left out, and the caption says so."""
+    repeats: Repeats = {}
+    for label in comparison.best_with_reference(lines.MAX_LINES):
+        with suppress(UserError):  # no evidence, or damaged: the notes say so
+            repeats |= read_repeats(comparison, runs, [label])
+    if not repeats:
+        return []
     drawn: list[Markup] = []
     sentences: list[str] = []
     try:
@@ -199,9 +201,9 @@ def _group_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
         sentences.append(f"No plot of items by popularity: {error}.")
     if not drawn:
         return [Panel(" ".join(sentences), [], [])]
-    left_out = f" of {len(labels)} of {len(comparison.labels)} configurations" * (len(labels) < len(comparison.labels))
-    sentences.append(f"Means{left_out} with 95 % intervals.")
-    return [Panel(" ".join(sentences), drawn, _legend(labels))]
+    n_drawn, n_all = len(repeats), len(comparison.labels)
+    sentences.append(f"Means{f' of {n_drawn} of {n_all} configurations' * (n_drawn < n_all)} with 95 % intervals.")
+    return [Panel(" ".join(sentences), drawn, _legend(repeats))]
 
 
 def _plot_groups(name: str, groups: Groups, repeat: str) -> Markup:
