@@ -66,8 +66,9 @@ def _rank_items(pair: Pair, runs: Runs, positions: np.ndarray) -> list[Example]:
         if says_ratings:
             held_out_items = _describe_ratings(rows, held_out, models, device)
         else:
-            found_first = torch.isin(item, torch.cat([left[number], right[number]])).logical_not().argsort(stable=True)
-            held_out_items = _name_items(rows, torch.unique_consecutive(item[found_first]), item[:0])
+            distinct = torch.unique(item)
+            is_found = torch.isin(distinct, torch.cat([left[number], right[number]]))
+            held_out_items = _name_items(rows, torch.cat([distinct[is_found], distinct[~is_found]]), item[:0])
         lists = (_name_items(rows, of_model[number], item) for of_model in (left, right))
         n_more = max(0, len(held_out_items) - K)
         examples.append(Example(position, held_out_items[:K], n_more, *lists))
