@@ -61,11 +61,20 @@ def write_run(folder: Path, *overrides: str, model: str = "means", value: float 
     return folder
 
 
-def leave_evidence(run: Path, test: list[float], n: list[int] | None = None, val: list[float] | None = None) -> Path:
+def leave_evidence(
+    run: Path,
+    test: list[float],
+    n: list[int] | None = None,
+    val: list[float] | None = None,
+    n_seen: list[int] | None = None,
+    groups: Mapping[str, tuple[list[float], list[int]]] | None = None,
+) -> Path:
     """Evidence of a run on users u0, u1, …: each one's sum of squared errors, or with `n` rows of them.
 
     Args:
         test, val: sums on that part; on validation those of test by default.
+        n_seen: rows that the model may know.
+        groups: of items -> their sums of squared errors, and their rows.
     """
     (run / "evidence").mkdir()
     for part, sums in (("test", test), ("val", val or test)):
@@ -73,6 +82,13 @@ def leave_evidence(run: Path, test: list[float], n: list[int] | None = None, val
         fields.append(pa.field("squared_error", pa.float32(), metadata={"holds": "sum"}))
         users = [f"u{number}" for number in range(len(sums))]
         columns = [users, n or [1] * len(sums), np.array(sums, np.float32)]
+        counts = {"n_seen": n_seen} if n_seen else {}
+        for group, (group_sums, group_n) in (groups or {}).items():
+            fields.append(pa.field(f"squared_error/{group}", pa.float32(), metadata={"holds": "group"}))
+            columns.append(np.array(group_sums, np.float32))
+            counts[f"n/{group}"] = group_n
+        fields += [pa.field(name, pa.int32()) for name in counts]
+        columns += counts.values()
         table = pa.table([pa.array(column) for column in columns], pa.schema(fields).remove_metadata())
         pa_parquet.write_table(table.cast(pa.schema(fields)), run / "evidence" / f"{part}.parquet")
     return run

@@ -47,8 +47,9 @@ def test_another_baseline_writes_files_of_its_own(tmp_path: Path) -> None:
         (["."], "no runs here"),
         ([], "wants one folder of runs, got 0"),
         ([".", ".."], "wants one folder of runs, got 2"),
-        ([".", "colour=red"], "colour=red: the only option is baseline=NAME"),
-        ([".", "baseline="], "baseline=: the only option is baseline=NAME"),
+        ([".", "colour=red"], "colour=red: the only options are baseline=NAME and compare=A,B"),
+        ([".", "baseline="], "baseline=: the only options are baseline=NAME and compare=A,B"),
+        ([".", "baseline=means", "compare=1,2"], "baseline= and compare=: choose one of them"),
     ],
 )
 def test_a_wrong_argument_is_refused(

@@ -169,7 +169,7 @@ def test_each_list_leaves_its_values():
     for name in ("novelty@2", "popularity@2", "long_tail@2", "diversity@2"):
         values = torch.cat([batch["user"].values[f"beyond/{name}"] for batch in evidence])
         assert values.nanmean().item() == pytest.approx(metrics[f"beyond/{name}"])
-    assert {len(rows.values["beyond/novelty@2"]) for batch in evidence for rows in batch.values()} == {1, 2}
+    assert {len(batch["user"].values["beyond/novelty@2"]) for batch in evidence} == {1, 2}
 
 
 def test_a_run_has_them_at_its_end_and_not_in_each_epoch(tmp_path: Path) -> None:

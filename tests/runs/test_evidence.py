@@ -165,7 +165,43 @@ def test_a_file_has_the_held_out_rows_of_every_user(tmp_path: Path) -> None:
     judge(tmp_path, *ranking_case())
     table = pa_parquet.read_table(tmp_path / "evidence" / "test.parquet")
     assert table["user"].to_pylist() == ["0", "2"] and table["n"].to_pylist() == [2, 1]
-    assert {str(table.schema.field(name).type) for name in table.column_names[2:]} == {"float"}
+    assert {str(table.schema.field(name).type) for name in table.column_names[2:-4]} == {"float"}
+
+
+# Item 0 has both seen rows, so the order of popularity is 0, 1, 2, 3: a fifth of four is the head, half the tail.
+# Item 1 is first in user 0's list, items 3 and 2 are third. Of two items without rows, 0 is the head and 1 the tail.
+GROUPS = {
+    "full ranking": (
+        ranking_case,
+        [1, 0],
+        "recall@2",
+        {"head": ([0, 0], [0, 0]), "middle": ([1, 0], [1, 0]), "tail": ([0, 0], [1, 1])},
+    ),
+    "sampled ranking": (
+        sampled_case,
+        [0, 0],
+        "recall@2",
+        {"head": ([0, 0], [0, 0]), "middle": ([1, 0], [1, 0]), "tail": ([1, 0], [1, 1])},
+    ),
+    "rating": (
+        rating_case,
+        [0, 0],
+        "mse",
+        {"head": ([0, 1], [1, 1]), "middle": ([0, 0], [0, 0]), "tail": ([0, 4], [0, 1])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_known_rows_and_groups_of_items(name: str, tmp_path: Path) -> None:
+    make, n_seen, metric, expected = GROUPS[name]
+    evidence = judge(tmp_path, *make())
+    assert evidence.n_seen.tolist() == n_seen
+    terms = {
+        group: tuple(map(np.ndarray.tolist, of_group.terms(metric)))
+        for group, of_group in evidence.by_popularity.items()
+    }
+    assert terms == expected
 
 
 RUNS = {

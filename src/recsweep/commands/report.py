@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from recsweep.report.read import Run
 
 MAX_SUFFIX = 80
-"""Letters of a baseline's name in the name of a file."""
+"""Letters of a configuration's name in the name of a file."""
 
 USAGE = """\
-usage: recsweep report DIR [baseline=NAME]
+usage: recsweep report DIR [baseline=NAME | compare=A,B]
 
 Compares the runs found at any depth below DIR: the effect of every swept setting, and every configuration with its
 95 % interval and a paired test against the baseline, over users and seeds. Prints the tables, and writes into DIR:
@@ -31,29 +31,40 @@ Compares the runs found at any depth below DIR: the effect of every swept settin
   baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
                   by default the simple model that is best on validation; the page is then report_NAME.html, the
                   comparison comparison_NAME.csv
+  compare=A,B     these two configurations alone: their difference, who gains and who loses by it, and examples with
+                  titles; A and B are numbers of jobs as the plots show them, configurations or models;
+                  writes report_A_vs_B.html and nothing else
 
 examples:
   recsweep report outputs/multirun/2026-11-22_10-00-00-000000
-  recsweep report outputs baseline=means"""
+  recsweep report outputs baseline=means
+  recsweep report outputs/multirun/2026-11-22_10-00-00-000000 compare=3,7"""
 
 
 def run(arguments: list[str]) -> None:
-    """`report DIR [baseline=NAME]`; `UserError` for any other argument."""
+    """`report DIR [baseline=NAME | compare=A,B]`; `UserError` for any other argument."""
     if any(argument in ("-h", "--help") for argument in arguments):
         print(USAGE)
         return
     folders = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
-    baseline = None
+    options: dict[str, str] = {}
     for argument in arguments:
         key, _, name = argument.partition("=")
         if argument in folders:
             continue
-        if key != "baseline" or not name:
-            raise UserError(f"report: {argument}: the only option is baseline=NAME")
-        baseline = name
+        if key not in ("baseline", "compare") or not name:
+            raise UserError(f"report: {argument}: the only options are baseline=NAME and compare=A,B")
+        options[key] = name
     if len(folders) != 1:
-        raise UserError(f"report: wants one folder of runs, got {len(folders)}; recsweep report DIR [baseline=NAME]")
-    report(Path(folders[0]), baseline)
+        raise UserError(
+            f"report: wants one folder of runs, got {len(folders)}; recsweep report DIR [baseline=NAME | compare=A,B]"
+        )
+    if len(options) > 1:
+        raise UserError("report: baseline= and compare=: choose one of them")
+    if "compare" in options:
+        compare(Path(folders[0]), options["compare"])
+    else:
+        report(Path(folders[0]), options.get("baseline"))
 
 
 def report(folder: Path, baseline: str | None) -> Path:
@@ -68,7 +79,7 @@ def report(folder: Path, baseline: str | None) -> Path:
 
     runs = collect(folder)
     results = comparisons(runs, baseline)
-    suffix = "" if baseline is None else "_" + re.sub(r"[^\w.=-]+", "_", baseline)[:MAX_SUFFIX]
+    suffix = "" if baseline is None else f"_{_make_suffix(baseline)}"
     path = folder / f"report{suffix}.html"
     export.write(
         folder, runs, results, suffix
@@ -96,6 +107,29 @@ def report(folder: Path, baseline: str | None) -> Path:
         _print_missing_jobs(folder, len(runs.runs))
     print_line(f"Report: {path}")
     return path
+
+
+def compare(folder: Path, text: str) -> Path:
+    """Prints two configurations against each other, writes the page of the pair, and returns its path."""
+    from recsweep.commands.compare import find_examples
+    from recsweep.report.collect import collect
+    from recsweep.report.comparisons import comparisons
+    from recsweep.report.pair import find_pair
+    from recsweep.report.pair_page import print_pair, write_pair
+
+    runs = collect(folder)
+    pair = find_pair(text, runs, comparisons(runs, None))
+    examples, why_none = find_examples(pair, runs)
+    path = folder / f"report_{'_vs_'.join(map(_make_suffix, pair.names))}.html"
+    write_pair(path, runs, pair, examples, why_none)
+    print_pair(Console(), pair, examples, why_none)
+    print_line(f"Report: {path}")
+    return path
+
+
+def _make_suffix(name: str) -> str:
+    """The name of a configuration as a part of the name of a file."""
+    return re.sub(r"[^\w.=-]+", "_", name)[:MAX_SUFFIX]
 
 
 def _describe_search(folder: Path) -> tuple[Mapping[str, float], Sequence[str], Mapping[str, bool]]:

@@ -71,7 +71,7 @@ class BinaryEvaluation(Metric):
     def measure(self, scorer: Scorer, user: Tensor, item: Tensor, timestamp: Tensor, label: Tensor) -> Rows:
         """Logits and labels of one batch of `batches`; `UserError` if a score is NaN."""
         logits = scorer.score_at(user, item, timestamp) if isinstance(scorer, TimedScorer) else scorer.score(user, item)
-        return Rows(user, {"logit": check_scores(logits, len(user), 1).double(), "label": label.double()})
+        return Rows(user, {"logit": check_scores(logits, len(user), 1).double(), "label": label.double()}, item)
 
     def update(self, rows: Rows) -> None:
         """Adds what `measure` found."""
@@ -81,11 +81,8 @@ class BinaryEvaluation(Metric):
     def evidence(self, rows: Rows) -> Evidence:
         """The cross-entropy of every held-out row, whose mean is the log loss; the AUC is no mean over rows."""
         logits, labels = rows.values["logit"], rows.values["label"]
-        return {
-            "row": Rows(
-                rows.user, {"cross_entropy": binary_cross_entropy_with_logits(logits, labels, reduction="none")}
-            )
-        }
+        cross_entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return {"row": rows._replace(values={"cross_entropy": cross_entropy})}
 
     def compute(self) -> dict[str, Tensor]:
         """{"auc", "log_loss"}."""

@@ -7,8 +7,8 @@ from torch import Tensor
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 
-Unit = Literal["user", "list", "row", "logged row"]
-"""What a value belongs to: a user as a whole, one of the user's lists or held-out rows, or a row of a log."""
+Unit = Literal["user", "list", "row", "hit", "logged row"]
+"""What a value belongs to: a user, one of the user's lists or held-out rows, a held-out item found, a row of a log."""
 
 MAX_SCORES = 2**24  # scores in one batch of a ranking: 64 MiB of float32
 
@@ -52,15 +52,17 @@ class Target(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What an evaluation measured, a row a user, a list, a held-out row or a logged row.
+    """What an evaluation measured, a row a `Unit`.
 
     Args:
         user: [R] int64.
         values: name -> [R].
+        item: [R] int64 if the unit belongs to an item, else None.
     """
 
     user: Tensor
     values: dict[str, Tensor]
+    item: Tensor | None = None
 
 
 Evidence = dict[Unit, Rows]
@@ -87,5 +89,5 @@ def join_evidence(first: Evidence, second: Evidence) -> Evidence:
     """The values of both, whose rows of a unit are the same ones."""
     joined = {**first, **second}
     for unit in first.keys() & second.keys():
-        joined[unit] = Rows(first[unit].user, {**first[unit].values, **second[unit].values})
+        joined[unit] = first[unit]._replace(values={**first[unit].values, **second[unit].values})
     return joined

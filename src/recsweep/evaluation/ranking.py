@@ -112,7 +112,7 @@ class RankingEvaluation(Metric):
         items = torch.cat(
             [lists.relevant_item.gather(1, relevant.indices), lists.irrelevant_item.gather(1, irrelevant.indices)], 1
         )
-        return RankedLists(Rows(batch[0], values), items, torch.cat([rank, irrelevant_rank], 1))
+        return RankedLists(Rows(batch[0], values), items, torch.cat([rank, irrelevant_rank], 1), rank.shape[1])
 
     def update(self, ranked: "RankedLists") -> None:
         """Adds what `measure` found."""
@@ -122,8 +122,15 @@ class RankingEvaluation(Metric):
         self.best_rank = self.best_rank.scatter_reduce(0, ranked.item.flatten(), ranked.rank.flatten(), "amin")
 
     def evidence(self, ranked: "RankedLists") -> Evidence:
-        """The metrics of every list; coverage is no mean over lists."""
-        return {"user" if self.n_negatives is None else "list": ranked.lists}
+        """The metrics of every list, and the held-out items among its first k; coverage is no mean over lists.
+
+        k is that of the objective, or the largest of `ks` if the objective has none.
+        """
+        k = int(self.objective.partition("@")[2] or max(self.ks))
+        list_index, column = (ranked.rank[:, : ranked.n_relevant] <= k).nonzero(as_tuple=True)
+        found = {f"recall@{k}": torch.ones(len(column), dtype=torch.float64, device=column.device)}
+        hits = Rows(ranked.lists.user[list_index], found, ranked.item[list_index, column])
+        return {"user" if self.n_negatives is None else "list": ranked.lists, "hit": hits}
 
     def compute(self) -> dict[str, Tensor]:
         """Mean over lists of every metric, and coverage@k, float64."""
@@ -141,11 +148,13 @@ class RankedLists(NamedTuple):
     Args:
         lists: the metrics of each list, float64.
         item, rank: [L, n] the first items of each list and their ranks, float64.
+        n_relevant: so many columns hold the relevant items, which come first; their rank is inf for no item.
     """
 
     lists: Rows
     item: Tensor
     rank: Tensor
+    n_relevant: int
 
 
 class _Lists(NamedTuple):

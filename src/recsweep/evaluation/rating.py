@@ -49,7 +49,7 @@ class RatingEvaluation(Metric):
         predicted = check_scores(scorer.score(user, item), len(user), 1).double().clamp(*rating_scale)
         error = predicted - rating.double()
         errors = {"squared_error": error.square(), "absolute_error": error.abs()}
-        return Rows(user, {"predicted": predicted, "rating": rating, **errors})
+        return Rows(user, {"predicted": predicted, "rating": rating, **errors}, item)
 
     def update(self, rows: Rows) -> None:
         """Adds what `measure` found."""
@@ -59,7 +59,7 @@ class RatingEvaluation(Metric):
 
     def evidence(self, rows: Rows) -> Evidence:
         """The errors of every held-out row."""
-        return {"row": Rows(rows.user, {name: rows.values[name] for name in ("squared_error", "absolute_error")})}
+        return {"row": rows._replace(values={name: rows.values[name] for name in ("squared_error", "absolute_error")})}
 
     def compute(self) -> dict[str, Tensor]:
         """{"mse", "rmse", "mae"}, float64."""

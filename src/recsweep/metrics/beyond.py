@@ -45,6 +45,20 @@ def in_long_tail(count: Tensor) -> Tensor:
     return torch.ones_like(count, dtype=torch.bool).index_fill(0, head, False)
 
 
+def popularity_group(count: Tensor) -> Tensor:
+    """0 for the head, the ⌈n_items / 5⌉ most popular items, 2 for the tail, the less popular half, else 1; [n_items].
+
+    Of equally popular items those with lower ids are the more popular ones.
+
+    >>> popularity_group(torch.tensor([1, 7, 7, 0, 2, 0]))
+    tensor([2, 0, 0, 2, 1, 2])
+    """
+    n_items = len(count)
+    by_popularity = count.argsort(descending=True, stable=True)
+    place = torch.empty_like(by_popularity).index_put((by_popularity,), torch.arange(n_items, device=count.device))
+    return (place >= -(-n_items // HEAD)).long() + (place >= n_items - n_items // 2).long()
+
+
 def list_mean(value: Tensor, item: Tensor, is_listed: Tensor) -> Tensor:
     """Mean of value [n_items] over the items of each list, [L].
 

@@ -51,10 +51,15 @@ def read_layouts(runs: Sequence[tuple[str, Path]], part: Literal["val", "test"])
         evidence.append(run_evidence)
     if not evidence:
         return {}
+    layouts = combine_runs(evidence, [seed for seed, _ in runs])
+    return {f"{part}/{name}": layout for name, layout in layouts.items()}
+
+
+def combine_runs(evidence: Sequence[Evidence], seeds: Sequence[str]) -> dict[str, Layout]:
+    """Layouts by metric, from the evidence and the seed of each run; without metrics that some run does not have."""
     users, positions = _unite(evidence)
-    seeds = [seed for seed, _ in runs]
     metrics = [name for name in evidence[0].metrics if all(name in other.metrics for other in evidence)]
-    layouts = {f"{part}/{name}": _layout(users, positions, seeds, evidence, name) for name in metrics}
+    layouts = {name: _layout(users, positions, seeds, evidence, name) for name in metrics}
     return {name: layout for name, layout in layouts.items() if np.isfinite(layout.values).all()}
 
 
@@ -99,7 +104,13 @@ def combine(layouts: Mapping[str, Layout], weights: Mapping[str, float]) -> Layo
 
 
 def subtract(left: Layout, right: Layout) -> Layout | None:
-    """Differences, paired by user and seed; None without a common seed.
+    """Differences, paired by user and seed; None without a common seed."""
+    pair = align(left, right)
+    return pair and pair[0]._replace(values=pair[0].values - pair[1].values)
+
+
+def align(left: Layout, right: Layout) -> tuple[Layout, Layout] | None:
+    """Both with the same users and seeds; None without a common seed.
 
     A configuration that gives the same with every seed is compared with all seeds of the other one.
     """
@@ -110,9 +121,8 @@ def subtract(left: Layout, right: Layout) -> Layout | None:
     if not np.array_equal(left.users, right.users):
         users = np.union1d(left.users, right.users)
         left, right = _add_users(left, users), _add_users(right, users)
-    columns = ([layout.seeds.index(seed) for seed in seeds] for layout in (left, right))
-    left_columns, right_columns = columns
-    return Layout(left.users, seeds, left.values[:, left_columns] - right.values[:, right_columns])
+    columns = [[layout.seeds.index(seed) for seed in seeds] for layout in (left, right)]
+    return Layout(left.users, seeds, left.values[:, columns[0]]), Layout(left.users, seeds, right.values[:, columns[1]])
 
 
 def average(layouts: Iterable[Layout]) -> Layout | None:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -37,10 +37,15 @@ class Evidence:
     Args:
         users: [U] raw ids as text, distinct.
         terms_of: metric, named as in metrics.json without `val/` or `test/` -> a function that returns its terms.
+        n_seen: [U] rows of each user that the model may know; None if the run did not write them down.
+        by_popularity: "head", "middle" and "tail" -> metrics over the held-out rows of these items alone; empty if the
+            run did not write them down.
     """
 
     users: np.ndarray
     terms_of: Mapping[str, Callable[[], Terms]]
+    n_seen: np.ndarray | None = None
+    by_popularity: Mapping[str, "Evidence"] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -72,7 +77,7 @@ def read_evidence(run_folder: Path, part: Literal["val", "test"]) -> Evidence | 
     logged = _read(log_path)
     if not np.array_equal(evidence.users, logged.users):
         raise UserError(f"{log_path}: other users than {path.name} has; train the run again")
-    return Evidence(evidence.users, {**evidence.terms_of, **logged.terms_of})
+    return replace(evidence, terms_of={**evidence.terms_of, **logged.terms_of})
 
 
 def _read(path: Path) -> Evidence:
@@ -92,25 +97,32 @@ def _read(path: Path) -> Evidence:
 
 def _from_table(table: pa.Table) -> Evidence:
     users = table["user"].cast(pa.string()).to_numpy().astype(str)
-    names = [name for name in table.column_names if name not in ("user", "n")]
+    counts = ["n", *(name for name in table.column_names if name == "n_seen" or name.startswith("n/"))]
+    names = [name for name in table.column_names if name not in ("user", *counts)]
     columns = {name: table[name].cast(pa.float32()).to_numpy() for name in names}
     if (table.schema.metadata or {}).get(b"row") == b"logged row":
         return _from_log(users, columns)
     if pd.Series(users).duplicated().any():
         raise ValueError("a user has two rows")
-    n = table["n"].cast(pa.int32()).to_numpy()
+    count_of = {name: table[name].cast(pa.int32()).to_numpy() for name in counts}
     terms_of: dict[str, Callable[[], Terms]] = {}
+    terms_by_group: dict[str, dict[str, Callable[[], Terms]]] = {}
     for name, values in columns.items():
         match (table.field(name).metadata or {}).get(b"holds"):
             case b"value":
                 terms_of[name] = partial(_terms_of_value, values)
             case b"mean":
-                terms_of[name] = partial(_terms_of_mean, values, n)
+                terms_of[name] = partial(_terms_of_mean, values, count_of["n"])
             case b"sum":
-                terms_of |= dict.fromkeys(METRICS_OF_SUM[name], partial(_terms_of_sum, values, n))
+                terms_of |= dict.fromkeys(METRICS_OF_SUM[name], partial(_terms_of_sum, values, count_of["n"]))
+            case b"group":
+                column, _, group = name.rpartition("/")
+                terms = partial(_terms_of_sum, values, count_of[f"n/{group}"])
+                terms_by_group.setdefault(group, {}).update(dict.fromkeys(METRICS_OF_SUM.get(column, (column,)), terms))
             case other:
-                raise ValueError(f"column {name} holds {other!r}, not a value, mean or sum")
-    return Evidence(users, terms_of)
+                raise ValueError(f"column {name} holds {other!r}, not a value, mean, sum or group")
+    by_popularity = {group: Evidence(users, terms) for group, terms in terms_by_group.items()}
+    return Evidence(users, terms_of, count_of.get("n_seen"), by_popularity)
 
 
 def _from_log(row_user: np.ndarray, columns: Mapping[str, np.ndarray]) -> Evidence:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsweep.atomic import write_atomically
@@ -85,22 +85,34 @@ def render(
     is_log: Mapping[str, bool] = MappingProxyType({}),
 ) -> str:
     """The page. Text from runs is escaped by jinja2, inside the plots by matplotlib, and then without controls."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["link_runs"] = link_runs
-    template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
     incomplete = runs.table[runs.table["status"] != "completed"]
-    page = template.render(
-        folder=folder.resolve().name,
-        date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
-        n_runs=len(runs.runs),
-        n_configurations=runs.table["label"].nunique(),
+    return render_template(
+        folder,
+        runs,
         sections=[_section(comparison, runs, importances or {}, edges, is_log) for comparison in comparisons],
         suffix=suffix,
         how_to_read=HOW_TO_READ,
         tested=TESTED,
         max_rows=plots.MAX_CONFIGURATIONS,
         incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
+        pair=None,
+    )
+
+
+def render_template(folder: Path, runs: Runs, **content: Any) -> str:
+    """The page with this content. It is escaped by jinja2, and control characters are made visible."""
+    loader = PackageLoader("recsweep", "report")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
+    environment.filters["link_runs"] = link_runs
+    page = environment.get_template("template.html.j2").render(
+        folder=folder.resolve().name,
+        date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
+        n_runs=len(runs.runs),
+        n_configurations=runs.table["label"].nunique(),
         versions=_versions(runs),
+        **content,
     )
     return "\n".join(map(escape, page.split("\n")))
 

@@ -1,19 +1,26 @@
 """Chooses the plots that a comparison calls for, with their legends and captions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import pandas as pd
 from markupsafe import Markup
 
-from recsweep.report import lines, off_policy, parallel, plots, trade_off
+from recsweep.errors import UserError
+from recsweep.report import group_plots, lines, off_policy, parallel, plots, trade_off
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
+from recsweep.report.crossed import estimate
+from recsweep.report.groups import Groups, Repeats, group_items, group_users, read_repeats
 from recsweep.report.scale import is_numeric
 
 GLYPHS = "●■▲◆▼✚"
 """`svg.MARKERS` as text, for the legends."""
+
+ACTIVITY = "their number of rows before the held-out ones"
+POPULARITY = "the head is the most popular fifth of the items, the tail their less popular half"
 
 MIN_CONFIGURATIONS = 4
 """Fewer make no scatter plot and no parallel coordinates."""
@@ -38,6 +45,7 @@ def panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool] = Mapp
         *_trade_off_panels(comparison, runs),
         *_off_policy_panels(comparison),
         *_value_panels(comparison, runs, is_log),
+        *_group_panels(comparison, runs),
         *_curve_panels(comparison, runs),
     ]
 
@@ -166,6 +174,44 @@ def _split_by_loss(
         loss = runs.runs[comparison.rows(name).index[0]].choices.get("loss", "?")
         by_loss.setdefault(loss, {})[name] = curve
     return {f"{tag} of {loss}" if len(by_loss) > 1 else tag: group for loss, group in by_loss.items()}
+
+
+def _group_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
+    """Users by activity and items by popularity; what evidence does not tell is left out, and the caption says so."""
+    repeats: Repeats = {}
+    for label in comparison.best_with_reference(lines.MAX_LINES):
+        with suppress(UserError):  # no evidence, or damaged: the notes say so
+            repeats |= read_repeats(comparison, runs, [label])
+    if not repeats:
+        return []
+    drawn: list[Markup] = []
+    sentences: list[str] = []
+    try:
+        users = group_users(comparison, repeats)
+        drawn.append(_plot_groups("rows of the user", users, comparison.repeat))
+        sentences.append(f"{users.metric} of users by activity, in quarters by {ACTIVITY}.")
+    except UserError as error:
+        sentences.append(f"No plot of users by activity: {error}.")
+    try:
+        items = group_items(comparison, repeats)
+        drawn.append(_plot_groups("popularity of the item", items, comparison.repeat))
+        sizes = ", ".join(f"{size:,} in the {group}" for group, size in items.sizes.items())
+        sentences.append(f"{items.metric} of held-out items by popularity: {POPULARITY}. Held-out rows: {sizes}.")
+    except UserError as error:
+        sentences.append(f"No plot of items by popularity: {error}.")
+    if not drawn:
+        return [Panel(" ".join(sentences), [], [])]
+    n_drawn, n_all = len(repeats), len(comparison.labels)
+    sentences.append(f"Means{f' of {n_drawn} of {n_all} configurations' * (n_drawn < n_all)} with 95 % intervals.")
+    return [Panel(" ".join(sentences), drawn, _legend(repeats))]
+
+
+def _plot_groups(name: str, groups: Groups, repeat: str) -> Markup:
+    estimates = [
+        {group: estimate(layout.values, repeat) for group, layout in of_label.items()}
+        for of_label in groups.layouts.values()
+    ]
+    return Markup(group_plots.group_plot(name, groups.metric, estimates))
 
 
 def _legend(names: Iterable[str]) -> list[tuple[str, str]]:

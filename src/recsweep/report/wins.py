@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsweep.errors import UserError
-from recsweep.report.by_user import Layout, read_user_metric, subtract
+from recsweep.report.by_user import Layout, align, read_user_metric
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 
@@ -38,19 +38,32 @@ def count_wins(comparison: Comparison, runs: Runs) -> Wins | None:
     if other is None:
         return None
     try:
-        left, right = (_read(c, runs, name) for name in (label, other))
+        pair = pair_users(c, runs, label, other)
     except UserError:  # damaged evidence: the notes name it
         return None
+    if pair is None:
+        return None
+    gains = (pair[0].values - pair[1].values).mean(1) * (1 if c.mode == "max" else -1)
+    better, worse = int((gains > TIE).sum()), int((gains < -TIE).sum())
+    return Wins(label, other, better, len(gains) - better - worse, worse, len(pair[0].seeds))
+
+
+def pair_users(comparison: Comparison, runs: Runs, label: str, other: str) -> tuple[Layout, Layout] | None:
+    """Each user's own metric by two configurations, of the users and seeds that both have.
+
+    None where the runs left no evidence of the metric by user, or have no user or seed in common.
+
+    Raises:
+        UserError: damaged evidence.
+    """
+    left, right = (_read(comparison, runs, name) for name in (label, other))
     if left is None or right is None:
         return None
     users, left_rows, right_rows = np.intersect1d(left.users, right.users, return_indices=True)
-    left = left._replace(users=users, values=left.values[left_rows])
-    layout = subtract(left, right._replace(users=users, values=right.values[right_rows]))
-    if layout is None or not len(users):
+    if not len(users):
         return None
-    gains = layout.values.mean(1) * (1 if c.mode == "max" else -1)
-    better, worse = int((gains > TIE).sum()), int((gains < -TIE).sum())
-    return Wins(label, other, better, len(gains) - better - worse, worse, len(layout.seeds))
+    left = left._replace(users=users, values=left.values[left_rows])
+    return align(left, right._replace(users=users, values=right.values[right_rows]))
 
 
 def _read(comparison: Comparison, runs: Runs, label: str) -> Layout | None:

@@ -1,0 +1,67 @@
+"""Metrics of users by activity and of items by popularity."""
+
+from pathlib import Path
+
+import pytest
+from run_folders import compare_runs, leave_evidence, write_run
+
+from recsweep.errors import UserError
+from recsweep.report.groups import Groups, group_items, group_users, read_repeats
+from recsweep.report.panels import panels
+
+
+def means(groups: Groups, label: str) -> dict[str, list[float]]:
+    """The metric of each group, by seed."""
+    return {group: layout.values.mean(0).tolist() for group, layout in groups.layouts[label].items()}
+
+
+def test_users_are_in_quarters_by_their_rows(tmp_path: Path) -> None:
+    """The groups' mse are the sums over the rows: (8 + 1) / (2 + 1), (7 + 2) / 2 and so on."""
+    sums, n = [1.0, 8, 2, 7, 3, 6, 4, 5], [1, 2, 1, 1, 1, 1, 1, 1]
+    leave_evidence(write_run(tmp_path / "0"), sums, n, n_seen=[20, 10, 40, 30, 60, 50, 1080, 70])
+    comparison, runs = compare_runs(tmp_path)
+    groups = group_users(comparison, read_repeats(comparison, runs, ["means"]))
+    assert means(groups, "means") == {"10–20": [3], "30–40": [4.5], "50–60": [4.5], "70–1,080": [4.5]}
+    assert (groups.metric, set(groups.sizes.values())) == ("test/mse", {2})
+
+
+def test_users_with_equally_many_rows_are_in_one_group(tmp_path: Path) -> None:
+    leave_evidence(write_run(tmp_path / "0"), [1.0, 2, 3, 4, 9], n_seen=[1, 1, 1, 1, 7])
+    comparison, runs = compare_runs(tmp_path)
+    groups = group_users(comparison, read_repeats(comparison, runs, ["means"]))
+    assert groups.sizes == {"1": 4, "7": 1} and means(groups, "means") == {"1": [2.5], "7": [9]}
+
+
+def test_items_are_grouped_by_popularity(tmp_path: Path) -> None:
+    """An error of each seed; a group without rows is left out."""
+    for seed in range(2):
+        groups = {"head": ([1.0 + seed, 5], [1, 1]), "middle": ([0.0, 0], [0, 0]), "tail": ([0.0, 8], [0, 2])}
+        leave_evidence(write_run(tmp_path / str(seed), f"seed={seed}"), [1.0, 13], [1, 3], n_seen=[1, 2], groups=groups)
+    comparison, runs = compare_runs(tmp_path)
+    found = group_items(comparison, read_repeats(comparison, runs, ["means"]))
+    assert means(found, "means") == {"head": [3, 3.5], "tail": [4, 4]}
+    assert (found.metric, found.sizes) == ("test/mse", {"head": 2, "tail": 2})
+    write_run(tmp_path / "2", "model=svdpp", model="svdpp")
+    (panel,) = panels(*compare_runs(tmp_path))
+    assert len(panel.plots) == 2 and [name for _, name in panel.legend] == ["means"]
+    assert panel.caption.endswith("2 in the head, 2 in the tail. Means of 1 of 2 configurations with 95 % intervals.")
+
+
+def test_the_page_says_what_earlier_runs_did_not_write_down(tmp_path: Path) -> None:
+    leave_evidence(write_run(tmp_path / "0"), [1.0, 2])
+    comparison, runs = compare_runs(tmp_path)
+    repeats = read_repeats(comparison, runs, ["means"])
+    for group in (group_users, group_items):
+        with pytest.raises(UserError, match="earlier version"):
+            group(comparison, repeats)
+    (panel,) = panels(comparison, runs)
+    assert not panel.plots and panel.caption.startswith("No plot of users by activity: the evidence does not count")
+
+
+def test_a_metric_that_is_no_mean_has_no_groups(tmp_path: Path) -> None:
+    metrics = {"val/auc": 0.5, "test/auc": 0.5}
+    objective = {"name": "val/auc", "value": 0.5, "mode": "max"}
+    leave_evidence(write_run(tmp_path / "0", metrics=metrics, objective=objective), [1.0, 2], n_seen=[1, 2])
+    comparison, runs = compare_runs(tmp_path)
+    with pytest.raises(UserError, match=r"^test/auc is not known by user$"):
+        group_users(comparison, read_repeats(comparison, runs, ["means"]))
