@@ -30,6 +30,10 @@ def list_keys() -> Iterator[str]:
     yield from _list_keys_of("", own, dict(read_comments(conf_dir() / "config.yaml", "")), Config)
     for group in [group for group in GROUPS if group not in INTERNAL]:
         yield f"## `{group}`\n"
+        if group == "experiment":
+            rows = [[code(name), escape(read_choice(group, name).text)] for name in names(group)]
+            yield from table(["experiment", "where it comes from, and what it gave"], rows)
+            continue
         first: dict[str | None, str] = {}
         for name in names(group):
             yield from _describe_choice(group, name, first)
@@ -49,9 +53,9 @@ def _describe_choice(group: str, name: str, first: dict[str | None, str]) -> Ite
         first[target] = name
         owner = Config.model_fields[group].annotation if group in Config.model_fields else None
         is_ours = target and group in Config.model_fields
-        comments = choice.comments if "default" not in names(group) else read_choice(group, "default").comments | choice.comments
-        yield from _list_keys_of(group, choice.node, comments, get_object(target) if is_ours else owner)
-    if choice.sets and group != "experiment":
+        shared = read_choice(group, "default").comments if "default" in names(group) else {}
+        yield from _list_keys_of(group, choice.node, shared | choice.comments, get_object(target) if is_ours else owner)
+    if choice.sets:
         yield f"Sets {', '.join(code(entry) for entry in choice.sets)}\n"
 
 

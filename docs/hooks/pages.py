@@ -1,4 +1,4 @@
-"""What MkDocs writes into pages when it builds them: `<!-- generate: NAME -->` becomes what `GENERATORS[NAME]` gives."""
+"""What MkDocs writes into the pages that it builds: `GENERATORS[NAME]` in place of `<!-- generate: NAME -->`."""
 
 import re
 from typing import Any

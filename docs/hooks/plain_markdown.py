@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 
-
 CODE_OR_LINK = re.compile(r"(`[^`]*`|https?://[^\s,;)]+[^\s,;:.)])")
 
 
