@@ -1,7 +1,8 @@
 """The site builds without a warning and needs no network; links, names and marked blocks of README and docs are true.
 
-`<!-- run -->` before a block of commands or Python runs it, `<!-- run: trainer.max_epochs=1 -->` with further overrides
-for `recsweep train`; `<!-- file: NAME -->` makes the block a file. The blocks of a page share a folder, in their order.
+`<!-- run -->` before a block of commands or Python runs it. With `<!-- run: trainer.max_epochs=1 -->` each
+`recsweep train` in it gets these overrides in place of its own for the same keys. `<!-- file: NAME -->` makes the block
+a file. The blocks of a page share a folder and run in their order.
 """
 
 import re
@@ -31,7 +32,7 @@ TIME = re.compile(r"([\w./]+/)\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}")
 
 
 class Block(NamedTuple):
-    """A marked block; `settings` are further overrides, or the name of the file."""
+    """A marked block; `settings` are overrides, or the name of the file."""
 
     mark: str
     settings: str
@@ -104,8 +105,10 @@ def test_a_marked_block_runs(
     else:
         for program, *arguments in commands(block, folder):
             assert program == "recsweep", f"{program}: put it into a block without a mark"
-            more = shlex.split(block.settings) if arguments[0] == "train" else []
-            outcome = recsweep(folder, *arguments, *more)
+            smaller = shlex.split(block.settings) if arguments[0] == "train" else []
+            keys = [setting.partition("=")[0] for setting in smaller]
+            kept = [word for word in arguments if word.partition("=")[0] not in keys]
+            outcome = recsweep(folder, *kept, *smaller)
             assert outcome.status == 0, outcome.err
 
 
