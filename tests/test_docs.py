@@ -23,7 +23,7 @@ from shell import recsweep
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "docs" / "template"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MARK = re.compile(r"^<!-- (run|file)\b", re.MULTILINE)
+MARK = re.compile(r"^ *<!-- (run|file)\b", re.MULTILINE)
 BLOCK = re.compile(r"^<!-- (run|file)(?:: ([^\n]*))? -->\n\n?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
