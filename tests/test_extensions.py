@@ -1,8 +1,6 @@
 """`docs/template/`: models, losses and data from a folder outside the package, and nothing else changes."""
 
 import json
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -127,17 +125,6 @@ def test_a_report_takes_the_baseline_that_says_so(lines: Path, tmp_path: Path) -
     simple = [json.loads((tmp_path / "sweep" / job / "metrics.json").read_text())["simple_baseline"] for job in "012"]
     assert simple == [False, True, False]
     assert "the baseline my_item_mean" in " ".join(sweep.out.split())
-
-
-def test_the_template_runs_as_its_readme_says(tmp_path: Path) -> None:
-    """Every command of its README, in a copy of the folder."""
-    folder = Path(shutil.copytree(TEMPLATE, tmp_path / "my_project"))
-    block = (folder / "README.md").read_text().split("```sh")[1].split("```")[0]
-    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line.startswith("recsweep")]
-    assert len(commands) == 4
-    outcomes = [recsweep(folder, *command) for command in commands]
-    assert [outcome.status for outcome in outcomes] == [0] * 4
-    assert "the baseline my_item_mean" in " ".join(outcomes[-1].out.split())
 
 
 def test_without_its_folder_on_the_path_a_model_is_one_line(

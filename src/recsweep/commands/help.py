@@ -107,21 +107,21 @@ def _print_keys(config: Any, choices: Mapping[str, str | None], folders: list[Pa
     console = Console(highlight=False)
     groups = [path.name for path in sorted(conf_dir().iterdir()) if path.is_dir() and path.name != "hydra"]
     own = {key: node for key, node in config.items() if key not in (*groups, "hydra")}
-    _print_settings(console, own, dict(_comments(conf_dir() / "config.yaml", "")))
+    _print_settings(console, own, dict(read_comments(conf_dir() / "config.yaml", "")))
     for group in groups:
         names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
         console.print()
         console.print(cell(f"{group}={choices.get(group) or 'null'}", "bold"))
         console.print(Padding(cell(", ".join(sorted(names)), "dim"), (0, 0, 0, 2)))
         files = _files(group, choices.get(group), folders)
-        comments = {key: text for file in reversed(files) for key, text in _comments(file, group)}
+        comments = {key: text for file in reversed(files) for key, text in read_comments(file, group)}
         if config.get(group):
             _print_settings(console, {group: config[group]}, comments)
 
 
 def _print_settings(console: Console, node: Any, comments: Mapping[str, str]) -> None:
     """A line a key, with its comment beside it, or below where the key takes more than half of the width."""
-    comment_by_setting = {f"  {key}={_show(value)}": comments.get(key, "") for key, value in _leaves(node, "")}
+    comment_by_setting = {f"  {key}={show_value(value)}": comments.get(key, "") for key, value in walk_leaves(node, "")}
     width = min(max(map(len, comment_by_setting), default=0), console.width // 2)
     for setting, comment in comment_by_setting.items():
         lines = wrap(comment, console.width - width - GAP)
@@ -136,7 +136,7 @@ def _files(group: str, choice: str | None, folders: list[Path]) -> list[Path]:
     return sorted(files, key=lambda path: (path.stem != choice, path.stem != "default"))
 
 
-def _comments(path: Path, group: str) -> Iterator[tuple[str, str]]:
+def read_comments(path: Path, group: str) -> Iterator[tuple[str, str]]:
     """The dotted keys of a file that have a comment behind their value, with the comment."""
     text = path.read_text(encoding="utf-8")
     parents = [] if text.startswith("# @package _global_") else [group] * bool(group)
@@ -149,14 +149,14 @@ def _comments(path: Path, group: str) -> Iterator[tuple[str, str]]:
             yield ".".join([*parents, *(key for _, key in indents)]), comment.strip()
 
 
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def walk_leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, dict) or not node:
         yield prefix.removesuffix("."), node
         return
     for key, value in node.items():
         if key not in HIDDEN:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from walk_leaves(value, f"{prefix}{key}.")
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

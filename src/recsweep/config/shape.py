@@ -187,7 +187,7 @@ def check_node(key: str, node: dict[str, Any]) -> None:
         raise UserError(f"{key}._partial_={is_partial}: it should be a valid boolean")
     _check_partial(key, target, is_partial, arguments)
     try:
-        schema = _schema(target, is_partial, nested) if key not in BY_TORCH else _torch_schema(target)
+        schema = build_schema(target, is_partial, nested) if key not in BY_TORCH else build_torch_schema(target)
     except (TypeError, ValueError, NameError):
         advice = "its arguments cannot be read; give another class or function"
         raise UserError(f"{key}._target_={node['_target_']}: {advice}") from None
@@ -237,7 +237,7 @@ def _explain_import(path: str, error: Exception) -> str:
     return f"its module fails, {place}: {summarize_error(cause)}"
 
 
-def _torch_schema(target: Any) -> type[BaseModel]:
+def build_torch_schema(target: Any) -> type[BaseModel]:
     """The settings of an optimizer or a schedule, by its annotations, with the ranges of `TORCH_RANGES`."""
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {}
@@ -251,10 +251,10 @@ def _torch_schema(target: Any) -> type[BaseModel]:
 
 def argument_names(group: str, path: str | None) -> list[str]:
     """The settings that an optimizer or a schedule of torch takes, also those that its YAML file leaves out."""
-    return list(_torch_schema(_target(group, path)).model_fields) if group in BY_TORCH and path else []
+    return list(build_torch_schema(_target(group, path)).model_fields) if group in BY_TORCH and path else []
 
 
-def _schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
+def build_schema(target: Any, partial: bool, nested: set[str]) -> type[BaseModel]:
     """The arguments of a target that the configuration sets: of a partial one, those behind `*`.
 
     Arguments named in `nested` are nodes, which are checked by themselves. One without an annotation takes any value.
