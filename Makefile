@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install run test lint format bench
+.PHONY: install run test lint format bench notebooks
 
 install: $(INSTALLED)
 
@@ -32,3 +32,9 @@ format: install
 
 bench: install
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# Executes the notebooks in a folder of their own and stores their outputs.
+notebooks: install
+	folder=$$(mktemp -d) && cp notebooks/*.ipynb $$folder && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter execute --inplace --NotebookClient.record_timing=False $$folder/*.ipynb && \
+	cp $$folder/*.ipynb notebooks && rm -r $$folder
