@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install run test lint format bench docs
+.PHONY: install run test lint format bench docs notebooks
 
 install: $(INSTALLED)
 
@@ -36,3 +36,8 @@ bench: install
 docs: install
 	$(BIN)/mkdocs build --quiet
 	@echo site/index.html
+# Executes the notebooks in a folder of their own and stores their outputs.
+notebooks: install
+	folder=$$(mktemp -d) && cp notebooks/*.ipynb $$folder && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter execute --inplace --NotebookClient.record_timing=False $$folder/*.ipynb && \
+	cp $$folder/*.ipynb notebooks && rm -r $$folder
