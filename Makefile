@@ -36,6 +36,7 @@ bench: install
 docs: install
 	$(BIN)/mkdocs build --quiet
 	@echo site/index.html
+
 # Executes the notebooks in a folder of their own and stores their outputs.
 notebooks: install
 	folder=$$(mktemp -d) && cp notebooks/*.ipynb $$folder && \
