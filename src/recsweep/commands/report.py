@@ -78,8 +78,8 @@ def report(folder: Path, baseline: str | None) -> Path:
     screen = Console()
     for comparison in results:
         console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
-        if hint := describe_missing_baseline(comparison, runs.runs):
-            print_line(hint)
+        for line in filter(None, describe_missing_baseline(comparison, runs.runs)):
+            print_line(line)
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()

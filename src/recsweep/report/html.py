@@ -1,8 +1,10 @@
 """The report as one self-contained HTML file."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +38,6 @@ class Section:
     best_runs: Sequence[str]
     verdict: str
     command: str
-    missing_baseline: str
     doubts: Sequence[Doubt]
     facts: Mapping[str, str]
     effects: Table | None
@@ -87,9 +88,11 @@ def render(
     """The page. Text from runs is escaped by jinja2, inside the plots by matplotlib, and then without controls."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["link_runs"] = link_runs
-    template = environment.from_string((files("recsweep.report") / "template.html.j2").read_text(encoding="utf-8"))
+    template, script = (
+        (files("recsweep.report") / name).read_text(encoding="utf-8") for name in ("template.html.j2", "page.js")
+    )
     incomplete = runs.table[runs.table["status"] != "completed"]
-    page = template.render(
+    page = environment.from_string(template).render(
         folder=folder.resolve().name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
@@ -101,6 +104,8 @@ def render(
         max_rows=plots.MAX_CONFIGURATIONS,
         incomplete=incomplete[["run", "label", "seed", "status", "reason"]].to_dict("records"),
         versions=_versions(runs),
+        script=Markup(script),
+        script_hash=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
     )
     return "\n".join(map(escape, page.split("\n")))
 
@@ -113,6 +118,7 @@ def _section(
     is_log: Mapping[str, bool],
 ) -> Section:
     table = main_table(comparison)
+    doubts = [*find_doubts(comparison, runs, edges), describe_missing_baseline(comparison, runs.runs)]
     n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
     end = len(table.rows) - n_hidden
     return Section(
@@ -125,8 +131,7 @@ def _section(
         answers=describe_effects(comparison),
         verdict=describe_best(comparison),
         command=train_command(comparison, runs.runs),
-        missing_baseline=describe_missing_baseline(comparison, runs.runs),
-        doubts=find_doubts(comparison, runs, edges),
+        doubts=[doubt for doubt in doubts if doubt.sentence],
         facts=_facts(comparison, runs),
         effects=effects_table(comparison),
         effects_plots=_plot(plots.effects_plot, comparison) if comparison.effects else (),
