@@ -119,7 +119,7 @@ def _section(
 ) -> Section:
     table = main_table(comparison)
     doubts = [*find_doubts(comparison, runs, edges), describe_missing_baseline(comparison, runs.runs)]
-    n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
+    n_hidden = len(comparison.labels) - len(plots.choose_labels(comparison))
     end = len(table.rows) - n_hidden
     return Section(
         title=comparison.title,
@@ -150,13 +150,13 @@ def _section(
 
 def _plot(draw: Callable[[Comparison, int], str], comparison: Comparison) -> tuple[Markup, Markup]:
     """The plot for a wide page and for a narrow one."""
-    return Markup(draw(comparison, 760)), Markup(draw(comparison, 360))
+    return Markup(draw(comparison, 900)), Markup(draw(comparison, 360))
 
 
 def _caption(comparison: Comparison) -> str:
     """What the comparison plot shows."""
     c = comparison
-    labels = c.best_with_reference(plots.MAX_CONFIGURATIONS)
+    labels = plots.choose_labels(c)
     has_intervals = any(np.isfinite(c.test[label].half_width) for label in labels)
     has_repeats = any(len(c.rows(label)) > 1 for label in labels)
     left_out = len(c.labels) - len(labels)

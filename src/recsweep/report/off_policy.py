@@ -128,7 +128,7 @@ def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:
         for name in names:
             figure, axes = canvas(370, 270)
             axes.axline((x_limits[0], x_limits[0]), slope=1, color=MUTED, linewidth=1.2, linestyle=DASHED)
-            _draw_log_mean(axes, runs["logged"].mean())
+            _draw_log_mean(axes, runs["logged"].mean(), _find_room(runs["true"], x_limits))
             for number, (_, rows) in enumerate(runs.groupby("label", sort=False)):
                 colour = SERIES[number]
                 axes.vlines(rows["true"], rows[f"{BOUNDS}_low"], rows[f"{BOUNDS}_high"], MUTED, alpha=0.35, linewidth=1)
@@ -189,11 +189,18 @@ def _axis_limits(values: pd.Series | pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw_log_mean(axes: Axes, level: float) -> None:
-    """The log's mean reward as a dotted line with its name; nothing if unknown."""
+def _find_room(values: pd.Series, limits: tuple[float, float]) -> float:
+    """The middle of the widest gap between values along an axis with these limits."""
+    edges = np.sort([*limits, *values])
+    widest = int(np.argmax(np.diff(edges)))
+    return float(edges[widest : widest + 2].mean())
+
+
+def _draw_log_mean(axes: Axes, level: float, x: float) -> None:
+    """The log's mean reward as a dotted line with its name at `x`; nothing if unknown."""
     if np.isfinite(level):
         axes.axhline(level, color=MUTED, linewidth=1.2, linestyle=DOTS)
-        annotate(axes, "logged", (1, level), ("axes fraction", "data"), 3, ha="right", color=MUTED, fontsize=11)
+        annotate(axes, "logged", (x, level), ("data", "data"), 3, ha="center", color=MUTED, fontsize=11)
 
 
 def _describe_value(estimator: str, value: float, low: float, high: float) -> str:

@@ -35,7 +35,10 @@ from recsweep.report.svg import (
 from recsweep.terminal import format_number as format_scalar
 
 MAX_CONFIGURATIONS = 24
-"""Configurations in the comparison plot, the best ones and the reference; and effects in theirs."""
+"""Configurations in the comparison plot, the best ones and the reference, if their labels have a line each; and effects."""
+
+LABEL_LENGTH = 58
+"""Letters in a line of a label on a wide page; on a narrow one, 48."""
 
 MAX_TITLES = 50
 """Points with a title in a scatter plot: a page with those of a thousand trials would be large."""
@@ -54,9 +57,9 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
         width: px; on a narrow page the labels are above the rows.
     """
     c = comparison
-    labels = c.best_with_reference(MAX_CONFIGURATIONS)
+    labels = choose_labels(c)
     is_narrow = width < 500
-    texts = [wrap(_add_number(label, c), 48 if is_narrow else 44) for label in labels]
+    texts = [wrap(_add_number(label, c), 48 if is_narrow else LABEL_LENGTH) for label in labels]
     n_more_lines = max(text.count("\n") for text in texts)
     titles = describe_configurations(c, c.metric, c.selection)
     with mpl.rc_context(STYLE):
@@ -76,6 +79,16 @@ def comparison_plot(comparison: Comparison, width: int) -> str:
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(c.metric)
         return to_svg(figure, f"comparison {c.title} {width}")
+
+
+def choose_labels(comparison: Comparison) -> list[str]:
+    """The configurations in the comparison plot, best on validation first: the best ones and the reference.
+
+    With labels of two lines they are half as many.
+    """
+    labels = comparison.best_with_reference(MAX_CONFIGURATIONS)
+    n_lines = max(wrap(_add_number(label, comparison), LABEL_LENGTH).count("\n") + 1 for label in labels)
+    return comparison.best_with_reference(max(MAX_CONFIGURATIONS // n_lines, 2))
 
 
 def _add_number(label: str, comparison: Comparison) -> str:
@@ -113,7 +126,7 @@ def effects_plot(comparison: Comparison, width: int) -> str:
     c, is_narrow = comparison, width < 500
     effects = c.effects[:MAX_CONFIGURATIONS]
     digits = choose_digits(effect.difference for effect in effects)
-    texts = [wrap(f"{e.setting}: {e.value} against {e.other}", 48 if is_narrow else 44) for e in effects]
+    texts = [wrap(f"{e.setting}: {e.value} against {e.other}", 48 if is_narrow else LABEL_LENGTH) for e in effects]
     n_more_lines = max(text.count("\n") for text in texts)
     with mpl.rc_context(STYLE):
         figure, axes = canvas(width, ((42 if is_narrow else 28) + 15 * n_more_lines) * len(texts) + 60)
