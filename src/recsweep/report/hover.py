@@ -1,4 +1,4 @@
-"""What the page says where the pointer is on a mark of a plot: the configuration, its values, the folders of its runs."""
+"""What the page says where the pointer is on a mark of a plot: the configuration, its values, its runs' folders."""
 
 from recsweep.report.comparisons import Comparison
 from recsweep.report.numbers import choose_digits, format_estimate

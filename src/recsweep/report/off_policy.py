@@ -50,7 +50,7 @@ def estimates(comparison: Comparison) -> pd.DataFrame:
     """The runs with an estimate of their policy's value, best configuration first.
 
     Returns:
-        a row per run: `run` (its folder), `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals,
+        a row per run: `run` (folder), `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals,
         `ips_low`, `ips_high`, `bounds_low` and `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown.
         `doubt` says in words why the intervals of `WEIGHTED` estimators do not count; empty if they do.
     """

@@ -35,7 +35,7 @@ from recsweep.report.svg import (
 from recsweep.terminal import format_number as format_scalar
 
 MAX_CONFIGURATIONS = 24
-"""Configurations in the comparison plot, the best ones and the reference, if their labels have a line each; and effects."""
+"""Configurations in the comparison plot, if their labels have one line each, and effects in theirs."""
 
 LABEL_LENGTH = 58
 """Letters in a line of a label on a wide page; on a narrow one, 48."""

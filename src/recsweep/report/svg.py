@@ -30,6 +30,7 @@ CSS_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORA
 STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "text.parse_math": False,
+    "font.family": "DejaVu Sans",  # matplotlib's own measures the text; its list of others would stand in every text
     "font.size": 12,
     "text.color": INK,
     "axes.edgecolor": GRID,
@@ -75,6 +76,7 @@ def to_svg(figure: Figure, name: str) -> str:
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = out.getvalue()
     text = text[text.index("<svg") :]
+    text = re.sub(r"\n +<", "\n<", text)
     text = re.sub(r'<g id="([^"]*)">', _write_title, text)
     return re.sub("|".join(CSS_VARIABLES), lambda match: f"var(--{CSS_VARIABLES[match[0]]})", text)
 
