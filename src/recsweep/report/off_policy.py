@@ -51,7 +51,7 @@ def estimates(comparison: Comparison) -> pd.DataFrame:
 
     Returns:
         a row per run: `run` (folder), `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals,
-        `ips_low`, `ips_high`, `bounds_low` and `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown.
+        `ips_low`, `ips_high`, `bounds_low`, `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown.
         `doubt` says in words why the intervals of `WEIGHTED` estimators do not count; empty if they do.
     """
     ends = [name + end for name in ESTIMATORS for end in ("", *ENDS)]

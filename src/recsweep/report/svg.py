@@ -5,9 +5,11 @@ import textwrap
 from collections.abc import Iterable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +24,7 @@ DASHED = (0, (4, 3))
 TEXT_BOX = {"facecolor": PAGE, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 """Background of text that lines may cross."""
 TITLED = "titled|"
-"""Begins the ids of artists with a title; then come the series and the title."""
+"""Begins the ids of artists with a title; then come the series and the title, quoted as in an address."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 CSS_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES)
@@ -89,14 +91,16 @@ def add_title(artists: Iterable[Artist], text: str, series: int | None = None) -
         series: the number of the legend's entry that hides and shows them on the page; None without a legend.
     """
     for artist in artists:
-        artist.set_gid(f"{TITLED}{'' if series is None else series}|{text}")
+        quoted = quote(text, safe="", errors="surrogatepass")
+        artist.set_gid(f"{TITLED}{'' if series is None else series}|{quoted}")
 
 
 def _write_title(group: re.Match[str]) -> str:
-    """The start of a group without its id, which matplotlib has escaped, and with the title that the id holds."""
+    """The start of a group without its id, and with the title that the id holds, as text."""
     if not group[1].startswith(TITLED):
         return "<g>"
-    series, _, title = group[1].removeprefix(TITLED).partition("|")
+    series, _, quoted = group[1].removeprefix(TITLED).partition("|")
+    title = escape(unquote(quoted, errors="surrogatepass"))
     start = f'<g data-series="{series}">' if series else "<g>"
     return f"{start}<title>{title}</title>" if title else start
 
