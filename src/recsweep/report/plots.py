@@ -13,7 +13,7 @@ from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import SIGNIFICANT, Estimate
 from recsweep.report.hover import describe_configurations
 from recsweep.report.numbers import choose_digits, format_difference, format_number, format_p
-from recsweep.report.scale import LETTERS_PER_ROW, Scale, is_numeric, scale
+from recsweep.report.scale import LETTER_WIDTH, LETTERS_PER_ROW, Scale, is_numeric, scale
 from recsweep.report.svg import (
     ACCENT,
     DASHED,
@@ -251,7 +251,8 @@ def _value_axes(key: str, metric: str, axis: Scale) -> tuple[Figure, Axes]:
     is_long = sum(map(len, ticks.values())) > LETTERS_PER_ROW
     axes.set_xticks(list(ticks), [shorten(name, 18) for name in ticks.values()])
     axes.tick_params(axis="x", labelrotation=20 if is_long else 0)
-    axes.set_xlim(-0.08, 1.08)
+    margin = max(0.08, *(LETTER_WIDTH * len(shorten(name, 18)) / 2 for name in ticks.values()))
+    axes.set_xlim(-margin, 1 + margin)
     axes.set_xlabel(key)
     axes.set_title(metric, loc="left", fontsize=12, color=INK)
     return figure, axes
