@@ -1,7 +1,6 @@
 // Sorts tables, hides series, says what is under the pointer, copies commands. The page reads without it.
 // All words that come from runs are set as text, never as markup.
 "use strict";
-
 function makeButton(parent) {
   const button = document.createElement("button");
   button.type = "button";
@@ -11,7 +10,6 @@ function makeButton(parent) {
 }
 
 // Tables: a click on a header sorts by its column, a second one the other way, a third one as at first.
-
 const NUMBER = /^(<\s*)?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(\s*min\b)?/;
 
 function readNumber(text) {
@@ -29,12 +27,12 @@ function sortRows(bodies, column, order) {
   const sizes = bodies.map((body) => body.rows.length);
   const rows = bodies.flatMap((body) => [...body.rows]);
   const readCell = (row) => row.cells[column].textContent.trim();
-  const isLast = (row) => (readCell(row) === "–" ? 1 : 0);
-  const isFirst = (row) => (row.classList.contains("oracle") ? 0 : 1);
+  const isLast = (row) => Number(readCell(row) === "–");
+  const isOracle = (row) => Number(row.classList.contains("oracle"));
   rows.sort((a, b) => {
     if (order === "none") return a.dataset.place - b.dataset.place;
     const difference = compareCells(readCell(a), readCell(b));
-    return isFirst(a) - isFirst(b) || isLast(a) - isLast(b) || (order === "ascending" ? difference : -difference);
+    return isOracle(b) - isOracle(a) || isLast(a) - isLast(b) || (order === "ascending" ? difference : -difference);
   });
   bodies.forEach((body, number) => body.append(...rows.splice(0, sizes[number])));
 }
@@ -57,7 +55,6 @@ function makeSortable(tables) {
 for (const group of document.querySelectorAll(".rows")) makeSortable([...group.querySelectorAll("table")]);
 
 // Legends: a click on an entry hides its series in the plots above, a second one shows it.
-
 for (const figure of document.querySelectorAll("figure")) {
   figure.querySelectorAll(".legend li").forEach((entry, series) => {
     const button = makeButton(entry);
@@ -71,7 +68,6 @@ for (const figure of document.querySelectorAll("figure")) {
 }
 
 // Plots: the text of the mark nearest to the pointer or finger. Without a script browsers show it themselves, later.
-
 const AROUND = [[0, 0], [0, -5], [5, 0], [0, 5], [-5, 0], [7, -7], [7, 7], [-7, 7], [-7, -7]];
 const tip = document.body.appendChild(document.createElement("div"));
 tip.className = "tip";
@@ -105,7 +101,6 @@ for (const name of ["pointermove", "pointerdown"]) document.addEventListener(nam
 document.addEventListener("scroll", () => tip.classList.remove("shown"), true);
 
 // Commands: a button copies one; where the browser does not allow that, it selects it.
-
 for (const command of document.querySelectorAll(".command")) {
   const text = command.firstElementChild;
   const button = command.appendChild(document.createElement("button"));

@@ -88,8 +88,8 @@ def _describe_weights(runs: pd.DataFrame) -> str:
         if runs["bounds_low"].notna().any()
         else ""
     )
-    doubts = off_policy.describe_doubts(runs)
-    return f"{bounds}{f' Hollow and dotted: {doubts[0].lower()}{doubts[1:]}' if doubts else ''}"
+    has_doubts = (runs["doubt"] != "").any()
+    return f"{bounds}{' Hollow and dotted: intervals that do not count, for the reasons above.' if has_doubts else ''}"
 
 
 def _value_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]) -> list[Panel]:

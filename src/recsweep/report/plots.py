@@ -1,6 +1,7 @@
 """The report's plots of a comparison: its configurations, a swept value, learning curves."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -164,6 +165,7 @@ def value_plot(key: str, metric: str, lines: Sequence[pd.DataFrame], titles: Map
             line_by_x = line.set_index(pd.Index(x + shift)).sort_index()
             if is_continuous:
                 _draw_band(axes, line_by_x, number)
+                add_title(axes.plot(line_by_x["mean"], color=SERIES[number], linewidth=1.8), "", number)
             else:
                 _draw_intervals(axes, line_by_x, number)
             for position, label, mean in line_by_x[["label", "mean"]].itertuples():
@@ -187,7 +189,7 @@ def scatter_plot(key: str, metric: str, points: pd.DataFrame, titles: Mapping[st
         axis = scale(list(points["value"]), is_log=is_log)
         figure, axes = _value_axes(key, metric, axis)
         x, y, n = axis.positions, points["selection"].to_numpy(), MAX_TITLES
-        small = {"color": SERIES[0], "alpha": 0.5, "markersize": 6, "markeredgewidth": 0}
+        small: dict[str, Any] = {"color": SERIES[0], "alpha": 0.5, "markersize": 6, "markeredgewidth": 0}
         axes.plot(x[n:], y[n:], "o", **small)
         for rank in range(min(n, len(points)) - 1, -1, -1):
             style = small if rank else {"color": ACCENT, "markersize": 9, "markeredgewidth": 0}
@@ -262,16 +264,17 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, number: int, title: str, has_ba
     """A curve in the colour of its number, with its marker at the last epoch."""
     if has_band:
         _draw_band(axes, curve, number)
-    x, style = curve.index.to_numpy(dtype=float), {"marker": MARKERS[number], "markevery": [-1], "markersize": 6}
-    add_title(axes.plot(x, curve["mean"], color=SERIES[number], linewidth=1.8, **style), title, number)
+    x = curve.index.to_numpy(dtype=float)
+    line = axes.plot(x, curve["mean"], color=SERIES[number], linewidth=1.8, marker=MARKERS[number], markersize=6)
+    line[0].set_markevery([-1])
+    add_title(line, title, number)
 
 
 def _draw_band(axes: Axes, line: pd.DataFrame, number: int) -> None:
-    """A line with its 95 % band."""
+    """The 95 % band of a line."""
     x, colour = line.index.to_numpy(dtype=float), SERIES[number]
     low, high = line["mean"] - line["half_width"], line["mean"] + line["half_width"]
-    band = axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
-    add_title([band, *axes.plot(x, line["mean"], color=colour, linewidth=1.8)], "", number)
+    add_title([axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)], "", number)
 
 
 def _draw_intervals(axes: Axes, line: pd.DataFrame, number: int) -> None:
