@@ -12,30 +12,39 @@ HELP = """recsweep: recommender models side by side under one honest protocol
 
 usage: recsweep VERB [key=value …] [Hydra's flags]
 
-  train [overrides]               one run                     (-m: a sweep over comma-separated values)
-  train run=DIR key=value …       a new run (-m: sweep) with changed settings; the changes are shown and recorded
+  train [overrides]               one run; with -m a sweep over values
+                                  separated by commas
+  train run=DIR key=value …       a new run (-m: sweep) with changed settings;
+                                  the changes are shown and recorded
   train run=DIR resume=true       resumes an interrupted run
-  train sweep.resume=DIR          resumes a sweep: runs the jobs that are not completed
-  evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under the same or another protocol
+  train sweep.resume=DIR          resumes a sweep: runs the jobs that are not
+                                  completed
+  evaluate run=DIR [overrides]    metrics of a finished run's checkpoint, under
+                                  the same or another protocol
   recommend run=DIR user=ID k=10  the best unseen items of a user
-  recommend … index=HNSW32        the same by an approximate index over embeddings/ (Flat, HNSW32, IVF64,Flat)
-  report DIR [baseline=NAME]      compares runs: table with intervals and paired tests, plots, one HTML file
+  recommend … index=HNSW32        the same by an approximate index over
+                                  embeddings/ (Flat, HNSW32, IVF64,Flat)
+  report DIR [baseline=NAME]      compares runs: table with intervals and paired
+                                  tests, plots, one HTML file
   data list                       the data sets, and which of them are on disk
   data prepare data=NAME          fetches, verifies and summarises a data set
-                                  (sequences=DIR max_history=50: writes its parts as sequences in Parquet)
+                                  (sequences=DIR max_history=50: writes its
+                                  parts as sequences in Parquet)
 
-choices (`recsweep train --help` lists them, with every key): data, filter, split, model, loss, regularization,
-optimizer, scheduler, evaluation, trainer, callbacks, logger, debug, experiment, search, hydra/launcher (joblib,
+choices (`recsweep train --help` lists them, with every key): data, filter,
+split, model, loss, regularization, optimizer, scheduler, evaluation, trainer,
+callbacks, logger, debug, experiment, search, hydra/launcher (joblib,
 submitit_local, submitit_slurm, ray: jobs side by side), hydra/sweeper (optuna)
 
 examples:
   recsweep train model=svdpp data=ml_100k regularization.dropout=0.2
-  recsweep train -m experiment=rating_synthetic model=biased_mf,svdpp,mlp,means seed=0,1,2
+  recsweep train -m experiment=rating_synthetic model=svdpp,mlp seed=0,1,2
   recsweep train --cfg job experiment=rating_ml_100k
 
-Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh and fish.
-`recsweep VERB --help` explains a verb's options, `recsweep --version` says which version this is.
-Raw data is read from $RECSWEEP_DATA_DIR, or from data/ where that is unset; results go to outputs/.
+Tab completion: eval "$(recsweep --shell-completion install=bash)", also for zsh
+and fish. `recsweep VERB --help` explains a verb's options, `recsweep --version`
+says which version this is. Raw data is read from $RECSWEEP_DATA_DIR, or from
+data/ where that is unset; results go to outputs/.
 """
 
 VERBS = ("train", "evaluate", "recommend", "report", "data")

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,11 +64,12 @@ def announce(text: str) -> Iterator[None]:
 def send_logs_to_file() -> None:
     """Keeps messages of libraries off the terminal, which is for progress and results: they go to run.log."""
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", ".* is deprecated", FutureWarning, r"lightning\.")  # its own use of torch
     threading.excepthook = _log_thread_error
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("hydra", "lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-        logging.getLogger(name).setLevel(logging.WARNING)  # below are hardware, adverts, and that the training ended
+        logging.getLogger(name).setLevel(logging.WARNING)  # below are hardware, adverts, the next job
 
 
 def _log_thread_error(thread: threading.ExceptHookArgs) -> None:

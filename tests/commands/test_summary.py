@@ -30,7 +30,7 @@ def test_a_run_says_where_it_goes_how_it_goes_and_how_it_went(tmp_path: Path) ->
     assert "Tip" not in log and "GPU" not in log
     how, values, baselines, folder = outcome.out.splitlines()
     chosen = metrics["chosen_epoch"]
-    assert f"s: epoch {chosen} of 2 chosen, ended by max_epochs" in how and how.startswith("bpr_mf seed 0, ")
+    assert f"s: epoch {chosen} of 2 chosen, " in how and how.startswith("bpr_mf seed 0, ")
     assert values == "  ".join(f"{p}/ndcg@10 {metrics['metrics'][f'{p}/ndcg@10']:.4f}" for p in ("val", "test"))
     assert baselines.startswith("baselines on test/ndcg@10: popularity 0.")
     assert folder == "run: run"
@@ -47,7 +47,7 @@ def test_the_command_for_the_curves_is_said_where_there_are_any(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("epochs", "chosen", "ended_by", "expected"),
     [
-        (12, 12, "max_epochs", "epoch 12 of 12 chosen, ended by max_epochs, still improving"),
+        (12, 12, "max_epochs", "epoch 12 of 12 chosen, still improving at max_epochs"),
         (12, 9, "max_epochs", "epoch 9 of 12 chosen, ended by max_epochs"),
         (12, 5, "early stopping", "epoch 5 of 12 chosen, ended by early stopping"),
         (None, None, "no epochs", "no epochs"),

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,24 @@ FAILED = {"status": "failed", "error": "it went wrong"}
 def write_job(
     folder: Path, outcome: dict[str, Any] | None, start: float, end: float = 0.0, epochs: str = "", *overrides: str
 ) -> None:
-    """A job that started and ended so many seconds ago."""
+    """A job that started and ended so many seconds ago, with epochs of the same length since its start."""
     lock, now = folder / LOCK, time.time()
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()
     os.utime(lock, (now - start, now - start))
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.dump(list(overrides)))
-    (folder / "run.log").write_text(f"INFO: epoch {epochs}  train/loss 0.5\n" if epochs else "")
+    reached, _, allowed = epochs.partition("/")
+    times = {number: now - start + number * start / int(reached) for number in {1, int(reached)}} if epochs else {}
+    lines = (f"{write_time(at)} INFO a: epoch {n}/{allowed}  train/loss 0.5\n" for n, at in sorted(times.items()))
+    (folder / "run.log").write_text("".join(lines))
     if outcome:
         write_json(folder / "metrics.json", outcome)
         os.utime(folder / "metrics.json", (now - end, now - end))
+
+
+def write_time(seconds: float) -> str:
+    """As Python's logging writes it."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
 
 
 def completed(value: float) -> dict[str, Any]:
@@ -75,6 +84,23 @@ def test_the_time_left_knows_the_epochs_and_does_not_grow(tmp_path: Path) -> Non
         assert shown.count() == f"1 of 4 done, 1 running, 0:00:{left} left"
 
 
+def test_the_time_left_counts_a_start_once_and_falls_between_epochs(tmp_path: Path) -> None:
+    """Epoch 2 of 5 came 21 s after the start, a second after the first: 21 + 3 in all, and 31 are over."""
+    write_job(tmp_path / "0", None, 31)
+    log, shown = tmp_path / "0" / "run.log", begin(tmp_path, 2)
+    now = time.time()
+    for n, ago in ((4, 100), (1, 11), (2, 10)):  # the first is of an earlier start
+        with log.open("a") as file:
+            file.write(f"{write_time(now - ago)} INFO a: epoch {n}/5  train/loss 0.5\n")
+    shown.look()
+    assert shown.count() == "0 of 2 done, 1 running, 0:00:31 left"  # none, and another such job
+    write_job(tmp_path / "0", None, 6, 0, "1/5")
+    assert shown.count() == "0 of 2 done, 1 running, 0:00:54 left"  # 5 x 6 - 6, and 30
+    write_job(tmp_path / "1", COMPLETED, 9, 5)
+    shown.look()
+    assert shown.count() == "1 of 2 done, 1 running"  # as long as the one that ended
+
+
 def test_jobs_side_by_side_divide_the_time(tmp_path: Path) -> None:
     """Two have run 4 of 8 seconds, two are to come: (4 + 4 + 8 + 8) / 2."""
     shown = begin(tmp_path, 4)
@@ -95,6 +121,21 @@ def test_the_terminal_shows_the_running_job_and_the_best_so_far(tmp_path: Path) 
     ]
     end = "job 0: embedding_dim=8  val/mse 0.5000 (best 0.2500, job 1)"
     assert shown.describe_end(0).endswith(end) and shown.describe_end(0).startswith("sweep: 2 of 3 done, 1 running, ")
+
+
+def test_off_a_terminal_a_job_that_takes_long_is_heard_of(tmp_path: Path) -> None:
+    """A line once it has run for a while, then one where there is another epoch and the last line is old enough."""
+    write_job(tmp_path / "7", None, 4, 0, "", "loss=bpr", "seed=1")
+    shown = begin(tmp_path, 9, "loss")
+    shown.look()
+    began, later = time.monotonic() - 1, time.monotonic() + 60
+    assert shown.describe_running(began) == []
+    assert shown.describe_running(later) == ["sweep: 0 of 9 done, 1 running; job 7: loss=bpr  running"]
+    write_job(tmp_path / "7", None, 4, 0, "2/4", "loss=bpr", "seed=1")
+    assert shown.describe_running(began) == []
+    line = "sweep: 0 of 9 done, 1 running, 0:01:08 left; job 7: loss=bpr  epoch 2/4  train/loss 0.5"  # 4 + 8 x 8
+    assert shown.describe_running(later) == [line]
+    assert shown.describe_running(later) == []
 
 
 def test_the_best_is_the_largest_where_more_is_better(tmp_path: Path) -> None:

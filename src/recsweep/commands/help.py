@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 
 from recsweep.commands.flags import parse_flags
 from recsweep.config import compose_with_hydra, conf_dir
@@ -18,15 +18,20 @@ from recsweep.terminal import cell
 
 TEXTS = {
     "train": """\
-usage: recsweep train [-m] [key=value …]          one run; with -m a sweep over values separated by commas
-       recsweep train [-m] run=DIR key=value …    the same as an earlier run, but for these keys
-       recsweep train run=DIR resume=true         goes on with an interrupted run
-       recsweep train sweep.resume=DIR            runs the jobs of a sweep that are not completed
+usage: recsweep train [-m] [key=value …]
+           one run; with -m a sweep over values separated by commas
+       recsweep train [-m] run=DIR key=value …
+           the same as an earlier run, but for these keys
+       recsweep train run=DIR resume=true
+           goes on with an interrupted run
+       recsweep train sweep.resume=DIR
+           runs the jobs of a sweep that are not completed
 
   --cfg job            prints the configuration and runs nothing
   --config-dir DIR     a folder with model/, loss/, … of your own
   --hydra-help         more flags, which are Hydra's
-  plugins=MODULE,…     with run= or sweep.resume=: modules of your own that its record names
+  plugins=MODULE,…     with run= or sweep.resume=: modules of your own that its
+                       record names
   hydra.run.dir=DIR    where the run goes; hydra.sweep.dir=DIR for a sweep
 
 examples:
@@ -34,33 +39,40 @@ examples:
   recsweep train -m model=means,biased_mf,svdpp seed=0,1,2
 """,
     "evaluate": """\
-usage: recsweep evaluate run=DIR [key=value …]      metrics on validation and test, from the run's checkpoints
-       recsweep evaluate sweep=DIR [key=value …]    the objective of every completed job, a row a run
+usage: recsweep evaluate run=DIR [key=value …]
+           metrics on validation and test, from the run's checkpoints
+       recsweep evaluate sweep=DIR [key=value …]
+           the objective of every completed job, a row a run
 
-  key=value            another protocol, such as evaluation=full_ranking; the rest is as recorded
+  key=value            another protocol, such as evaluation=full_ranking; the
+                       rest is as recorded
   --json, --csv        every metric with all digits instead of a table
   --cfg job            prints the configuration and evaluates nothing
   plugins=MODULE,…     modules of your own that the record names
 
 examples:
-  recsweep evaluate run=outputs/svdpp/2026-11-22_10-00-00-000000 evaluation=full_ranking
-  recsweep evaluate sweep=outputs/multirun/2026-11-22_10-00-00-000000 --csv > metrics.csv
+  recsweep evaluate run=outputs/svdpp/DATE_TIME evaluation=full_ranking
+  recsweep evaluate sweep=outputs/multirun/DATE_TIME --csv > metrics.csv
 """,
     "recommend": """\
-usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]    the best items that a user has not seen
+usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
+           the best items that a user has not seen
 
   user=ID,…            ids as in the data set
   k=10                 how many items
-  index=HNSW32         by an approximate index over the run's embeddings/ (Flat, HNSW32, IVF64,Flat)
+  index=HNSW32         by an approximate index over the run's embeddings/
+                       (Flat, HNSW32, IVF64,Flat)
   plugins=MODULE,…     modules of your own that the record names
 
 examples:
-  recsweep recommend run=outputs/svdpp/2026-11-22_10-00-00-000000 user=42
-  recsweep recommend run=outputs/two_tower/2026-11-22_10-00-00-000000 user=42,7 k=5 index=HNSW32
+  recsweep recommend run=outputs/svdpp/DATE_TIME user=42
+  recsweep recommend run=outputs/two_tower/DATE_TIME user=42,7 k=5 index=HNSW32
 """,
     "data": """\
-usage: recsweep data list                              the data sets, and which of them are on disk
-       recsweep data prepare data=NAME [key=value …]    fetches, verifies and summarises one
+usage: recsweep data list
+           the data sets, and which of them are on disk
+       recsweep data prepare data=NAME [key=value …]
+           fetches, verifies and summarises one
 
   key=value            as for train: filter=, split=, data.path=, …
   sequences=DIR        also writes its parts as sequences in Parquet
@@ -68,11 +80,13 @@ usage: recsweep data list                              the data sets, and which 
 
 examples:
   recsweep data prepare data=ml_100k split=leave_last_out
-  recsweep data prepare data=table data.path=ratings.csv data.user=user_id data.item=movie_id data.rating=stars
+  recsweep data prepare data=table data.path=a.csv data.user=who data.item=what
 """,
 }
 
 KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>.*)")
+GAP = 2
+"""Characters between a key and its comment."""
 HIDDEN = ("_target_", "_partial_", "_global_")
 
 
@@ -93,7 +107,7 @@ def _print_keys(config: Any, choices: Mapping[str, str | None], folders: list[Pa
     console = Console(highlight=False)
     groups = [path.name for path in sorted(conf_dir().iterdir()) if path.is_dir() and path.name != "hydra"]
     own = {key: node for key, node in config.items() if key not in (*groups, "hydra")}
-    _print_table(console, own, dict(_comments(conf_dir() / "config.yaml", "")))
+    _print_settings(console, own, dict(_comments(conf_dir() / "config.yaml", "")))
     for group in groups:
         names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
         console.print()
@@ -102,15 +116,18 @@ def _print_keys(config: Any, choices: Mapping[str, str | None], folders: list[Pa
         files = _files(group, choices.get(group), folders)
         comments = {key: text for file in reversed(files) for key, text in _comments(file, group)}
         if config.get(group):
-            _print_table(console, {group: config[group]}, comments)
+            _print_settings(console, {group: config[group]}, comments)
 
 
-def _print_table(console: Console, node: Any, comments: Mapping[str, str]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    for key, value in _leaves(node, ""):
-        table.add_row(cell(f"  {key}={_show(value)}"), cell(comments.get(key, ""), "dim"))
-    console.print(table)
+def _print_settings(console: Console, node: Any, comments: Mapping[str, str]) -> None:
+    """A line a key, with its comment beside it, or below where the key takes more than half of the width."""
+    comment_by_setting = {f"  {key}={_show(value)}": comments.get(key, "") for key, value in _leaves(node, "")}
+    width = min(max(map(len, comment_by_setting), default=0), console.width // 2)
+    for setting, comment in comment_by_setting.items():
+        lines = wrap(comment, console.width - width - GAP)
+        beside = lines.pop(0) if lines and len(setting) <= width else ""
+        text = cell(setting.ljust(width + GAP) if beside else setting) + cell(beside, "dim")
+        console.print(text, *(cell(" " * (width + GAP) + line, "dim") for line in lines), sep="\n", soft_wrap=True)
 
 
 def _files(group: str, choice: str | None, folders: list[Path]) -> list[Path]:

@@ -14,10 +14,7 @@ from recsweep.terminal import print_line
 
 Changes = dict[str, dict[str, Any]]
 
-ALWAYS_SHOWN = ("model", "loss", "seed")
-"""Columns of TensorBoard's HParams that every run has."""
-
-USUAL = ("data", "split", "optimizer", "trainer.batch_size", "trainer.max_epochs")
+USUAL = ("model", "loss", "seed", "data", "split", "optimizer", "trainer.batch_size", "trainer.max_epochs")
 USUAL_GROUPS = ("model", "loss", "regularization", "optimizer")
 """Columns of a run that is no job of a sweep: these keys, and all settings of these groups."""
 
@@ -80,15 +77,17 @@ def describe_settings(cfg: DictConfig, group_choices: Mapping[str, str | None]) 
 def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied_keys: Sequence[str]) -> dict[str, Any]:
     """The settings that are columns of TensorBoard's HParams.
 
-    Of a job of a sweep: what varies between the jobs, for the other columns would be constant. Of any other run: what
-    was typed, and the usual ones.
+    Of a job of a sweep: what varies between the jobs, for the other columns would be constant; where models vary, their
+    losses may, too. Of any other run: what was typed, and the usual ones.
 
     Args:
         settings: from `describe_settings`.
         overrides: of the run.
         varied_keys: of the sweep; empty outside of one.
     """
-    keys = {*ALWAYS_SHOWN, *(varied_keys or (*USUAL, *map(key_of, overrides)))}
+    keys = set(varied_keys) if varied_keys else {*USUAL, *map(key_of, overrides)}
+    if not keys.isdisjoint(("model", "experiment")):
+        keys |= {"model", "loss"}
     groups = () if varied_keys else USUAL_GROUPS
     parents = (*groups, *(key for key in keys if key not in settings))  # a group whose values say it all, as trainer
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from recsweep.errors import UserError
-from recsweep.terminal import print_line
+from recsweep.terminal import cell, print_line
 
 if TYPE_CHECKING:
     from recsweep.report.read import Run
@@ -78,8 +78,11 @@ def report(folder: Path, baseline: str | None) -> Path:
     screen = Console()
     for comparison in results:
         console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
-        for line in filter(None, describe_missing_baseline(comparison, runs.runs)):
-            print_line(line)
+        hint = describe_missing_baseline(comparison, runs.runs)
+        if hint.sentence:
+            screen.print(cell(hint.sentence))
+        if hint.command:
+            print_line(f"  {hint.command}")
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from recsweep.commands.sweep import Sweep
 from recsweep.parse import read_json
 from recsweep.runs import build
-from recsweep.sweeps.progress import Progress, show_progress, varying_keys
+from recsweep.sweeps.progress import Progress, describe_overrides, show_progress, varying_keys
 from recsweep.terminal import format_number, print_line
 
 
@@ -40,6 +40,9 @@ def show_sweep(sweep: Sweep) -> Iterator[None]:
     if records[0].config["logger"].get("tensorboard"):
         print_line(f"curves: {tensorboard_command(sweep.folder)}", stderr=True)
     progress = Progress(sweep.folder, sweep.n_jobs, keys)
+    if sweep.search is None:  # its jobs are known before they start
+        names = (describe_overrides(record.overrides, keys) for record in records)
+        progress.names.update(enumerate(names))
     with show_progress(progress):
         yield
     progress.look()
@@ -74,5 +77,6 @@ def _describe_end(outcome: Mapping[str, Any]) -> str:
     n_epochs, chosen, ended_by = (outcome[key] for key in ("epochs", "chosen_epoch", "ended_by"))
     if n_epochs is None:
         return str(ended_by)
-    improving = ", still improving" if ended_by == "max_epochs" and chosen == n_epochs else ""
-    return f"epoch {chosen} of {n_epochs} chosen, ended by {ended_by}{improving}"
+    if ended_by == "max_epochs" and chosen == n_epochs:
+        return f"epoch {chosen} of {n_epochs} chosen, still improving at max_epochs"
+    return f"epoch {chosen} of {n_epochs} chosen, ended by {ended_by}"

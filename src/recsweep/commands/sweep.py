@@ -12,8 +12,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.commands import compose
+from recsweep.commands.compose_jobs import compose_jobs
 from recsweep.commands.flags import parse_flags
-from recsweep.commands.unused import Job, check_sweep_overrides, merge_jobs
+from recsweep.commands.unused import check_sweep_overrides, merge_jobs
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
 from recsweep.config.shape import MAX_WORKERS
@@ -88,7 +89,7 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
         overrides = [_first_of(search)]
     else:
         overrides = _split_into_jobs(own, nodes)
-    composed = [Job(job, _record(job, flags, origin)) for job in overrides]
+    composed = compose_jobs(overrides, lambda job: _record(job, flags, origin))
     check_sweep_overrides(compose.parse_overrides(own), composed, is_search=search is not None)
     records = merge_jobs(composed, lambda job: _record(job, flags, origin))
     source = str(folder_of_origin) if folder_of_origin else None

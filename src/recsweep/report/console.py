@@ -43,7 +43,7 @@ def print_comparison(console: Console, comparison: Comparison, doubts: Sequence[
     for doubt in doubts:
         console.print(cell(doubt.sentence, "yellow"))
         if doubt.command:
-            console.print(cell(f"  {doubt.command}"), soft_wrap=True)
+            console.print(cell(f"  {doubt.command}"), "", sep="\n", soft_wrap=True)
     console.print(cell(notes(comparison), "dim"))
     console.print()
 

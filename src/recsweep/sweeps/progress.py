@@ -21,16 +21,17 @@ from recsweep.parse import read_yaml
 from recsweep.runs.record import FOLDER, Record
 from recsweep.runs.recorded import key_of
 from recsweep.sweeps import jobs
+from recsweep.sweeps.epochs import read_epochs
 from recsweep.terminal import escape, format_number, print_line
-
-EPOCH = re.compile(r"\bepoch (\d+)/(\d+)  ")
-"""What run.log says of an epoch."""
 
 MAX_SHOWN = 8
 """Running jobs that the terminal shows."""
 
 INTERVAL = 1.0
 """Seconds between two looks at the folder."""
+
+LINE_INTERVAL = 10.0
+"""Shortest time in seconds between two lines about a running job, off a terminal."""
 
 
 class Result(NamedTuple):
@@ -86,6 +87,7 @@ class Progress:
         self.running: list[int] = []
         self.width = 1
         self.names: dict[int, str] = {}
+        self.last_lines: dict[int, tuple[float, str]] = {}
         self.start_time = time.time()
         self.look()
 
@@ -124,14 +126,30 @@ class Progress:
         self.look()
         lines = [f"sweep: {self.count()}"]
         for number in self.running[:MAX_SHOWN]:
-            epochs = _epochs(self.sweep / str(number))
-            end = f", epoch {epochs[0]} of {epochs[1]}" if epochs else ""
+            epochs = read_epochs(self.sweep / str(number))
+            end = f", epoch {epochs.reached} of {epochs.allowed}" if epochs else ""
             lines.append(f"  job {number}: {self.name(number)}{end}")
         if len(self.running) > MAX_SHOWN:
             lines.append(f"  and {len(self.running) - MAX_SHOWN} more")
         if (best := self._best()) is not None:
             lines.append(f"  best: {self._describe_objective(best)}, job {best}: {self.name(best)}")
         return Text("\n".join(map(escape, lines)), no_wrap=True, overflow="ellipsis")
+
+    def describe_running(self, since: float) -> list[str]:
+        """A line for each running job that has started, or written of another epoch, since its last line.
+
+        Args:
+            since: `time.monotonic()` of the latest line that is old enough for another one.
+        """
+        lines = []
+        for number in self.running:
+            said_at, said = self.last_lines.setdefault(number, (time.monotonic(), ""))
+            epochs = read_epochs(self.sweep / str(number))
+            text = epochs.text if epochs else "running"
+            if said_at <= since and text != said:
+                self.last_lines[number] = (time.monotonic(), text)
+                lines.append(f"sweep: {self.count()}; job {number}: {self.name(number)}  {text}")
+        return lines
 
     def describe_end(self, number: int) -> str:
         """A line for a job that has ended."""
@@ -174,16 +192,19 @@ class Progress:
         """An estimate; None before anything is known.
 
         A running job takes as long as its epochs say, if it makes as large a share of those that it is allowed as the
-        ended jobs did; without epochs, as long as the mean job. The jobs to come take the mean of all.
+        ended jobs did. Where its epochs say nothing yet, it takes as long as the mean job, and so do the jobs to come;
+        of the first epoch nobody knows how much of it was the start.
         """
         ended = [result.seconds for result in self.results.values() if result.seconds is not None]
         shares = [result.share for result in self.results.values() if result.share is not None]
         share = sum(shares) / len(shares) if shares else 1.0
-        elapsed = {number: _measure_time(self.sweep / str(number)) for number in self.running}
+        starts = {number: (self.sweep / str(number) / jobs.LOCK).stat().st_mtime for number in self.running}
+        elapsed = {number: time.time() - start for number, start in starts.items()}
         totals = dict[int, float]()
-        for number in self.running:
-            if epochs := _epochs(self.sweep / str(number)):
-                totals[number] = max(elapsed[number], elapsed[number] * epochs[1] / epochs[0] * share)
+        for number, start in starts.items():
+            epochs = read_epochs(self.sweep / str(number))
+            if epochs and (epochs.pace is not None or not ended):
+                totals[number] = max(elapsed[number], epochs.estimate_end(start, share) - start)
         known = [*ended, *totals.values()]
         if not known:
             return None
@@ -195,7 +216,7 @@ class Progress:
 
 @contextmanager
 def show_progress(progress: Progress) -> Iterator[None]:
-    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints a line per ended job."""
+    """Keeps a few lines up to date within a `with` block if stderr is a terminal; else prints what is new."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Live(
@@ -209,7 +230,7 @@ def show_progress(progress: Progress) -> Iterator[None]:
             yield
         return
     stop = Event()
-    thread = Thread(target=_print_ends, args=(progress, stop), daemon=True)
+    thread = Thread(target=_print_news, args=(progress, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -218,12 +239,15 @@ def show_progress(progress: Progress) -> Iterator[None]:
         thread.join()
 
 
-def _print_ends(progress: Progress, stop: Event) -> None:
+def _print_news(progress: Progress, stop: Event) -> None:
+    """A line for each job that has ended, and now and then one for each that runs."""
     is_last = False
     while not is_last:
         is_last = stop.wait(INTERVAL)
         for number in progress.look():
             print_line(progress.describe_end(number), stderr=True)
+        for line in progress.describe_running(time.monotonic() - LINE_INTERVAL):
+            print_line(line, stderr=True)
 
 
 def _seconds(job: Path) -> float | None:
@@ -234,20 +258,9 @@ def _seconds(job: Path) -> float | None:
         return None
 
 
-def _measure_time(job: Path) -> float:
-    return time.time() - (job / jobs.LOCK).stat().st_mtime
-
-
-def _epochs(job: Path) -> tuple[int, int] | None:
-    """The last epoch that run.log tells of, and how many are allowed."""
-    path = job / "run.log"
-    found = EPOCH.findall(path.read_text(errors="replace")) if path.is_file() else []
-    return (int(found[-1][0]), int(found[-1][1])) if found else None
-
-
 def _share_of_epochs(job: Path) -> float | None:
-    epochs = _epochs(job)
-    return epochs[0] / epochs[1] if epochs else None
+    epochs = read_epochs(job)
+    return epochs.reached / epochs.allowed if epochs else None
 
 
 def _shorten(value: str) -> str:
