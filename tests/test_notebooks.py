@@ -47,7 +47,7 @@ def test_there_are_six_notebooks() -> None:
 
 
 def execute(client: NotebookClient, notebook: NotebookNode, runs: Path) -> list[NotebookNode]:
-    """The outputs of all cells. The sweep runs in this process, which has imported everything; the notebook finds it."""
+    """The outputs of all cells. The sweep runs in this process, which has imported everything; the cells find it."""
     folder = client.resources["metadata"]["path"]
     client.nb = notebook
     client.execute_cell(nbformat.v4.new_code_cell("%reset -f"), 0)  # names of the notebook before

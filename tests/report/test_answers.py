@@ -118,9 +118,9 @@ def test_only_other_simple_models_are_missed(model: str, evaluation: str, models
         words = (f"model={model}", f"model.size={size}", target)
         write_run(tmp_path / str(size), *words, model=model, simple_baseline=model != "mf")
     comparison, runs = compare_runs(tmp_path)
-    text = describe_missing_baseline(comparison, runs.runs)
-    assert text.endswith(models) and ("No other simple model" in text) == (model == "ease")
-    assert bool(text) == bool(models)
+    sentence, command = describe_missing_baseline(comparison, runs.runs)
+    assert command.endswith(models) and ("No other simple model" in sentence) == (model == "ease")
+    assert bool(sentence) == bool(models)
 
 
 def test_the_difference_that_would_show(tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ def test_the_command_that_adds_simple_models(tmp_path: Path) -> None:
         target = "evaluation._target_=recsweep.evaluation.RatingEvaluation"
         write_run(tmp_path / str(seed), *words, target, model="mf")
     comparison, runs = compare_runs(tmp_path)
-    text = describe_missing_baseline(comparison, runs.runs)
-    command = text.partition("a folder that holds both:\n")[2]
+    sentence, command = describe_missing_baseline(comparison, runs.runs)
+    assert sentence.endswith("a folder that holds both:")
     assert command == (
         "recsweep train -m data=synthetic split=random evaluation=rating data.n_users=60 "
         "evaluation._target_=recsweep.evaluation.RatingEvaluation trainer.refit=true model=means seed=0,1 split.seed=4"
     )
     write_run(tmp_path / "2", "data.n_users=60", "trainer.refit=true", target, "split.seed=4")
     comparison, runs = compare_runs(tmp_path)
-    assert comparison.baseline == "means" and describe_missing_baseline(comparison, runs.runs) == ""
+    assert comparison.baseline == "means" and describe_missing_baseline(comparison, runs.runs).sentence == ""

@@ -1,6 +1,9 @@
 """The report as one HTML page."""
 
+import hashlib
 import re
+from base64 import b64encode
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -37,8 +40,24 @@ def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
 
 
-def test_labels_are_escaped(page: str) -> None:
-    assert "<script>" not in page and "&lt;script&gt;" in page
+def test_the_only_script_is_that_of_the_page(page: str) -> None:
+    """The policy allows this one by its hash, and nothing is loaded; names from files are escaped, in titles, too."""
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in page
+    assert script == (files("recsweep.report") / "page.js").read_text() and "<!--" not in script
+    assert "innerHTML" not in script and "<title>svdpp loss=&#39;&lt;script&gt;" in page
+
+
+def test_a_point_says_its_value_and_its_folder(page: str) -> None:
+    assert "<title>biased_mf\ntest/mse 0.830\nseed 1, folder 4</title>" in page  # 0.8 + 0.02 + 0.01
+    assert "\nfolders 3, 4, 5</title>" in page
+
+
+def test_commands_stand_alone(page: str) -> None:
+    commands = re.findall(r'<div class="command"><code>(.*?)</code></div>', page)
+    assert len(commands) == 1 and commands[0].startswith("recsweep train ")
 
 
 def test_the_page_shows_oracle_plots_and_command(page: str) -> None:

@@ -89,11 +89,11 @@ def report(folder: Path, baseline: str | None) -> Path:
     screen = Console()
     for comparison in results:
         console.print_comparison(screen, comparison, find_doubts(comparison, runs, edges))
-        if hint := describe_missing_baseline(comparison, runs.runs):
-            sentence, *commands = hint.split("\n")
-            screen.print(cell(sentence))
-            for command in commands:
-                print_line(f"  {command}")
+        hint = describe_missing_baseline(comparison, runs.runs)
+        if hint.sentence:
+            screen.print(cell(hint.sentence))
+        if hint.command:
+            print_line(f"  {hint.command}")
         rerun = _repeat_from_record(best_runs(comparison, runs.runs)[0]) or train_command(comparison, runs.runs)
         print_line(f"The best again: {rerun}")
         screen.print()

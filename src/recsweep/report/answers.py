@@ -7,6 +7,7 @@ import numpy as np
 
 from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import SIGNIFICANT, Estimate
+from recsweep.report.doubts import Doubt
 from recsweep.report.effects import Effect, Interaction
 from recsweep.report.labels import SEEDS, value
 from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
@@ -103,11 +104,11 @@ def describe_power(comparison: Comparison) -> str:
     )
 
 
-def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """That the comparison has no simple model, or no other than its only one, and in a second line how to add some."""
+def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> Doubt:
+    """That the comparison has no simple model, or no other than its only one, and the command that adds some."""
     c = comparison
     if c.baseline is not None:
-        return ""
+        return Doubt("")
     run = runs[c.table.index[0]]
     other = "other " if c.table["simple_baseline"].astype(bool).any() else ""
     sentence = f"No {other}simple model is among these configurations, so the report cannot say whether they beat one."
@@ -116,9 +117,9 @@ def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> 
     models = ",".join(model for model in simple if model not in set(c.table["model"]))
     typed = {override.split("=", 1)[0].lstrip("+"): override for override in run.overrides}
     if simple and not models:
-        return ""
+        return Doubt("")
     if not simple or "experiment" in typed:
-        return sentence
+        return Doubt(sentence)
     groups = [f"{group}={run.choices[group]}" for group in PROTOCOL_GROUPS if run.choices.get(group)]
     keys = [key for key in typed if key.split(".")[0] in PROTOCOL_GROUPS and "." in key and key not in SEEDS]
     keys += [key for key in ("trainer.refit",) if key in typed]
@@ -130,7 +131,7 @@ def describe_missing_baseline(comparison: Comparison, runs: tuple[Run, ...]) -> 
     flags = [f"--config-dir={run.config_dir}"] if run.config_dir else []
     command = ["recsweep", "train", *flags, "-m", *groups, *(typed[key] for key in keys), f"model={models}", *seeds]
     how = "These add some, to compare by recsweep report on a folder that holds both"
-    return f"{sentence} {how}:\n{shlex.join(command)}"
+    return Doubt(f"{sentence} {how}:", shlex.join(command))
 
 
 def notes(comparison: Comparison) -> str:

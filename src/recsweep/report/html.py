@@ -1,8 +1,11 @@
 """The report as one self-contained HTML file."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,7 +39,6 @@ class Section:
     best_runs: Sequence[str]
     verdict: str
     command: str
-    missing_baseline: str
     doubts: Sequence[Doubt]
     facts: Mapping[str, str]
     effects: Table | None
@@ -106,12 +108,15 @@ def render_template(folder: Path, runs: Runs, **content: Any) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
     )
     environment.filters["link_runs"] = link_runs
+    script = (files("recsweep.report") / "page.js").read_text(encoding="utf-8")
     page = environment.get_template("template.html.j2").render(
         folder=folder.resolve().name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M %Z"),
         n_runs=len(runs.runs),
         n_configurations=runs.table["label"].nunique(),
         versions=_versions(runs),
+        script=Markup(script),
+        script_hash=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
         **content,
     )
     return "\n".join(map(escape, page.split("\n")))
@@ -125,7 +130,8 @@ def _section(
     is_log: Mapping[str, bool],
 ) -> Section:
     table = main_table(comparison)
-    n_hidden = max(0, len(comparison.labels) - plots.MAX_CONFIGURATIONS)
+    doubts = [*find_doubts(comparison, runs, edges), describe_missing_baseline(comparison, runs.runs)]
+    n_hidden = len(comparison.labels) - len(plots.choose_labels(comparison))
     end = len(table.rows) - n_hidden
     return Section(
         title=comparison.title,
@@ -137,8 +143,7 @@ def _section(
         answers=describe_effects(comparison),
         verdict=describe_best(comparison),
         command=train_command(comparison, runs.runs),
-        missing_baseline=describe_missing_baseline(comparison, runs.runs),
-        doubts=find_doubts(comparison, runs, edges),
+        doubts=[doubt for doubt in doubts if doubt.sentence],
         facts=_facts(comparison, runs),
         effects=effects_table(comparison),
         effects_plots=_plot(plots.effects_plot, comparison) if comparison.effects else (),
@@ -157,13 +162,13 @@ def _section(
 
 def _plot(draw: Callable[[Comparison, int], str], comparison: Comparison) -> tuple[Markup, Markup]:
     """The plot for a wide page and for a narrow one."""
-    return Markup(draw(comparison, 760)), Markup(draw(comparison, 360))
+    return Markup(draw(comparison, 900)), Markup(draw(comparison, 360))
 
 
 def _caption(comparison: Comparison) -> str:
     """What the comparison plot shows."""
     c = comparison
-    labels = c.best_with_reference(plots.MAX_CONFIGURATIONS)
+    labels = plots.choose_labels(c)
     has_intervals = any(np.isfinite(c.test[label].half_width) for label in labels)
     has_repeats = any(len(c.rows(label)) > 1 for label in labels)
     left_out = len(c.labels) - len(labels)

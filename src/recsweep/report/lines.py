@@ -25,18 +25,18 @@ def value_points(comparison: Comparison, runs: Runs, key: str) -> pd.DataFrame:
     """The metric by the value of `key`: a row per configuration that has the key, best on validation first.
 
     Returns:
-        columns `name` (the configuration without `key`), `value`, `mean`, `half_width`, and `selection` (mean of the
-        validation metric that orders the configurations).
+        columns `label`, `name` (the configuration without `key`), `value`, `mean`, `half_width`, and `selection` (mean
+        of the validation metric that orders the configurations).
     """
     c = comparison
     first_runs = [runs.runs[c.rows(label).index[0]] for label in c.labels]
     names = labels(first_runs, [sweep_key for sweep_key in runs.sweep_keys if sweep_key != key])
     rows = [
-        (name, value(run, key), c.test[label].mean, c.test[label].half_width, c.val[label].mean)
+        (label, name, value(run, key), c.test[label].mean, c.test[label].half_width, c.val[label].mean)
         for name, run, label in zip(names, first_runs, c.labels, strict=True)
         if value(run, key) is not None
     ]
-    return pd.DataFrame(rows, columns=["name", "value", "mean", "half_width", "selection"])
+    return pd.DataFrame(rows, columns=["label", "name", "value", "mean", "half_width", "selection"])
 
 
 def grid_lines(points: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -20,6 +20,7 @@ from recsweep.report.svg import (
     SERIES,
     STYLE,
     TEXT_BOX,
+    add_title,
     annotate,
     canvas,
     mark_level,
@@ -49,12 +50,12 @@ def estimates(comparison: Comparison) -> pd.DataFrame:
     """The runs with an estimate of their policy's value, best configuration first.
 
     Returns:
-        a row per run: `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals, `ips_low`,
-        `ips_high`, `bounds_low` and `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown. `doubt`
-        says in words why the intervals of `WEIGHTED` estimators do not count; empty if they do.
+        a row per run: `run` (folder), `label`, `true`, `logged`, the `ESTIMATORS`, and the ends of their intervals,
+        `ips_low`, `ips_high`, `bounds_low`, `bounds_high`, which hold for any weights, and `WEIGHTS`; NaN if unknown.
+        `doubt` says in words why the intervals of `WEIGHTED` estimators do not count; empty if they do.
     """
     ends = [name + end for name in ESTIMATORS for end in ("", *ENDS)]
-    columns = ["label", "true", "logged", *ends, *(BOUNDS + end for end in ENDS), *WEIGHTS]
+    columns = ["run", "label", "true", "logged", *ends, *(BOUNDS + end for end in ENDS), *WEIGHTS]
     runs = comparison.table.rename(columns=lambda name: name.removeprefix(PREFIX)).reindex(columns=columns)
     runs = runs.dropna(subset=list(ESTIMATORS), how="all")
     runs = runs.assign(doubt=[_doubt(row) for row in runs[list(WEIGHTS)].to_dict("records")])
@@ -127,14 +128,20 @@ def truth_plots(title: str, runs: pd.DataFrame) -> list[str]:
         for name in names:
             figure, axes = canvas(370, 270)
             axes.axline((x_limits[0], x_limits[0]), slope=1, color=MUTED, linewidth=1.2, linestyle=DASHED)
-            _draw_log_mean(axes, runs["logged"].mean())
+            _draw_log_mean(axes, runs["logged"].mean(), _find_room(runs["true"], x_limits))
             for number, (_, rows) in enumerate(runs.groupby("label", sort=False)):
                 colour = SERIES[number]
                 axes.vlines(rows["true"], rows[f"{BOUNDS}_low"], rows[f"{BOUNDS}_high"], MUTED, alpha=0.35, linewidth=1)
                 for is_drawn_hollow, part in rows.groupby(_is_in_doubt(rows, name)):
                     x, y, style = part["true"], part[name], _line_style(is_drawn_hollow)
-                    axes.vlines(x, part[f"{name}_low"], part[f"{name}_high"], colour, style, alpha=0.45)
-                    axes.plot(x, y, MARKERS[number], color=colour, markersize=6, **_fill(is_drawn_hollow))
+                    lows, highs = (part[f"{name}{end}"] for end in ENDS)
+                    add_title([axes.vlines(x, lows, highs, colour, style, alpha=0.45)], "", number)
+                    for run, true, estimate, low, high in zip(part["run"], x, y, lows, highs, strict=True):
+                        point = axes.plot(
+                            [true], [estimate], MARKERS[number], color=colour, markersize=6, **_fill(is_drawn_hollow)
+                        )
+                        text = f"{rows['label'].iloc[0]}\n{_describe_value(ESTIMATORS[name], estimate, low, high)}"
+                        add_title(point, f"{text}\ntrue value {true:.3f}\nfolder {run}", number)
             axes.set_xlim(x_limits)
             axes.set_ylim(y_limits)
             axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -164,9 +171,11 @@ def forest_plot(title: str, runs: pd.DataFrame) -> str:
             for number, name in enumerate(names):
                 axes.plot([low, high], [top + 1 + number] * 2, color=MUTED, alpha=0.35, linewidth=1)
                 is_drawn_hollow = bool(_is_in_doubt(rows, name).any())
-                _draw_estimate(
-                    axes, rows[[name, *(name + end for end in ENDS)]], top + 1 + number, number, is_drawn_hollow
+                columns = rows[[name, *(name + end for end in ENDS)]]
+                text = (
+                    f"{label}\n{_describe_value(ESTIMATORS[name], *columns.mean())}\nfolders {', '.join(rows['run'])}"
                 )
+                _draw_estimate(axes, columns, top + 1 + number, number, is_drawn_hollow, text)
         axes.set_ylim(n_lines * len(groups) - 0.3, -0.7)
         axes.set_yticks([])
         axes.set_xlabel("value")
@@ -180,20 +189,34 @@ def _axis_limits(values: pd.Series | pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw_log_mean(axes: Axes, level: float) -> None:
-    """The log's mean reward as a dotted line with its name; nothing if unknown."""
+def _find_room(values: pd.Series, limits: tuple[float, float]) -> float:
+    """The middle of the widest gap between values along an axis with these limits."""
+    edges = np.sort([*limits, *values])
+    widest = int(np.argmax(np.diff(edges)))
+    return float(edges[widest : widest + 2].mean())
+
+
+def _draw_log_mean(axes: Axes, level: float, x: float) -> None:
+    """The log's mean reward as a dotted line with its name at `x`; nothing if unknown."""
     if np.isfinite(level):
         axes.axhline(level, color=MUTED, linewidth=1.2, linestyle=DOTS)
-        annotate(axes, "logged", (1, level), ("axes fraction", "data"), 3, ha="right", color=MUTED, fontsize=11)
+        annotate(axes, "logged", (x, level), ("data", "data"), 3, ha="center", color=MUTED, fontsize=11)
 
 
-def _draw_estimate(axes: Axes, runs: pd.DataFrame, y: int, number: int, is_hollow: bool) -> None:
+def _describe_value(estimator: str, value: float, low: float, high: float) -> str:
+    """An estimate with its interval, in words."""
+    interval = f", 95 % interval {low:.3f} to {high:.3f}" if np.isfinite(low) else ""
+    return f"{estimator} {value:.3f}{interval}"
+
+
+def _draw_estimate(axes: Axes, runs: pd.DataFrame, y: int, number: int, is_hollow: bool, title: str) -> None:
     """One estimator's line at height `y`; columns of `runs` are the estimate and the ends of its interval."""
     mean, low, high = runs.mean()
     colour = SERIES[number]
     width = 1.2 if is_hollow else 2.2
-    axes.plot([low, high], [y, y], color=colour, linewidth=width, linestyle=_line_style(is_hollow))
-    axes.plot([mean], [y], MARKERS[number], color=colour, markersize=7, **_fill(is_hollow))
+    line = axes.plot([low, high], [y, y], color=colour, linewidth=width, linestyle=_line_style(is_hollow))
+    point = axes.plot([mean], [y], MARKERS[number], color=colour, markersize=7, **_fill(is_hollow))
+    add_title([*line, *point], title, number)
 
 
 def _is_in_doubt(runs: pd.DataFrame, name: str) -> pd.Series:

@@ -14,6 +14,7 @@ from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import estimate
 from recsweep.report.groups import Groups, Repeats, group_items, group_users, read_repeats
+from recsweep.report.hover import describe_configurations, list_folders
 from recsweep.report.scale import is_numeric
 
 GLYPHS = "●■▲◆▼✚"
@@ -61,7 +62,9 @@ def _trade_off_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
         "Both goals of each configuration, with 95 % intervals. Filled, on the dashed line: "
         "the Pareto front, where no other configuration is better in one goal and no worse in the other."
     )
-    return [Panel(caption, [Markup(trade_off.trade_off_plot(comparison.title, goals, table))], _legend(table.index))]
+    titles = describe_configurations(comparison, *(goal.metric for goal in goals))
+    plot = Markup(trade_off.trade_off_plot(comparison.title, goals, table, titles))
+    return [Panel(caption, [plot], _legend(table.index))]
 
 
 def _off_policy_panels(comparison: Comparison) -> list[Panel]:
@@ -93,8 +96,8 @@ def _describe_weights(runs: pd.DataFrame) -> str:
         if runs["bounds_low"].notna().any()
         else ""
     )
-    doubts = off_policy.describe_doubts(runs)
-    return f"{bounds}{f' Hollow and dotted: {doubts[0].lower()}{doubts[1:]}' if doubts else ''}"
+    has_doubts = (runs["doubt"] != "").any()
+    return f"{bounds}{' Hollow and dotted: intervals that do not count, for the reasons above.' if has_doubts else ''}"
 
 
 def _value_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]) -> list[Panel]:
@@ -105,6 +108,7 @@ def _value_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]
     c = comparison
     panels: list[Panel] = []
     scatter_plots: list[Markup] = []
+    titles = describe_configurations(c, c.selection, c.metric)
     for key in runs.sweep_keys:
         points = lines.value_points(c, runs, key)
         grid = lines.grid_lines(points)
@@ -113,10 +117,10 @@ def _value_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bool]
             has_intervals = any(line["half_width"].notna().any() for line in drawn.values())
             caption = f"{c.metric} by {key}: mean{' and 95 % interval' if has_intervals else ''}"
             caption += f"; {len(drawn)} of {len(grid)} lines." if len(drawn) < len(grid) else "."
-            plot = Markup(plots.value_plot(key, c.metric, list(drawn.values())))
+            plot = Markup(plots.value_plot(key, c.metric, list(drawn.values()), titles))
             panels.append(Panel(caption, [plot], _legend(drawn)))
         elif points["name"].nunique() >= MIN_CONFIGURATIONS and points["value"].nunique() > 1:
-            scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points, is_log.get(key))))
+            scatter_plots.append(Markup(plots.scatter_plot(key, c.selection, points, titles, is_log.get(key))))
     if scatter_plots:
         caption = f"{c.selection} against each searched value: a point per configuration, the best one large."
         panels += [Panel(caption, scatter_plots, []), *_parallel_panels(comparison, runs, is_log)]
@@ -134,7 +138,8 @@ def _parallel_panels(comparison: Comparison, runs: Runs, is_log: Mapping[str, bo
         f"{drawn} as a line through its settings, down to its {comparison.selection} ({better} is better): "
         "better ones have stronger lines, the best one is orange."
     )
-    return [Panel(caption, [Markup(parallel.parallel_plot(comparison.title, table, is_log))], [])]
+    titles = describe_configurations(comparison, comparison.selection, comparison.metric)
+    return [Panel(caption, [Markup(parallel.parallel_plot(comparison.title, table, titles, is_log))], [])]
 
 
 def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
@@ -142,12 +147,13 @@ def _curve_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
     if not curves:
         return []
     levels = {name: comparison.val[name].mean for name in names if name not in curves.get(comparison.selection, {})}
+    folders = {name: list_folders(comparison, name) for name in names}
     curve_plots: list[Markup] = []
     is_cut = has_bands = False
     for tag, curve_by_name in curves.items():
         for title, group in _split_by_loss(tag, curve_by_name, comparison, runs).items():
             plot_levels = levels if tag == comparison.selection else {}
-            curve_plots.append(Markup(plots.curve_plot(title, names, group, plot_levels)))
+            curve_plots.append(Markup(plots.curve_plot(title, names, group, plot_levels, folders)))
             low, high = plots.limits_without_start(group.values(), plot_levels.values())
             is_cut |= any((curve["mean"] < low).any() or (curve["mean"] > high).any() for curve in group.values())
             has_intervals = any(curve["half_width"].notna().any() for curve in group.values())

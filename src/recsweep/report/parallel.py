@@ -11,7 +11,20 @@ from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.labels import value
 from recsweep.report.scale import LETTERS_PER_ROW, scale
-from recsweep.report.svg import ACCENT, GRID, INK, MUTED, SERIES, STYLE, TEXT_BOX, annotate, canvas, shorten, to_svg
+from recsweep.report.svg import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    SERIES,
+    STYLE,
+    TEXT_BOX,
+    add_title,
+    annotate,
+    canvas,
+    shorten,
+    to_svg,
+)
 
 MAX_LINES = 200
 """With more configurations, so many are drawn, evenly spaced from the best to the worst."""
@@ -35,12 +48,15 @@ def settings_table(comparison: Comparison, runs: Runs) -> pd.DataFrame:
     return table.assign(**{c.selection: [c.val[label].mean for label in first_runs]})
 
 
-def parallel_plot(title: str, table: pd.DataFrame, is_log: Mapping[str, bool] = MappingProxyType({})) -> str:
+def parallel_plot(
+    title: str, table: pd.DataFrame, titles: Mapping[str, str], is_log: Mapping[str, bool] = MappingProxyType({})
+) -> str:
     """Horizontal axes below one another, so that any number of them fits a narrow page: settings, then the metric.
 
     Args:
         title: of the comparison.
         table: from `settings_table`.
+        titles: of the lines, by label.
         is_log: whether a setting was searched in logarithms, of those that were searched in an interval.
     """
     table = table.iloc[np.unique(np.linspace(0, len(table) - 1, MAX_LINES).astype(int))]
@@ -53,8 +69,10 @@ def parallel_plot(title: str, table: pd.DataFrame, is_log: Mapping[str, bool] = 
         axes.hlines(range(len(scales)), 0, 1, color=GRID, linewidth=1)
         for rank in range(len(table) - 1, 0, -1):
             alpha = 0.75 * (1 - rank / len(table)) ** 2 + 0.1
-            axes.plot(positions[:, rank], range(len(scales)), color=SERIES[0], alpha=alpha, linewidth=1.3)
-        axes.plot(positions[:, 0], range(len(scales)), color=ACCENT, linewidth=2.4)
+            line = axes.plot(positions[:, rank], range(len(scales)), color=SERIES[0], alpha=alpha, linewidth=1.3)
+            add_title(line, titles[str(table.index[rank])])
+        best = axes.plot(positions[:, 0], range(len(scales)), color=ACCENT, linewidth=2.4)
+        add_title(best, titles[str(table.index[0])])
         for level, (key, axis) in enumerate(scales.items()):
             annotate(axes, shorten(key, 50), (0, level), ("data", "data"), 6, color=INK, bbox=TEXT_BOX)
             is_long = sum(map(len, axis.ticks.values())) > LETTERS_PER_ROW

@@ -2,11 +2,15 @@
 
 import re
 import textwrap
+from collections.abc import Iterable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +23,8 @@ SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
 DASHED = (0, (4, 3))
 TEXT_BOX = {"facecolor": PAGE, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 """Background of text that lines may cross."""
+TITLED = "titled|"
+"""Begins the ids of artists with a title; then come the series and the title, quoted as in an address."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 CSS_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORACLE: "oracle", PAGE: "page"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES)
@@ -26,6 +32,7 @@ CSS_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ACCENT: "accent", ORA
 STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "text.parse_math": False,
+    "font.family": "DejaVu Sans",  # matplotlib's own measures the text; its list of others would stand in every text
     "font.size": 12,
     "text.color": INK,
     "axes.edgecolor": GRID,
@@ -71,8 +78,31 @@ def to_svg(figure: Figure, name: str) -> str:
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = out.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r"\n +<", "\n<", text)
+    text = re.sub(r'<g id="([^"]*)">', _write_title, text)
     return re.sub("|".join(CSS_VARIABLES), lambda match: f"var(--{CSS_VARIABLES[match[0]]})", text)
+
+
+def add_title(artists: Iterable[Artist], text: str, series: int | None = None) -> None:
+    """Says what these artists show, where the pointer is on them.
+
+    Args:
+        text: empty for none.
+        series: the number of the legend's entry that hides and shows them on the page; None without a legend.
+    """
+    for artist in artists:
+        quoted = quote(text, safe="", errors="surrogatepass")
+        artist.set_gid(f"{TITLED}{'' if series is None else series}|{quoted}")
+
+
+def _write_title(group: re.Match[str]) -> str:
+    """The start of a group without its id, and with the title that the id holds, as text."""
+    if not group[1].startswith(TITLED):
+        return "<g>"
+    series, _, quoted = group[1].removeprefix(TITLED).partition("|")
+    title = escape(unquote(quoted, errors="surrogatepass"))
+    start = f'<g data-series="{series}">' if series else "<g>"
+    return f"{start}<title>{title}</title>" if title else start
 
 
 def mark_level(axes: Axes, name: str, level: float, colour: str) -> None:

@@ -1,6 +1,6 @@
 """Two metrics at once: what each configuration trades of one for the other, and the Pareto front."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -10,7 +10,7 @@ import pandas as pd
 from recsweep.metrics import lower_is_better
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
-from recsweep.report.svg import DASHED, MARKERS, MUTED, SERIES, STYLE, canvas, to_svg
+from recsweep.report.svg import DASHED, MARKERS, MUTED, SERIES, STYLE, add_title, canvas, to_svg
 
 
 class Goal(NamedTuple):
@@ -76,24 +76,26 @@ def pareto_mask(points: np.ndarray) -> np.ndarray:
     return ~np.any(is_dominated, axis=1)
 
 
-def trade_off_plot(title: str, pair: Sequence[Goal], table: pd.DataFrame) -> str:
+def trade_off_plot(title: str, pair: Sequence[Goal], table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """A point per configuration with both intervals; filled and joined on the front, hollow elsewhere.
 
     Args:
         title: of the comparison.
         pair: the goals of the horizontal and the vertical axis.
         table: from `trade_off_table`; the first rows have the colours.
+        titles: of the points, by label.
     """
     with mpl.rc_context(STYLE):
         figure, axes = canvas(370, 300)
         front = table[table["front"]].sort_values("x")
         axes.plot(front["x"], front["y"], color=MUTED, linewidth=1.2, linestyle=DASHED)
         rows = table[["x", "y", "dx", "dy"]].to_numpy(dtype=float)
-        for number, (x, y, dx, dy) in enumerate(rows):
+        for number, (label, (x, y, dx, dy)) in enumerate(zip(table.index, rows, strict=True)):
             colour, marker = (SERIES[number], MARKERS[number]) if number < len(SERIES) else (MUTED, "o")
             filling = colour if number < len(front) else "none"
-            axes.errorbar(x, y, dy, dx, color=colour, alpha=0.4, linewidth=1.4)
-            axes.plot(x, y, marker, color=colour, markersize=8, markeredgewidth=1.6, markerfacecolor=filling)
+            intervals = axes.errorbar(x, y, dy, dx, color=colour, alpha=0.4, linewidth=1.4).get_children()
+            point = axes.plot(x, y, marker, color=colour, markersize=8, markeredgewidth=1.6, markerfacecolor=filling)
+            add_title([*intervals, *point], titles[label], number)
         axes.set_xlabel(pair[0].label())
         axes.set_ylabel(pair[1].label())
         return to_svg(figure, f"trade-off {title}")
