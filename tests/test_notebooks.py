@@ -20,10 +20,9 @@ for_each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: 
 
 
 def command(notebook: NotebookNode, runs: str) -> list[str]:
-    """The arguments of the one `!recsweep …` in the notebook's cells, with {RUNS} filled in."""
-    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "!recsweep" in cell.source]
-    (source,) = cells
-    line = source.partition("!recsweep ")[2].replace("\\\n", " ").replace("{RUNS}", runs)
+    """The arguments of the one `!recsweep train …` in the notebook's cells, with {RUNS} and {CSV} filled in."""
+    (source,) = [cell.source for cell in notebook.cells if "!recsweep train" in cell.source]
+    line = source.partition("!recsweep ")[2].replace("\\\n", " ").replace("{RUNS}", runs).replace("{CSV}", "ratings.csv")
     return shlex.split(line)
 
 
@@ -46,11 +45,16 @@ def test_there_are_six_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["drr", "multitask", "off_policy", "own_csv", "rating", "retrieval"]
 
 
+def run_code(client: NotebookClient, source: str) -> None:
+    client.nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    client.execute_cell(client.nb.cells[0], 0)
+
+
 def execute(client: NotebookClient, notebook: NotebookNode, runs: Path) -> list[NotebookNode]:
     """The outputs of all cells. The sweep runs in this process, which has imported everything; the cells find it."""
     folder = client.resources["metadata"]["path"]
+    run_code(client, "%reset -f")  # names of the notebook before
     client.nb = notebook
-    client.execute_cell(nbformat.v4.new_code_cell("%reset -f"), 0)  # names of the notebook before
     for index, cell in enumerate(notebook.cells):
         if "!recsweep train" in cell.source and not runs.exists():
             arguments = map(with_two_seeds, command(notebook, str(runs.relative_to(folder))))
@@ -72,13 +76,12 @@ def test_it_runs_without_network_or_earlier_runs(path: Path, client: NotebookCli
 def test_retrieval_reads_a_sweep_that_left_no_vectors(client: NotebookClient) -> None:
     folder = client.resources["metadata"]["path"]
     runs = folder / "other"
-    sizes = ["data.n_users=60", "data.n_items=40", "data.n_interactions=900", "trainer.max_epochs=1"]
+    sizes = ["data.n_users=60", "data.n_items=40", "data.n_interactions=600", "trainer.max_epochs=1"]
     outcome = recsweep(folder, "train", "-m", "model=bpr_mf", "seed=0", *sizes, f"hydra.sweep.dir={runs}")
     assert outcome.status == 0, outcome.err
-    client.nb = nbformat.v4.new_notebook()
-    client.execute_cell(nbformat.v4.new_code_cell(f"import os; os.environ['RECSWEEP_RUNS'] = {str(runs)!r}"), 0)
+    run_code(client, f"import os; os.environ['RECSWEEP_RUNS'] = {str(runs)!r}")
     outputs = execute(client, nbformat.read(ROOT / "notebooks" / "retrieval.ipynb", as_version=4), runs)
-    client.execute_cell(nbformat.v4.new_code_cell("del os.environ['RECSWEEP_RUNS']"), 0)
+    run_code(client, "del os.environ['RECSWEEP_RUNS']")
     assert any("callbacks.embeddings=true" in output.get("text", "") for output in outputs)
 
 
