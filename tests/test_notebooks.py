@@ -22,7 +22,9 @@ for_each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: 
 def command(notebook: NotebookNode, runs: str) -> list[str]:
     """The arguments of the one `!recsweep train …` in the notebook's cells, with {RUNS} and {CSV} filled in."""
     (source,) = [cell.source for cell in notebook.cells if "!recsweep train" in cell.source]
-    line = source.partition("!recsweep ")[2].replace("\\\n", " ").replace("{RUNS}", runs).replace("{CSV}", "ratings.csv")
+    line = (
+        source.partition("!recsweep ")[2].replace("\\\n", " ").replace("{RUNS}", runs).replace("{CSV}", "ratings.csv")
+    )
     return shlex.split(line)
 
 
