@@ -44,7 +44,9 @@ TINY_BANDIT = (
 )
 
 PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"])
+PROCESSES.set_forkserver_preload(
+    ["recsweep.commands.job", "recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"]
+)
 
 
 class Outcome(NamedTuple):
