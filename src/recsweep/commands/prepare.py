@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -57,6 +58,7 @@ def _pop_sequences(arguments: list[str]) -> Sequences | None:
 
 
 def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
+    torch.set_num_threads(cfg.trainer.threads)
     source = build.source(cfg)
     data = source.read()
     split = _split(cfg, source, data)
