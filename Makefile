@@ -6,6 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
+SWEEP := $(BIN)/recsweep train -m hydra/launcher=joblib
 
 .PHONY: install run test lint format bench
 
@@ -21,9 +22,9 @@ $(DEV): $(INSTALLED)
 	touch $@
 
 run: $(INSTALLED)
-	$(BIN)/recsweep train -m experiment=rating_synthetic
-	$(BIN)/recsweep train -m experiment=two_stage_synthetic
-	$(BIN)/recsweep train -m 'experiment=glob(two_tower_synthetic*)'
+	$(SWEEP) experiment=rating_synthetic
+	$(SWEEP) experiment=two_stage_synthetic
+	$(SWEEP) 'experiment=glob(two_tower_synthetic*)'
 
 test: lint
 	$(BIN)/pytest
