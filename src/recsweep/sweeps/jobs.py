@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
+from hydra.plugins.launcher import Launcher
 from pydantic import BaseModel, Field, TypeAdapter
 
 from recsweep.atomic import write_json
 from recsweep.errors import UserError, summarize_error
-
-if TYPE_CHECKING:
-    from hydra.plugins.launcher import Launcher  # reports need no Hydra
 from recsweep.parse import name_file, read_json
 
 METRICS_FILE = "metrics.json"
@@ -50,7 +48,7 @@ class Ended(BaseModel):
 OUTCOME: TypeAdapter[Completed | Ended] = TypeAdapter(Annotated[Completed | Ended, Field(discriminator="status")])
 
 
-def run_jobs(launcher: "Launcher", sweep: Path, overrides_by_job: Mapping[int, Sequence[str]]) -> None:
+def run_jobs(launcher: Launcher, sweep: Path, overrides_by_job: Mapping[int, Sequence[str]]) -> None:
     """Has the launcher run these jobs, each in the folder of its number.
 
     If the launcher gives up because a process died, the jobs that died are run again one by one, then the jobs that
