@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install run test lint format bench
+.PHONY: install run test lint format bench cuda
 
 install: $(INSTALLED)
 
@@ -32,3 +32,6 @@ format: install
 
 bench: install
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+cuda: install
+	$(BIN)/python benchmarks/devices.py

@@ -8,7 +8,7 @@ and what it sends there. The numbers are those of the CPU, bit for bit.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
@@ -71,6 +71,12 @@ class GpuTensor(Tensor):
     def __repr__(self, **_: Any) -> str:
         return f"pretend({self.inner})"
 
+    def __format__(self, how: str) -> str:
+        return format(self.item() if how else repr(self), how)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.inner.__reduce_ex__(protocol)  # as a checkpoint of a GPU is read, with map_location="cpu"
+
     def tolist(self) -> Any:
         Traffic.count("tolist")
         return self.inner.tolist()
@@ -92,9 +98,9 @@ class GpuGenerator(torch.Generator):
 
 
 class Traffic(TorchDispatchMode):
-    """While it is on, tensors can be made on `DEVICE`; `counts` says what was waited for and sent since the last reset."""
+    """While it is on, tensors can be made on `DEVICE`; `counts` says what the host waited for and sent."""
 
-    counts: Counter[str] = Counter()
+    counts: ClassVar[Counter[str]] = Counter()
 
     @classmethod
     def count(cls, name: str) -> None:

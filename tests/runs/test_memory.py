@@ -11,7 +11,7 @@ from shell import TINY, read_metrics, recsweep
 from recsweep.commands import train
 from recsweep.runs.memory import explain_memory
 
-ADVICE = "lower trainer.batch_size, evaluation.batch_size or model.embedding_dim"
+ADVICE = "lower trainer.batch_size, evaluation.batch_size, loss.n_negatives or model.embedding_dim"
 
 
 def test_a_run_that_asks_for_too_much(tmp_path: Path) -> None:

@@ -190,6 +190,11 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from the state of another environment that has the same arguments."""
+        if len(state["generator"]) != len(self.generator.get_state()):
+            raise UserError(
+                "sessions go on with the random numbers of the kind of device that they began on, CPU or GPU: set "
+                "trainer.accelerator to that"
+            )
         self.memory.copy_(state["memory"])
         device = self.memory.device
         self.queue, self.n_served = state["queue"].to(device), state["served"]
