@@ -56,6 +56,9 @@ BANDIT = (
     *("data.logging_policy.n_pairs=4000", "data.val_users=100", "paths.cache_dir={folder}/cache"),
 )
 SESSIONS = ("data=positives", "data/base=table", "data.base.path={path}", "model.min_positives=5")
+TIMED = ("data=synthetic", "data.n_users=300", "data.n_items=300", "data.n_interactions=20_000")
+NARROW = ("model.embedding_dim=32", "model.hidden=[64]")
+FEW = ("loss.n_negatives=5",)  # a user of the checkerboard has few items without a rating
 SHORT = ("trainer.max_epochs=3", "trainer.limit_batches=40", "trainer.accumulate=1", "regularization.dropout=0")
 
 
@@ -63,10 +66,11 @@ def list_rows() -> dict[str, tuple[str, ...]]:
     """The overrides of each row, by its name."""
     rows = {name: (f"model={name}", *TABLE, *SHORT) for name in ("biased_mf", "svdpp", "mlp")}
     for loss in ("bpr", "in_batch", "mixed", "sampled_softmax", "full_softmax"):
-        rows[f"bpr_mf {loss}"] = ("model=bpr_mf", f"loss={loss}", *TABLE, *SHORT)
+        few = FEW if loss == "sampled_softmax" else ()
+        rows[f"bpr_mf {loss}"] = ("model=bpr_mf", f"loss={loss}", *few, *TABLE, *SHORT)
     for history in ("none", "mean", "attention", "gru"):  # the last two need times, which the checkerboard lacks
-        data = TABLE if history in ("none", "mean") else ("data=synthetic",)
-        rows[f"two_tower {history}"] = ("model=two_tower", f"model.history={history}", *data, *SHORT)
+        data = TABLE if history in ("none", "mean") else TIMED
+        rows[f"two_tower {history}"] = ("model=two_tower", f"model.history={history}", *FEW, *data, *SHORT, *NARROW)
     for loss in ("bpr_mse", "uncertainty", "gradnorm", "full_softmax_mse"):
         rows[f"multitask {loss}"] = ("model=multitask", f"loss={loss}", *TABLE, *SHORT)
     for loss in ("ce", "ips_1", "ips_2", "snips", "dr", "top_k"):

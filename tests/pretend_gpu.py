@@ -173,7 +173,9 @@ def _reasons(packet: Any, args: Any, kwargs: dict[str, Any], leaves: list[Any]) 
         to_gpu, from_gpu = _is_gpu(kwargs["device"]), isinstance(args[0], GpuTensor)
         yield from ["sent"] * (to_gpu and not from_gpu) + ["fetched"] * (from_gpu and not to_gpu)
     elif packet is aten.copy_:
-        yield from ["sent"] * bool(hosts and isinstance(args[0], GpuTensor)) + ["fetched"] * (args[0] in hosts)
+        yield from ["sent"] * bool(hosts and isinstance(args[0], GpuTensor)) + ["fetched"] * (
+            not isinstance(args[0], GpuTensor)
+        )
     elif packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_, aten.where):
         yield from ("sent" for _ in hosts)
 

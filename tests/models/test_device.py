@@ -1,6 +1,7 @@
 """Every family on a GPU that is pretended: no mixed devices, the CPU's results, and what the host waits for."""
 
 import contextlib
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 from pretend_gpu import DEVICE, pretend_gpu
-from shell import fit_model
+from shell import QUIET, fit_model, read_metrics, recsweep, train_run
 
 from recsweep.config import compose_config
 from recsweep.errors import UserError
@@ -179,6 +180,18 @@ def test_a_training_goes_on_and_is_judged_on_the_other_device(
     train(first, tmp_path / "mixed", first_on_gpu)
     mixed = train(both, tmp_path / "mixed", not first_on_gpu)
     assert mixed == pytest.approx(train(both, tmp_path / "cpu", False), rel=1e-4)
+
+
+@pytest.mark.xdist_group("pretended GPU")
+def test_the_program_on_a_gpu(blocks: Path, tmp_path: Path) -> None:
+    """A run with a refit, exported vectors and a comparison, which the CPU then judges alike."""
+    further = ("trainer.refit=true", "callbacks.embeddings=true", "callbacks.compare_with=[{{model: ease}}]", *QUIET)
+    overrides = [text.format(blocks=blocks) for text in (*ROWS["bpr_mf"].overrides, *BLOCKS, *further)]
+    with pretend_gpu():
+        run = train_run(tmp_path, *overrides, "trainer.max_epochs=1", "trainer.limit_batches=2")
+        assert recsweep(tmp_path, "recommend", f"run={run}", "user=1", "k=2").status == 0
+    outcome = recsweep(tmp_path, "evaluate", f"run={run}", "--json")
+    assert json.loads(outcome.out) == pytest.approx(read_metrics(run)["metrics"], rel=1e-5)
 
 
 def test_sessions_need_the_kind_of_device_that_they_began_on() -> None:
