@@ -111,7 +111,9 @@ class OffPolicyEvaluation(Metric):
             yield LoggedBatch(
                 user,
                 torch.arange(len(user)).repeat_interleave(count).to(device),
-                *(column[row].to(device) for column in (log.item, log.propensity, log.rating)),
+                log.item[row].to(device),
+                log.propensity[row].to(device),
+                log.rating[row].to(device),
                 predict(user),
                 unknown if reward is None else reward[user].float(),
                 logging_policy.score_all(user).softmax(1) if logging_policy else unknown,
