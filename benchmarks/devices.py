@@ -8,7 +8,8 @@ Each row trains 3 short epochs on a checkerboard of ratings, with the same seed 
 - checks: an interrupted training goes on and ends like an undisturbed one; the checkpoint, read on either device, gives
   the same metrics; training on either device gives the same metrics. Tolerances are below; models that draw while they
   train (negatives, slates, noise) draw other numbers on a GPU, so theirs is wide;
-- steps a second in the second epoch, of one CPU thread and of the GPU, seconds of an evaluation, and the peak of the GPU's memory;
+- steps a second in the second epoch, of one CPU thread and of the GPU, seconds of an evaluation, and the peak of the
+  GPU's memory;
 - copies between host and device in a step, of the third epoch, as torch's profiler counts them.
 
 Then `ips_2` beside `ce`, two jobs of a sweep on one GPU, and two processes where there are two GPUs. Writes
