@@ -65,8 +65,8 @@ def merge_jobs(jobs: Sequence[Job], compose: Callable[[list[str]], Record]) -> l
             sizes = merged.setdefault((_model(first.record), ", ".join(map(key_of, varying))), [])
             sizes.append(len(group))
     for (model, keys), sizes in merged.items():
-        count = "one" if len(sizes) == 1 else str(len(sizes))
-        print_line(f"{sum(sizes)} jobs that differ only in {keys}, which {model} ignores, are {count}", stderr=True)
+        jobs_left = "1 job" if len(sizes) == 1 else f"{len(sizes)} jobs"
+        print_line(f"{model} ignores {keys}: {jobs_left} instead of {sum(sizes)}", stderr=True)
     return records
 
 
