@@ -1,21 +1,30 @@
 # Every target makes .venv first where it is missing or older than pyproject.toml and constraints.txt.
+# `make run` installs the package and what its sweeps may use, the other targets the development tools, too.
 PYTHON ?= python3
 BIN := .venv/bin
+# Without --no-compile, pip compiles every module of every package; Python compiles those that are imported.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 INSTALLED := .venv/.installed
+DEV := .venv/.installed-dev
+SWEEP := $(BIN)/recsweep train -m hydra/launcher=joblib
 
 .PHONY: install run test lint format bench docs notebooks
 
-install: $(INSTALLED)
+install: $(DEV)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $(INSTALLED)
+	$(PIP) '.[ann,joblib,search]'
+	touch $@
 
-run: install
-	$(BIN)/recsweep train -m experiment=rating_synthetic
-	$(BIN)/recsweep train -m experiment=two_stage_synthetic
-	$(BIN)/recsweep train -m 'experiment=glob(two_tower_synthetic*)'
+$(DEV): $(INSTALLED)
+	$(PIP) '.[dev]'
+	touch $@
+
+run: $(INSTALLED)
+	$(SWEEP) experiment=rating_synthetic
+	$(SWEEP) experiment=two_stage_synthetic
+	$(SWEEP) 'experiment=glob(two_tower_synthetic*)'
 
 test: lint
 	$(BIN)/pytest

@@ -44,7 +44,9 @@ TINY_BANDIT = (
 )
 
 PROCESSES = get_context("forkserver")
-PROCESSES.set_forkserver_preload(["recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"])
+PROCESSES.set_forkserver_preload(
+    ["recsweep.commands.job", "recsweep.commands.train", "recsweep.report.html", "recsweep.sweeps.search"]
+)
 
 
 class Outcome(NamedTuple):
@@ -77,10 +79,11 @@ def recsweep(folder: Path, *arguments: str, with_progress: bool = False) -> Outc
     return Outcome(status, out.getvalue(), messages)
 
 
-def slow_imports(arguments: list[str]) -> tuple[str, list[str]]:
-    """What `recsweep ARGUMENTS` prints in a new interpreter, and which of the slow libraries it imports."""
+def slow_imports(*commands: list[str]) -> tuple[str, list[str]]:
+    """What `recsweep COMMAND`, one after another in a new interpreter, print, and which slow libraries they import."""
     slow = ("torch", "lightning", "pandas", "optuna", "matplotlib")
-    code = f"import sys; sys.argv = ['recsweep', *{arguments}]\nfrom recsweep.cli import main\nmain()\n"
+    code = "import sys\nfrom recsweep.cli import main\n"
+    code += "".join(f"sys.argv = ['recsweep', *{arguments}]\nmain()\n" for arguments in commands)
     code += f"print('imports:', *[name for name in {slow} if name in sys.modules])"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     output, _, libraries = process.stdout.rpartition("imports:")

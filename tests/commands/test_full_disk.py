@@ -12,7 +12,7 @@ import pytest
 from shell import SYNTHETIC, TINY, Outcome, read_metrics, recsweep, train_run
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from recsweep.commands import train
+from recsweep.commands import job
 from recsweep.vectors.export import _save_array
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_ends_by_any_exception_has_failed(tmp_path: Path, monkeypatch
     def fit(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(job, "fit", fit)
     with pytest.raises(ZeroDivisionError):
         recsweep(tmp_path, "train", *TINY, "hydra.run.dir=run")
     assert read_metrics(tmp_path / "run") == {"status": "failed", "error": "ZeroDivisionError: division by zero"}

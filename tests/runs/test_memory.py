@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from shell import TINY, read_metrics, recsweep
 
-from recsweep.commands import train
+from recsweep.commands import job
 from recsweep.runs.memory import explain_memory
 
 ADVICE = "lower trainer.batch_size, evaluation.batch_size or model.embedding_dim"
@@ -23,14 +23,14 @@ def test_a_run_that_asks_for_too_much(tmp_path: Path) -> None:
 
 
 def test_a_job_that_asks_for_too_much_does_not_end_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = train.fit
+    fit = job.fit
 
     def fit_or_fail(cfg: DictConfig, *rest: Any) -> None:
         if cfg.seed == 0:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
         fit(cfg, *rest)
 
-    monkeypatch.setattr(train, "fit", fit_or_fail)
+    monkeypatch.setattr(job, "fit", fit_or_fail)
     outcome = recsweep(tmp_path, "train", "-m", *TINY, "model=means", "seed=0,1", "hydra.sweep.dir=sweep")
     assert outcome.status == 2 and "1 of 2 jobs failed" in outcome.err
     assert read_metrics(tmp_path / "sweep" / "0")["error"].startswith("MemoryError: the GPU has too little memory")

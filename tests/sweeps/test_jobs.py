@@ -12,7 +12,7 @@ from shell import TINY, read_metrics, recsweep
 from sweep_results import COMPLETED, FOUR_JOBS, copy_sweep
 
 from recsweep.atomic import write_json
-from recsweep.commands import train
+from recsweep.commands import job, train
 from recsweep.data.tables import Table
 from recsweep.errors import UserError
 from recsweep.runs.folder import LAST
@@ -22,14 +22,14 @@ from recsweep.sweeps.request import Request, read_request, write_request
 
 
 def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = train.fit
+    fit = job.fit
 
     def fit_and_raise(cfg: Any, *rest: Any) -> None:
         fit(cfg, *rest)
         if cfg.seed == 0:
             raise RuntimeError("no such luck\nand more of it")
 
-    monkeypatch.setattr(train, "fit", fit_and_raise)
+    monkeypatch.setattr(job, "fit", fit_and_raise)
     outcome = recsweep(tmp_path, "train", "-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
     advice = "as listed above; recsweep train sweep.resume=sweep tries them again"
     assert (outcome.status, outcome.err) == (2, f"recsweep: 1 of 2 jobs failed, {advice}\n")
@@ -39,7 +39,7 @@ def test_any_exception_is_recorded_and_a_resume_tries_again(tmp_path: Path, monk
     log = (failed / "run.log").read_text()
     assert "Traceback" in log and "and more of it" in log
 
-    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(job, "fit", fit)
     (failed / "checkpoints" / LAST).write_bytes(b"the cause of the failure may be in here")
     mtime = (completed / "metrics.json").stat().st_mtime_ns
     resumed = recsweep(tmp_path, "train", "sweep.resume=sweep")

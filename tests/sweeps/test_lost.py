@@ -9,7 +9,7 @@ import pytest
 from searches import EASE, read_study, search, states
 from shell import TINY, read_metrics, recsweep
 
-from recsweep.commands import report, train
+from recsweep.commands import job, report
 
 SEARCH = (*EASE, "model.l2=interval(1,100)", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler=random")
 DISK_IS_FULL = OSError(28, "No space left on device", "best.ckpt")
@@ -17,13 +17,13 @@ DISK_IS_FULL = OSError(28, "No space left on device", "best.ckpt")
 
 def before_fit(monkeypatch: pytest.MonkeyPatch, action: Callable[[Path], None]) -> None:
     """Has each training do something first; the action gets the folder of the job."""
-    fit = train.fit
+    fit = job.fit
 
     def act_and_fit(cfg: Any, data: Any, model: Any, checkpoints: Path, *rest: Any) -> None:
         action(checkpoints.parent)
         fit(cfg, data, model, checkpoints, *rest)
 
-    monkeypatch.setattr(train, "fit", act_and_fit)
+    monkeypatch.setattr(job, "fit", act_and_fit)
 
 
 def test_a_search_takes_a_lost_trial_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

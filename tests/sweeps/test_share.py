@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from shell import TINY, recsweep
 
-from recsweep.commands import train
+from recsweep.commands import job
 from recsweep.sweeps.share import Share, gpu, share
 
 
@@ -34,16 +34,17 @@ def test_cores_are_divided_among_the_jobs_that_run_at_once(
 
 
 def test_a_job_takes_no_more_threads_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four are requested, and there are three cores."""
-    monkeypatch.setattr("recsweep.commands.sweep.cores", lambda: 3)
+    """Four are requested, and there are three cores, for a look at the data before the jobs, too."""
+    for module in ("commands.sweep", "sweeps.splits"):
+        monkeypatch.setattr(f"recsweep.{module}.cores", lambda: 3)
     n_threads: list[int] = []
-    monkeypatch.setattr(train.torch, "set_num_threads", n_threads.append)
+    monkeypatch.setattr(job.torch, "set_num_threads", n_threads.append)
     arguments = ["train", "-m", *TINY, "model=means", "trainer.threads=4", "seed=0"]
     assert recsweep(tmp_path, *arguments, "hydra.sweep.dir=alone").status == 0
-    assert n_threads == [3]
+    assert n_threads == [3, 3]
     arguments += ["trainer=ddp", "trainer.processes=2"]
     assert recsweep(tmp_path, *arguments, "hydra.sweep.dir=two").status == 0
-    assert n_threads[1:] == [1]  # 3 // 2, for each process
+    assert n_threads[2:] == [3, 1]  # 3 // 2, for each process
 
 
 def test_jobs_take_turns_with_the_gpus() -> None:
@@ -55,5 +56,5 @@ def test_a_process_keeps_the_gpu_of_its_first_job(monkeypatch: pytest.MonkeyPatc
     for number in (1, 2, 6):
         node = OmegaConf.create({"job": {"num": number}})
         monkeypatch.setattr(HydraConfig, "get", lambda node=node: node)
-        train._choose_gpu(Share(1, gpus_round_robin=True))
+        job._choose_gpu(Share(1, gpus_round_robin=True))
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"

@@ -27,7 +27,6 @@ from recsweep.config import check_choices, check_config, compose_with_hydra, con
 from recsweep.config.files import search_path
 from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
-from recsweep.runs.loggers import check_loggers
 from recsweep.runs.record import Record, check_files, freeze, has_record, read_record
 from recsweep.runs.recorded import Recorded, compose_today, key_of
 from recsweep.sweeps import jobs
@@ -121,6 +120,8 @@ def compose_record(overrides: list[str], flags: Namespace) -> Record:
     """The record of the run that these overrides describe; `UserError` for the first mistake in them."""
     cfg, choices = compose_today(overrides + search_path(flags.config_dir))
     check_config(cfg)
+    from recsweep.runs.loggers import check_loggers  # it loads Lightning
+
     check_loggers(cfg)
     return Record(
         config=freeze(cfg), choices=choices, overrides=overrides, cwd=str(Path.cwd()), config_dir=flags.config_dir

@@ -8,7 +8,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
 from recsweep.config import resolve
-from recsweep.runs.folder import BEST, REFIT
 from recsweep.runs.recorded import key_of
 from recsweep.terminal import print_line
 
@@ -99,6 +98,8 @@ def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied
 
 def describe_completed(folder: Path, cfg: DictConfig) -> str:
     """Why a completed run is not resumed, and what to do instead."""
+    from recsweep.runs.folder import BEST, REFIT  # it loads torch and Lightning
+
     for name in (BEST, REFIT) if cfg.trainer.refit else (BEST,):
         if not (folder / "checkpoints" / name).is_file():
             return f"completed, but {name} is gone; `recsweep train run={folder} seed={cfg.seed}` trains it again"

@@ -75,15 +75,16 @@ def run(arguments: list[str]) -> None:
 
 def report(folder: Path, baseline: str | None) -> Path:
     """Prints the comparison of the runs below `folder`, writes it and the page there, and returns the page's path."""
-    # Importing pandas, scipy and matplotlib takes a second; `--help` does not need them.
+    # Importing pandas and scipy takes a second, matplotlib another: neither `--help` nor a mistake waits for them.
+    from recsweep.report.collect import collect
+
+    runs = collect(folder)
     from recsweep.report import console, export, html
     from recsweep.report.answers import HOW_TO_READ, describe_missing_baseline
-    from recsweep.report.collect import collect
     from recsweep.report.comparisons import best_runs, comparisons, train_command
     from recsweep.report.doubts import find_doubts
     from recsweep.sweeps.request import REQUEST_FILE
 
-    runs = collect(folder)
     results = comparisons(runs, baseline)
     suffix = "" if baseline is None else f"_{_make_suffix(baseline)}"
     path = folder / f"report{suffix}.html"

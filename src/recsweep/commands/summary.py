@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from recsweep.commands.sweep import Sweep
 from recsweep.parse import read_json
-from recsweep.runs import build
 from recsweep.sweeps.progress import Progress, describe_overrides, show_progress, varying_keys
 from recsweep.terminal import format_number, print_line
 
@@ -53,14 +52,14 @@ def show_sweep(sweep: Sweep) -> Iterator[None]:
 def print_start(cfg: DictConfig, folder: Path) -> None:
     """One line for the folder, and one for its curves, on stderr."""
     print_line(f"run:    {relative(folder)}{os.sep}", stderr=True)
-    if cfg.logger.get("tensorboard") and not build.fast_dev_run(cfg):
+    if cfg.logger.get("tensorboard") and not cfg.trainer.get("fast_dev_run"):
         print_line(f"curves: {tensorboard_command(folder)}", stderr=True)
 
 
 def print_outcome(cfg: DictConfig, folder: Path, outcome: Mapping[str, Any]) -> None:
     """Prints what was trained and why it ended, the objective on validation and test, baselines, and the folder."""
-    objective, metrics = build.evaluation(cfg).objective, outcome["metrics"]
-    note = "  (a dry run, no result)" if build.fast_dev_run(cfg) else ""
+    objective, metrics = outcome["objective"]["name"].removeprefix("val/"), outcome["metrics"]
+    note = "  (a dry run, no result)" if cfg.trainer.get("fast_dev_run") else ""
     note = "  (no result; train/loss says whether it learned)" if cfg.trainer.get("overfit_batches") else note
     print_line(f"{cfg.name} seed {cfg.seed}, {outcome['seconds']['total']:.1f} s: {_describe_end(outcome)}{note}")
     names = (f"val/{objective}", f"test/{objective}")

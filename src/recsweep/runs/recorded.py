@@ -19,7 +19,6 @@ from recsweep.config.shape import Config
 from recsweep.config.targets import check_targets
 from recsweep.errors import UserError
 from recsweep.paths import conf_dir
-from recsweep.runs import build
 from recsweep.runs.record import RESOLVER, Record
 from recsweep.terminal import escape, print_line
 
@@ -224,6 +223,8 @@ class Recorded:
         recorded_paths = self.record.config.get("paths")
         data_dir = recorded_paths.get("data_dir") if isinstance(recorded_paths, dict) else None
         if isinstance(data_dir, str) and not _is_from_outside(data_dir) and not self.paths:
+            from recsweep.runs import build  # it loads torch and Lightning
+
             elsewhere = cfg.copy()
             elsewhere.paths.data_dir = data_dir
             if build.source(elsewhere).ready():
@@ -242,6 +243,8 @@ class Recorded:
 
     def _check_data(self, cfg: DictConfig) -> None:
         """Raises `UserError` where the data are not on disk, unless they belong into this machine's data folder."""
+        from recsweep.runs import build  # it loads torch and Lightning
+
         if build.source(cfg).ready():
             return
         for key, value in _leaves(resolve(cfg.data)).items():
