@@ -71,14 +71,14 @@ def merge_jobs(jobs: Sequence[Job], compose: Callable[[list[str]], Record]) -> l
 
 
 def _is_refused(override: str, record: Record) -> bool:
-    return not override.startswith("~") and not _is_below(key_of(override), HARMLESS) and _is_ignored(override, record)
+    return not override.startswith("~") and not is_below(key_of(override), HARMLESS) and _is_ignored(override, record)
 
 
 def _is_ignored(override: str, record: Record) -> bool:
-    return _is_below(key_of(override), get_object(record.config["model"]["_target_"]).ignores)
+    return is_below(key_of(override), get_object(record.config["model"]["_target_"]).ignores)
 
 
-def _is_below(key: str, parents: Iterable[str]) -> bool:
+def is_below(key: str, parents: Iterable[str]) -> bool:
     """Whether a key is one of the parents, or below one; `loss@loss.ranking` is below `loss`."""
     return any(f"{key}.".replace("@", ".").startswith(f"{parent}.") for parent in parents)
 
