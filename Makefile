@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 SWEEP := $(BIN)/recsweep train -m hydra/launcher=joblib
 
-.PHONY: install run test lint format bench docs notebooks
+.PHONY: install run test lint format bench cuda docs notebooks
 
 install: $(DEV)
 
@@ -41,6 +41,9 @@ format: install
 
 bench: install
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+cuda: install
+	$(BIN)/python benchmarks/devices.py
 
 docs: install
 	$(BIN)/mkdocs build --quiet

@@ -168,7 +168,7 @@ def main() -> None:
 
     model.on_train_epoch_start = run_rivals
     with tempfile.TemporaryDirectory() as folder:
-        fit(cfg, data, model, Path(folder) / "checkpoints", TensorBoardLogger(folder, "tb", ""))
+        fit(cfg, data, model, Path(folder) / "checkpoints", [TensorBoardLogger(folder, "tb", "")])
     report(data, seconds)
 
 

@@ -4,9 +4,9 @@ import gc
 import os
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
+from checkerboard import write_checkerboard
 from hypothesis import settings
 
 if "RECSWEEP_DATA_DIR" in os.environ:  # tests run in folders of their own
@@ -48,17 +48,9 @@ def process_as_in_training() -> None:
 
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkerboard: a user rates the items of their own block 5, and those of the other block 1.
-
-    Each user has two ratings withheld: of item u, in their own block, which would be 5, and of item u + N/2, in the
-    other block, which would be 1.
-    """
-    pairs = pd.MultiIndex.from_product([range(N), range(N)], names=["user", "item"]).to_frame(index=False)
-    alike = (pairs.user < N // 2) == (pairs.item < N // 2)
-    table = pairs.assign(rating=alike.map({True: 5, False: 1}))
-    table = table[(table.item - table.user) % (N // 2) != 0]
+    """The checkerboard of `write_checkerboard`."""
     path = tmp_path_factory.mktemp("blocks") / "blocks.csv"
-    table.to_csv(path, index=False)
+    write_checkerboard(path, N)
     return path
 
 

@@ -55,11 +55,13 @@ class UnseenItems(NamedTuple):
             e_i - i unseen items come before it.
         start: [n_users + 1], user `u` has `key[start[u]:start[u + 1]]`.
         n_items: size of the catalogue.
+        fewest: unseen items of the user who has the fewest; known here, so that a draw on a GPU need not ask for it.
     """
 
     key: Tensor
     start: Tensor
     n_items: int
+    fewest: int
 
 
 def unseen_items(excluded: UserItems, n_items: int) -> UnseenItems:
@@ -68,7 +70,8 @@ def unseen_items(excluded: UserItems, n_items: int) -> UnseenItems:
     index = torch.arange(len(excluded.item), device=excluded.item.device)
     user = torch.arange(len(count), device=excluded.item.device).repeat_interleave(count)
     unseen_before = excluded.item - (index - excluded.start[user])
-    return UnseenItems(user * n_items + unseen_before, excluded.start, n_items)
+    fewest = n_items - int(count.max()) if len(count) else n_items
+    return UnseenItems(user * n_items + unseen_before, excluded.start, n_items, fewest)
 
 
 def sample_negatives(user: Tensor, n: int, unseen: UnseenItems, generator: torch.Generator) -> Tensor:
@@ -135,7 +138,7 @@ def sample_others(user: Tensor, count: Tensor, unseen: UnseenItems, generator: t
 def _count_unseen(user: Tensor, least: int, unseen: UnseenItems) -> Tensor:
     """The number of unseen items [L] of users [L]; `UserError` if one has fewer than `least`."""
     n_unseen = unseen.n_items - unseen.start.diff()[user]
-    if len(user) and n_unseen.min() < least:
+    if unseen.fewest < least and len(user) and n_unseen.min() < least:
         raise UserError(
             f"cannot sample {least} distinct negatives: a user has only {int(n_unseen.min())} of the catalogue's "
             f"{unseen.n_items} items left without an interaction; sample fewer, or rank the whole catalogue"
@@ -180,7 +183,8 @@ def sample_slates(probs: Tensor, n_slates: int, slate_size: int, generator: torc
         [B, n_slates, slate_size] int32 item ids, ascending within a slate.
 
     Raises:
-        UserError: a row is not a distribution, such as the softmax of NaN.
+        UserError: a row is not a distribution, such as the softmax of NaN. Not on a GPU, for which the host would have
+            to wait; there the loss of such a batch is NaN, which ends the training with its epoch.
 
     >>> sample_slates(torch.tensor([[0.0, 1.0, 0.0]]), 2, 3, torch.Generator())
     tensor([[[1, 1, 1],
@@ -190,11 +194,15 @@ def sample_slates(probs: Tensor, n_slates: int, slate_size: int, generator: torc
     n_cells = 2 ** n_items.bit_length()
     # Summed as integers: a parallel cumulative sum of floats may descend.
     mass = probs.mul(2**30).int().cumsum(1, dtype=torch.int32).float()
-    if mass[:, -1].amin() <= 0:
+    on_cpu = mass.device.type == "cpu"
+    if on_cpu and mass[:, -1].amin() <= 0:
         raise UserError("cannot sample slates: the policy's probabilities are NaN or 0; did training diverge?")
     cdf = mass / (mass[:, -1:] / n_cells)  # n_cells is a power of 2, so the last value is n_cells exactly
     point = _draw_ascending(n_rows, slate_size, n_slates, n_cells, generator)
-    return _search_cdf(cdf, point, n_cells).mT
+    if on_cpu:
+        return _search_cdf(cdf, point, n_cells).mT
+    index = torch.searchsorted(cdf, point.flatten(1), out_int32=True).clamp_(max=n_items - 1)
+    return index.view_as(point).mT
 
 
 def _draw_ascending(n_rows: int, size: int, n: int, end: int, generator: torch.Generator) -> Tensor:

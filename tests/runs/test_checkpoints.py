@@ -1,5 +1,6 @@
 """Checkpoint files are whole or not there, and a damaged one is one line with its name."""
 
+import io
 import os
 import random
 import shutil
@@ -263,3 +264,13 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path, monkeypatch
     assert outcome == (2, "", f"recsweep: [Errno 28] No space left on device: '{path}'\n")
     assert good.read_bytes() == before and [file.name for file in tmp_path.glob("best*")] == [BEST]
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_checkpoint_of_a_gpu_is_read_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch notes the device of each tensor, and without a GPU refuses to load one of it."""
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    write_checkpoint(tmp_path / BEST, {"weight": torch.ones(9)})
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA device"):
+            torch.load(io.BytesIO((tmp_path / BEST).read_bytes()), weights_only=True)
+    assert torch.equal(read_checkpoint(tmp_path / BEST)["weight"], torch.ones(9))

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from shell import TINY, read_metrics, recsweep
+from shell import TINY, read_metrics, recsweep, train_run
 
-from recsweep.commands import job
+from recsweep.commands import evaluate, job
 from recsweep.runs.memory import explain_memory
 
-ADVICE = "lower trainer.batch_size, evaluation.batch_size or model.embedding_dim"
+ADVICE = "lower trainer.batch_size, evaluation.batch_size, loss.n_negatives or model.embedding_dim"
 
 
 def test_a_run_that_asks_for_too_much(tmp_path: Path) -> None:
@@ -35,6 +35,16 @@ def test_a_job_that_asks_for_too_much_does_not_end_the_sweep(tmp_path: Path, mon
     assert outcome.status == 2 and "1 of 2 jobs failed" in outcome.err
     assert read_metrics(tmp_path / "sweep" / "0")["error"].startswith("MemoryError: the GPU has too little memory")
     assert read_metrics(tmp_path / "sweep" / "1")["status"] == "completed"
+
+
+def test_a_run_that_is_judged_on_a_smaller_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
+
+    run = train_run(tmp_path, *TINY, "model=means")
+    monkeypatch.setattr(evaluate, "judge", run_out)
+    outcome = recsweep(tmp_path, "evaluate", f"run={run}")
+    assert outcome == (2, "", f"recsweep: the GPU has too little memory for this run: {ADVICE}\n")
 
 
 def test_other_errors_pass() -> None:

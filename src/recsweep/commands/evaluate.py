@@ -14,6 +14,7 @@ from recsweep.commands.flags import pop_option
 from recsweep.errors import UserError
 from recsweep.runs import build
 from recsweep.runs.folder import judge
+from recsweep.runs.memory import explain_memory
 from recsweep.runs.record import check_files, read_record
 from recsweep.sweeps import jobs
 from recsweep.sweeps.progress import describe_overrides, varying_keys
@@ -85,7 +86,9 @@ def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
 
 
 def _judge(folder: Path, cfg: DictConfig) -> Judged:
-    return Judged(folder, judge(cfg, build.data(cfg), folder), build.evaluation(cfg).objective)
+    with explain_memory():
+        metrics = judge(cfg, build.data(cfg), folder)
+    return Judged(folder, metrics, build.evaluation(cfg).objective)
 
 
 def _print_run(judged: Judged) -> None:

@@ -73,6 +73,9 @@ def run_job(
             log.info("The job failed.", exc_info=True)
             jobs.record_failure(folder, error)
             return float("nan")
+        finally:
+            gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
+            torch.cuda.empty_cache()  # jobs of other processes share the GPU
 
 
 def _choose_gpu(share: Share) -> None:
@@ -113,7 +116,6 @@ def _train_and_record(
     with name_folder(folder), explain_memory():
         outcome = _train_and_judge(record, cfg, folder, provenance)
     write_json(folder / "metrics.json", outcome)
-    gc.collect()  # Lightning's reference cycles hold the job's tensors, and Python counts objects, not bytes
     return outcome
 
 

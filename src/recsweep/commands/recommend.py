@@ -15,6 +15,7 @@ from recsweep.errors import UserError
 from recsweep.evaluation import Scorer
 from recsweep.runs import build
 from recsweep.runs.folder import load_final_model
+from recsweep.runs.memory import explain_memory
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
 from recsweep.terminal import cell, print_line
@@ -42,9 +43,10 @@ def run(arguments: list[str]) -> None:
     rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
     seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
     if factory is None:
-        model = load_final_model(cfg, data, folder)
-        _check_scores(model, raw_users, user.to(build.device(cfg)))
-        items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
+        with explain_memory():
+            model = load_final_model(cfg, data, folder)
+            _check_scores(model, raw_users, user.to(build.device(cfg)))
+            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
     else:
         items, scores = _search_index(factory, folder / "embeddings", data.data, user, seen, int(k))
     _print_tables(data.data, raw_users, items, scores)

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from recsweep.data.logged import BanditLog, DotScorer
-from recsweep.data.schema import Interactions
+from recsweep.data.schema import Interactions, Truth
 from recsweep.errors import UserError
 from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import off_policy
@@ -96,25 +96,29 @@ class OffPolicyEvaluation(Metric):
         """What `update` takes after the scorer; `UserError` if the data is not a bandit log."""
         log = bandit_log(target.data)
         check_not_empty(target)
-        predict = RewardModel(log.take(target.seen))
+        predict, reward = RewardModel(log.take(target.seen)).to(device), log.reward
+        logging_policy = move_scorer(log.logging_policy, device) if log.logging_policy else None
+        reward = None if reward is None else reward.to(device)
         users, user_index = torch.unique(log.user[target.held_out], return_inverse=True)
         held_out = target.held_out[user_index.argsort(stable=True)]
         chunks = torch.split(users, max(1, min(self.batch_size, MAX_SCORES // log.n_items)))
         counts = torch.bincount(user_index, minlength=len(users)).split([len(chunk) for chunk in chunks])
         parts = torch.split(held_out, [int(count.sum()) for count in counts])
-        for user, count, row in zip(chunks, counts, parts, strict=True):
-            batch = LoggedBatch(
+        n_rows = torch.full((), len(held_out), device=device)
+        for users_of_batch, count, row in zip(chunks, counts, parts, strict=True):
+            user = users_of_batch.to(device)
+            unknown = torch.empty(len(user), 0, device=device)
+            yield LoggedBatch(
                 user,
-                torch.arange(len(user)).repeat_interleave(count),
-                log.item[row],
-                log.propensity[row],
-                log.rating[row],
+                torch.arange(len(user)).repeat_interleave(count).to(device),
+                log.item[row].to(device),
+                log.propensity[row].to(device),
+                log.rating[row].to(device),
                 predict(user),
-                torch.empty(len(user), 0) if log.reward is None else log.reward[user].float(),
-                log.logging_policy.score_all(user).softmax(1) if log.logging_policy else torch.empty(len(user), 0),
-                torch.tensor(len(held_out)),
+                unknown if reward is None else reward[user].float(),
+                logging_policy.score_all(user).softmax(1) if logging_policy else unknown,
+                n_rows,
             )
-            yield LoggedBatch(*(column.to(device) for column in batch))
 
     def measure(self, scorer: Scorer, *batch: Tensor) -> Rows:
         """The terms of the estimates, of every logged row in one batch of `batches`, float64.
@@ -158,6 +162,11 @@ class OffPolicyEvaluation(Metric):
         if len(support):
             estimates |= dict(zip(SUPPORT, support.mean(0), strict=True))
         return {f"off_policy/{name}": value for name, value in estimates.items()}
+
+
+def move_scorer(scorer: Truth | DotScorer, device: torch.device) -> Truth | DotScorer:
+    """A copy on the device; the data's own stays where it is. The truth of a data set computes on the CPU alone."""
+    return deepcopy(scorer).to(device) if isinstance(scorer, DotScorer) else scorer
 
 
 def bandit_log(data: Interactions) -> BanditLog:

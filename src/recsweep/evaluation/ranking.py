@@ -1,7 +1,7 @@
 """Full and sampled rankings: candidates, mask and tie rule."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -68,7 +68,7 @@ class RankingEvaluation(Metric):
         self.add_state("n_lists", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self._reset_coverage(0)
 
-    def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self, target: Target, device: torch.device) -> Iterator[tuple[Any, ...]]:
         """What `update` takes after the scorer; the same on every call, so one list of batches serves every epoch."""
         if isinstance(target.data, BanditLog):
             raise UserError(
@@ -92,9 +92,9 @@ class RankingEvaluation(Metric):
             negatives_target = target_without_seen if self.negatives == "reference" else target
             batches = _candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
         for batch in batches:
-            yield tuple(column.to(device) for column in batch)
+            yield tuple(column.to(device) if isinstance(column, Tensor) else column for column in batch)
 
-    def measure(self, scorer: Scorer, *batch: Tensor) -> "RankedLists":
+    def measure(self, scorer: Scorer, *batch: Any) -> "RankedLists":
         """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
         score = _score_catalogue if self.n_negatives is None else _score_candidates
         lists = score(scorer, *batch)
@@ -171,15 +171,19 @@ class _Lists(NamedTuple):
     irrelevant_item: Tensor
 
 
-def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
-    """One list a user: user [L], then the pairs (list, item) that are relevant ([P], [P]) and seen ([S], [S])."""
+def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Any, ...]]:
+    """One list a user: user [L], the pairs (list, item) that are relevant ([P], [P]) and seen ([S], [S]), and R.
+
+    R, the most relevant items of a list, is counted here, where the pairs are on the CPU: a GPU would be waited for.
+    """
     data = target.data
     users, user_index = torch.unique(data.user[target.held_out], return_inverse=True)
     relevant = group_items(user_index, data.item[target.held_out], len(users), data.n_items)
     seen = group_items(*_seen_pairs(target, users), len(users), data.n_items)
     for first in range(0, len(users), batch_size):
         end = min(first + batch_size, len(users))
-        yield users[first:end], *relevant.pairs_between(first, end), *seen.pairs_between(first, end)
+        most = int(relevant.start[first : end + 1].diff().max())
+        yield users[first:end], *relevant.pairs_between(first, end), *seen.pairs_between(first, end), most
 
 
 def _candidate_batches(target: Target, batch_size: int, n_negatives: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
@@ -222,17 +226,16 @@ def _seen_pairs(target: Target, users: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _score_catalogue(
-    scorer: Scorer, user: Tensor, user_index: Tensor, item: Tensor, seen_index: Tensor, seen_item: Tensor
+    scorer: Scorer, user: Tensor, user_index: Tensor, item: Tensor, seen_index: Tensor, seen_item: Tensor, most: int
 ) -> _Lists:
     scores = _clamp_scores(scorer.score_all(user), len(user), 2)
-    n_relevant = torch.bincount(user_index, minlength=len(user))
-    start = n_relevant.cumsum(0) - n_relevant
+    start = torch.searchsorted(user_index, torch.arange(len(user), device=item.device))
     column = torch.arange(len(item), device=item.device) - start[user_index]
-    shape = (len(user), int(n_relevant.max()))
+    shape = (len(user), most)
     relevant = scores.new_full(shape, -torch.inf).index_put((user_index, column), scores[user_index, item])
     relevant_item = item.new_zeros(shape).index_put((user_index, column), item)
     masked = torch.cat([user_index, seen_index]), torch.cat([item, seen_item])
-    irrelevant = scores.index_put(masked, scores.new_tensor(-torch.inf))
+    irrelevant = scores.index_put(masked, scores.new_full((), -torch.inf))
     irrelevant_item = torch.arange(scores.shape[1], device=item.device).expand_as(scores)
     return _Lists(relevant, relevant_item, irrelevant, irrelevant_item)
 

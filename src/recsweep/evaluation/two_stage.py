@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from recsweep.errors import UserError
-from recsweep.evaluation.off_policy import LoggedBatch, OffPolicyEvaluation, Policy, bandit_log
+from recsweep.evaluation.off_policy import LoggedBatch, OffPolicyEvaluation, Policy, bandit_log, move_scorer
 from recsweep.evaluation.protocol import Evidence, Rows, Scorer, Target, check_scores
 from recsweep.metrics import ranking
 from recsweep.sampling import group_items
@@ -90,34 +90,30 @@ class TwoStageEvaluation(Metric):
             raise UserError(
                 f"evaluation.slate_size={self.slate_size}: a user has only {fewest} of the {log.n_items} items left"
             )
-        for batch in self.off_policy.batches(target, torch.device("cpu")):
-            user_index, item = masked.pairs_of(batch.user)
-            relevant = log.relevant[batch.user].index_put((user_index, item), torch.tensor(False))
-            columns = (
-                *batch,
-                user_index,
-                item,
-                relevant,
-                check_scores(log.ranker.score_all(batch.user), len(batch.user), 2),
-            )
-            yield tuple(column.to(device) for column in columns)
+        ranker, all_relevant = move_scorer(log.ranker, device), log.relevant.to(device)
+        for batch in self.off_policy.batches(target, device):
+            user_index, item = (column.to(device) for column in masked.pairs_of(batch.user.cpu()))
+            relevant = all_relevant[batch.user].index_put((user_index, item), all_relevant.new_zeros(()))
+            logits = check_scores(ranker.score_all(batch.user), len(batch.user), 2)
+            yield *batch, user_index, item, relevant, logits
 
     def measure(self, scorer: Scorer, *batch: Tensor) -> "StagedLists":
         """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
         logged, (user_index, item, relevant, ranker_logits) = LoggedBatch(*batch[:N_LOGGED]), batch[N_LOGGED:]
         logged_rows = self.off_policy.measure(scorer, *logged) if isinstance(scorer, Policy) else None
         scores = check_scores(scorer.score_all(logged.user), len(logged.user), 2).double().clamp(min=LOWEST)
-        scores = scores.index_put((user_index, item), scores.new_tensor(-torch.inf))
+        scores = scores.index_put((user_index, item), scores.new_full((), -torch.inf))
         slate = _top_k(scores, relevant, self.slate_size)
         order = _top_k(ranker_logits.double().gather(1, slate), relevant.gather(1, slate), self.slate_size)
         hits_of_stages = [relevant.gather(1, items) for items in (slate, slate.gather(1, order))]
         n_relevant = relevant.sum(1)
         has_relevant = n_relevant > 0
+        list_index = has_relevant.nonzero()[:, 0]
         ranks = torch.arange(1, self.slate_size + 1, device=slate.device, dtype=torch.float64)
         stages = []
         for hits in hits_of_stages:
-            rank = torch.where(hits[has_relevant], ranks, torch.inf).sort(1).values
-            values = ranking.per_list(rank, n_relevant[has_relevant], self.ks)
+            rank = torch.where(hits[list_index], ranks, torch.inf).sort(1).values
+            values = ranking.per_list(rank, n_relevant[list_index], self.ks)
             stages.append((values, hits[:, 0].double()))
         return StagedLists(logged.user, has_relevant, stages, logged_rows)
 
@@ -179,6 +175,6 @@ def _top_k(scores: Tensor, relevant: Tensor, k: int) -> Tensor:
 
     Scores must be float32 values in float64: lowering a relevant one by one float64 step then only breaks ties.
     """
-    lowered = torch.nextafter(scores, scores.new_tensor(-torch.inf))
+    lowered = torch.nextafter(scores, scores.new_full((), -torch.inf))
     lowered = torch.where(scores == 0, -1e-50, lowered)  # the number below 0 is subnormal and would be flushed to 0
     return torch.where(relevant, lowered, scores).topk(k).indices

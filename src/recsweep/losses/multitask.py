@@ -40,7 +40,8 @@ def confidence(log_variance: Tensor) -> Tensor:
     >>> confidence(torch.zeros(2))
     tensor([1.0000, 0.5000])
     """
-    return (-log_variance).exp() * log_variance.new_tensor([1.0, 0.5])
+    weights = (-log_variance).exp()
+    return torch.cat([weights[:1], weights[1:] / 2])
 
 
 def gradnorm(weight: Tensor, norm: Tensor, progress: Tensor, alpha: float | Tensor) -> Tensor:

@@ -49,6 +49,9 @@ class Baseline(nn.Module, ABC):
     simple_baseline: ClassVar[bool] = True
     """Whether reports test other models against this one by default; metrics.json records it."""
 
+    fits_on_device: ClassVar[bool] = False
+    """Whether `fit` computes where the model's buffers are, and not on the CPU, where the data are."""
+
     ignores: ClassVar[tuple[str, ...]] = (
         *("loss", "optimizer", "scheduler", "regularization"),
         *(f"trainer.{name}" for name in TRAINING),

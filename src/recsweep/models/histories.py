@@ -37,14 +37,16 @@ def windows(item: Tensor, first: Tensor, end: Tensor, length: int) -> tuple[Tens
         first, end: [B], first ≤ end.
 
     Returns:
-        Items [B, L], where L is the longest window, and lengths [B]. Positions after a row's window hold any item.
+        Items [B, L] and lengths [B]. Positions after a row's window hold any item. L is the longest window; on a GPU,
+        where the host would have to wait for that, it is `length`.
 
     >>> windows(torch.tensor([7, 8, 9]), torch.tensor([0, 0]), torch.tensor([3, 1]), 2)
     (tensor([[8, 9],
             [7, 8]]), tensor([2, 1]))
     """
     count = (end - first).clamp(max=length)
-    item_index = (end - count)[:, None] + torch.arange(max(1, int(count.max())), device=item.device)
+    longest = max(1, int(count.max())) if item.device.type == "cpu" else length
+    item_index = (end - count)[:, None] + torch.arange(longest, device=item.device)
     return item[item_index.clamp(max=len(item) - 1)], count
 
 

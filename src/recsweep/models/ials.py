@@ -41,6 +41,7 @@ class IALS(Baseline):
     """
 
     evaluations = (RankingEvaluation, SessionEvaluation)
+    fits_on_device = True
 
     user: Tensor
     item: Tensor
@@ -70,7 +71,9 @@ class IALS(Baseline):
     def fit(self, data: Interactions) -> None:
         users = group_items(data.user, data.item, data.n_users, data.n_items)
         items = group_items(data.item, data.user, data.n_items, data.n_users)
-        self.item = torch.empty_like(self.item).normal_(0, self.init_std, generator=generator("ials", self.seed))
+        device, draws = self.item.device, generator("ials", self.seed)
+        users, items = (UserItems(*(column.to(device) for column in side)) for side in (users, items))
+        self.item = torch.empty(self.item.shape).normal_(0, self.init_std, generator=draws).to(device)
         for _ in range(self.epochs):
             self.user = self.solve(users, self.item)
             self.item = self.solve(items, self.user)
@@ -127,6 +130,8 @@ def _chunks(count: Tensor, dim: int) -> Iterator[Tensor]:
 def _pad_vectors(user_items: UserItems, user: Tensor, item: Tensor) -> Tensor:
     """Vectors [B, L, d] of the items of users [B], padded with zeros to the longest list."""
     count = user_items.start.diff()[user]
-    is_item = torch.arange(int(count.max())) < count[:, None]
-    item_index = torch.full(is_item.shape, len(item)).masked_scatter(is_item, user_items.pairs_of(user)[1])
+    is_item = torch.arange(int(count.max()), device=item.device) < count[:, None]
+    item_index = torch.full(is_item.shape, len(item), device=item.device).masked_scatter(
+        is_item, user_items.pairs_of(user)[1]
+    )
     return torch.cat([item, torch.zeros_like(item[:1])])[item_index]

@@ -24,6 +24,7 @@ class ItemItem(Baseline):
     """Scores x_u W, where x_u is 1 for the user's items and W is [n_items, n_items] with a zero diagonal."""
 
     evaluations = (RankingEvaluation, SessionEvaluation)
+    fits_on_device = True
 
     weights: Tensor
     items: Tensor
@@ -40,13 +41,13 @@ class ItemItem(Baseline):
 
     def _store_items(self, data: Interactions) -> None:
         user_items = group_items(data.user, data.item, data.n_users, data.n_items)
-        self.register_buffer("items", user_items.item, persistent=False)
-        self.register_buffer("start", user_items.start, persistent=False)
+        self.register_buffer("items", user_items.item.to(self.weights.device), persistent=False)
+        self.register_buffer("start", user_items.start.to(self.weights.device), persistent=False)
 
     def fit(self, data: Interactions) -> None:
         self._store_items(data)
-        counts = torch.zeros(data.n_items, data.n_items, dtype=torch.float64)
-        for users in torch.arange(data.n_users).split(USERS_AT_ONCE):
+        counts = torch.zeros_like(self.weights, dtype=torch.float64)
+        for users in torch.arange(data.n_users, device=counts.device).split(USERS_AT_ONCE):
             flags = self.flags(users)
             counts += (flags.T @ flags).double()  # whole numbers, exact in float32
         self.weights = self.compute_weights(counts).float()
@@ -83,7 +84,7 @@ class EASE(ItemItem):
         self.l2 = l2
 
     def compute_weights(self, counts: Tensor) -> Tensor:
-        inverse = torch.linalg.inv(counts + self.l2 * torch.eye(len(counts), dtype=counts.dtype))
+        inverse = torch.linalg.inv(counts + self.l2 * torch.eye(len(counts), dtype=counts.dtype, device=counts.device))
         return (-inverse / inverse.diagonal()).fill_diagonal_(0)
 
 

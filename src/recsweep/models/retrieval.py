@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
@@ -59,7 +60,7 @@ class Retrieval(RecModule):
         unseen = unseen_items(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
         n_seen = unseen.start.diff()
         self.busiest_user = data.user_ids.raw[int(n_seen.argmax())]
-        self.fewest_unseen = data.n_items - int(n_seen.max())
+        self.fewest_unseen = unseen.fewest
         buffers = {
             "events": sequences.item,
             "start": sequences.start,
@@ -97,14 +98,14 @@ class Retrieval(RecModule):
         if self.knows_histories:
             user_index = torch.arange(len(batch.user), device=batch.user.device)
             return self.encode_users(batch.user, batch.first, batch.end), user_index
-        distinct, user_index = batch.user.unique(return_inverse=True)
+        distinct, user_index = find_distinct(batch.user, len(self.start) - 1)
         return self.user_vectors(distinct), user_index
 
     def encode_distinct_items(self, item: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [m, d] of the distinct items, or of the catalogue where it is smaller; each item's index in them."""
         if item.numel() > self.n_items and not self.training_setup.sparse:
             return self.encode_items(torch.arange(self.n_items, device=item.device)), item
-        distinct, item_index = item.unique(return_inverse=True)
+        distinct, item_index = find_distinct(item, self.n_items)
         return self.encode_items(distinct), item_index
 
     def train(self, mode: bool = True) -> Self:
@@ -150,6 +151,25 @@ class Retrieval(RecModule):
         }
 
 
+def find_distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The distinct `ids` [U], ascending, and the index of each id in them, in the shape of `ids`.
+
+    On a GPU the host would have to wait for U. There are as many as could be distinct of `n` entities, the largest
+    repeated: rows without an index, which get no gradient.
+
+    >>> find_distinct(torch.tensor([[7, 3], [7, 7]]), n=9)
+    (tensor([3, 7]), tensor([[1, 0],
+            [1, 1]]))
+    """
+    if ids.device.type == "cpu":
+        return ids.unique(return_inverse=True)
+    ascending, order = ids.flatten().sort()
+    position = pad((ascending.diff() != 0).cumsum(0), (1, 0))
+    index = torch.empty_like(order).scatter_(0, order, position)
+    distinct = ascending[-1:].repeat(min(len(ascending), n)).scatter_(0, position, ascending)
+    return distinct, index.view_as(ids)
+
+
 class PositiveLogits:
     """`BatchLogits` of a retrieval model: a batch of positives, with the vectors of its users."""
 
@@ -166,7 +186,7 @@ class PositiveLogits:
                 f"n_negatives={n}: user {model.busiest_user} has interacted with all but {model.fewest_unseen} of "
                 f"the {model.n_items} items; lower it, or use loss=full_softmax"
             )
-        unseen = UnseenItems(model.unseen_key, model.unseen_start, model.n_items)
+        unseen = UnseenItems(model.unseen_key, model.unseen_start, model.n_items, model.fewest_unseen)
         negative = sample_negatives(self.batch.user, n, unseen, model.generator)
         vectors, item_index = model.encode_distinct_items(torch.cat([self.batch.item[:, None], negative], 1))
         logits = dot_products(self.user_vectors, self.user_index, vectors, item_index)

@@ -95,6 +95,7 @@ class TwoTower(Retrieval):
         self.user_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.item_tower = Tower([embedding_dim, *hidden], dropout, draws)
         self.max_history = max_history
+        self.longest_history = min(max_history, max(1, int(self.start.diff().max())))
         self.knows_histories = history != "none"
         self.pooling = self._pooling(history, embedding_dim, dropout, draws)
         log_scale = torch.tensor(scale).log()
@@ -118,7 +119,7 @@ class TwoTower(Retrieval):
         if self.users is not None:
             inputs.append(self.users(user))
         if self.pooling is not None:
-            item, count = windows(self.events, first, end, self.max_history)
+            item, count = windows(self.events, first, end, self.longest_history)
             inputs.append(self.pooling(self._item_inputs(item), count, self.generator))
         unit = normalize(self.user_tower(torch.stack(inputs).sum(0), self.generator), dim=-1)
         return unit * self.log_scale.exp()

@@ -99,7 +99,8 @@ def model(cfg: DictConfig, data: InteractionData) -> RecModule | Baseline:
     _check_ratings(data, architecture.func, get_class(cfg.evaluation._target_))
     if issubclass(architecture.func, RecModule):
         return architecture(data.train, training(cfg))
-    return architecture(data.train)
+    baseline = architecture(data.train)
+    return baseline.to(device(cfg)) if baseline.fits_on_device else baseline
 
 
 def _check_ratings(data: InteractionData, model: type[RecModule | Baseline], evaluation: type) -> None:

@@ -16,5 +16,5 @@ def explain_memory() -> Iterator[None]:
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text):
             raise
         device = "GPU" if isinstance(error, torch.OutOfMemoryError) else "machine"
-        advice = "lower trainer.batch_size, evaluation.batch_size or model.embedding_dim"
+        advice = "lower trainer.batch_size, evaluation.batch_size, loss.n_negatives or model.embedding_dim"
         raise MemoryError(f"the {device} has too little memory for this run: {advice}") from None

@@ -31,7 +31,7 @@ def top_k(
         score = score_all(chunk).float()
         user_index, item = seen.pairs_of(chunk.cpu())
         masked = user_index.to(score.device), item.to(score.device)
-        best = score.index_put(masked, score.new_tensor(-torch.inf)).topk(k)
+        best = score.index_put(masked, score.new_full((), -torch.inf)).topk(k)
         items.append(best.indices)
         scores.append(best.values)
     return torch.cat(items), torch.cat(scores)

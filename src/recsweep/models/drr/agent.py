@@ -198,7 +198,7 @@ class DRR(ActorCritic):
         self.global_step_is_due = True
         while self.epoch_steps < end:
             n_steps = self._step_sessions()
-            n_with_batch = min(n_steps, max(0, int(self.experience.replay.added) - batches.batch_size + 1))
+            n_with_batch = min(n_steps, max(0, self.experience.replay.n_added - batches.batch_size + 1))
             self.updates_due += n_with_batch * self.updates_per_step
             while self.updates_due >= 1 and len(self.experience.replay) >= batches.batch_size:
                 self._update(batches.batch_size)

@@ -131,7 +131,8 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         is_hit = self._is_available_positive(actions)
         memory = self.memory[sessions.user]
         next_memory = torch.where(is_hit[:, None], torch.cat([memory[:, 1:], actions[:, None]], 1), memory)
-        self.memory[sessions.user[is_hit]] = next_memory[is_hit]
+        hit = is_hit.nonzero()[:, 0]
+        self.memory[sessions.user[hit]] = next_memory[hit]
 
         reward, ended = is_hit.float(), sessions.remaining == 1
         remaining, total = sessions.remaining - 1, sessions.total + reward
@@ -142,8 +143,9 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         }
         left = sessions.left & (sessions.candidates != actions[:, None])
         self.sessions = sessions._replace(left=left, remaining=remaining, total=total)
-        if ended.any():
-            self._start_sessions(ended.nonzero()[:, 0])
+        free = ended.nonzero()[:, 0]
+        if len(free):
+            self._start_sessions(free)
         return self.observe(), reward, ended, torch.zeros_like(ended), infos
 
     def _is_available_positive(self, actions: Tensor) -> Tensor:
@@ -188,6 +190,11 @@ class Sessions(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from the state of another environment that has the same arguments."""
+        if len(state["generator"]) != len(self.generator.get_state()):
+            raise UserError(
+                "sessions go on with the random numbers of the kind of device that they began on, CPU or GPU: set "
+                "trainer.accelerator to that"
+            )
         self.memory.copy_(state["memory"])
         device = self.memory.device
         self.queue, self.n_served = state["queue"].to(device), state["served"]

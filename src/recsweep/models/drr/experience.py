@@ -73,23 +73,30 @@ class Experience:
 
         The item is the one with the largest dot product with the action, noise included, among those still available.
         """
-        observation = self._observe(generator)
-        user, memory, is_active = observation["user"], observation["memory"], observation["active"]
+        observation, active = self._observe(generator)
+        user, memory = observation["user"], observation["memory"]
         action = networks.choose_actions(networks.actor, networks.encode_states(user, memory))
         action = action + self.noise.step(generator)
         item = _best_items(action, observation, networks.item_vectors())
         _, reward, ended, _, infos = self.env.step(item)
         transitions = Transitions(user, item, memory, action, reward, infos["next_memory"])
-        self.replay.add(Transitions(*(column[is_active] for column in transitions)))
-        return StepSummary(int(is_active.sum()), infos["session_reward"][ended], infos["session_length"][ended])
+        self.replay.add(Transitions(*(column[active] for column in transitions)))
+        ended_index = ended.nonzero()[:, 0]
+        rewards, lengths = infos["session_reward"][ended_index], infos["session_length"][ended_index]
+        return StepSummary(len(active), rewards, lengths)
 
-    def _observe(self, generator: Generator) -> dict[str, Tensor]:
-        """The current observation; where no session is active, the first one of a new pass over the users."""
+    def _observe(self, generator: Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """The current observation, and the positions [A] of its active sessions.
+
+        Where no session is active, the observation is the first one of a new pass over the users.
+        """
         observation = self.env.observe()
-        if observation["active"].any():
-            return observation
-        order = torch.randperm(len(self.users), generator=generator, device=self.users.device)
-        return self.env.reset(options={"users": self.users[order]})[0]
+        active = observation["active"].nonzero()[:, 0]
+        if not len(active):
+            order = torch.randperm(len(self.users), generator=generator, device=self.users.device)
+            observation = self.env.reset(options={"users": self.users[order]})[0]
+            active = observation["active"].nonzero()[:, 0]
+        return observation, active
 
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on, in types that `torch.load(weights_only=True)` accepts."""

@@ -6,7 +6,7 @@ in two levels, not in a binary tree; and p^α is rounded to a whole number of sm
 every device and in any order, so they never drift, and a transition without priority is never drawn.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -106,10 +106,17 @@ class Replay(nn.Module):
         }
         for name, values in buffers.items():
             self.register_buffer(name, values)
+        self.n_added = 0
+        """`added`, for the host, which would have to wait for a GPU."""
 
     def __len__(self) -> int:
         """Number of transitions that can be drawn."""
-        return min(int(self.added), self.capacity)
+        return min(self.n_added, self.capacity)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().load_state_dict(*args, **kwargs)
+        self.n_added = int(self.added)
+        return result
 
     @torch.no_grad()
     def add(self, transitions: Transitions) -> None:
@@ -127,6 +134,7 @@ class Replay(nn.Module):
         self.numbers[index] = torch.cat([action, reward[:, None]], 1)
         self._set_mass(index, self.highest.expand(n))
         self.added += n
+        self.n_added += n
 
     def sample(self, n: int, beta: float, generator: Generator) -> Sample:
         """Draws `n` transitions by priority, one from each of `n` equal parts of the sum; some may repeat.
