@@ -26,6 +26,7 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
                                   embeddings/ (Flat, HNSW32, IVF64,Flat)
   report DIR [baseline=NAME]      compares runs: table with intervals and paired
                                   tests, plots, one HTML file
+  report DIR compare=A,B          two configurations: who gains by each
   data list                       the data sets, and which of them are on disk
   data prepare data=NAME          fetches, verifies and summarises a data set
                                   (sequences=DIR max_history=50: writes its

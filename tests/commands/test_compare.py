@@ -28,6 +28,7 @@ def test_a_pair_has_a_page_of_its_own(
     report.run([str(tmp_path), "compare=0,1"])
     text, page = capsys.readouterr().out, (tmp_path / "report_0_vs_1.html").read_text()
     assert "means against " in text and "held-out rows by popularity of the item" in text
+    assert all("Lists are the first 5 items by one run of each." in shown for shown in (text, page))
     assert page.count("<article") == 6 and page.count(", predicted ") >= 6 and page.count("<svg") == 6
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "report.html", "report_0_vs_1.html"}
     assert (tmp_path / "report.html").read_text() == "mine"

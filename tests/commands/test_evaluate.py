@@ -123,3 +123,11 @@ def test_a_foreign_checkpoint_is_not_unpickled(means_run: Path, tmp_path: Path) 
     outcome = recsweep(tmp_path, "train", f"run={victim}", "resume=true")
     again = f"completed, but best.ckpt is gone; `recsweep train run={victim} seed=0` trains it again"
     assert outcome == (2, "", f"recsweep: run={victim}: {again}\n")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "train"])
+def test_the_folder_of_a_sweep_is_no_run(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_json(tmp_path / "mine" / "sweep.json", {})
+    outcome = recsweep(tmp_path, verb, "run=mine")
+    assert outcome == (2, "", "recsweep: run=mine: a sweep, not a run; name one of its jobs, as in run=mine/0\n")

@@ -19,6 +19,7 @@ TOP = (
 )
 RANKED = ", ".join(f"{name}@{k}" for k in (5, 10, 20) for name in ("hit_rate", "ndcg", "recall", "precision", "map"))
 COVERED = "mrr, mrr_all, coverage@5, coverage@10, coverage@20"
+YOURS = "yours need --config-dir DIR"
 NO_RUN = "no run of recsweep (it has no .hydra/config.yaml)"
 
 BAD = {
@@ -43,10 +44,10 @@ BAD = {
     "train data=table": "data.path has no default: give data.path=...",
     "train model=null": f"model=null: a name is wanted; there are {', '.join(names('model'))}",
     # choices
-    "train model=nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
-    "train loss=nope": f"loss=nope: no such choice; there are {', '.join(names('loss'))}",
-    "train logger=nope": "logger=nope: no such choice; there are csv, mlflow, none, tensorboard, wandb",
-    "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(names('model'))}",
+    "train model=nope": f"model=nope: no such choice; there are {', '.join(names('model'))}; {YOURS}",
+    "train loss=nope": f"loss=nope: no such choice; there are {', '.join(names('loss'))}; {YOURS}",
+    "train logger=nope": f"logger=nope: no such choice; there are csv, mlflow, none, tensorboard, wandb; {YOURS}",
+    "train -m model=means,nope": f"model=nope: no such choice; there are {', '.join(names('model'))}; {YOURS}",
     "train model._target_=recsweep.Nope": "model._target_=recsweep.Nope: nothing of that name can be imported",
     # types and ranges; the others are in VALUES
     "train trainer.batch_size=0": "trainer.batch_size=0: it should be greater than or equal to 1",
@@ -148,7 +149,7 @@ BAD = {
     "evaluate": "which run? give run=DIR, a folder that `recsweep train` wrote",
     "evaluate run=nope": f"run=nope: {NO_RUN}",
     "recommend run=nope user=1": f"run=nope: {NO_RUN}",
-    "report": "report: wants one folder of runs, got 0; recsweep report DIR [baseline=NAME]",
+    "report": "report: wants one folder of runs, got 0; recsweep report DIR [baseline=NAME | compare=A,B]",
     "data nope": "data nope: there are `data list` and `data prepare data=NAME`",
     "data prepare nope=1": f"nope: no such key; there are {TOP}",
 }

@@ -73,7 +73,7 @@ def test_formats(
         return
     assert rows(table(tmp_path / name, **changes).read()) == ROWS
     line = capsys.readouterr().err
-    assert (f"{name}: found {said}; data.separator, encoding" in line) if said else not line
+    assert (f"{name}: found {said}; if that is wrong, set data.separator, encoding" in line) if said else not line
 
 
 def test_latin_text_in_ids_is_found(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Metrics of users by activity and of items by popularity."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from run_folders import compare_runs, leave_evidence, write_run
 
 from recsweep.errors import UserError
+from recsweep.report import group_plots
+from recsweep.report.crossed import Estimate
 from recsweep.report.groups import Groups, group_items, group_users, read_repeats
 from recsweep.report.panels import panels
 
@@ -65,3 +69,27 @@ def test_a_metric_that_is_no_mean_has_no_groups(tmp_path: Path) -> None:
     comparison, runs = compare_runs(tmp_path)
     with pytest.raises(UserError, match=r"^test/auc is not known by user$"):
         group_users(comparison, read_repeats(comparison, runs, ["means"]))
+
+
+def test_the_marks_of_the_plots_say_their_values(tmp_path: Path) -> None:
+    """Users with one row have the errors 2 and 4. Series 0 is the first entry of the legend, which hides it."""
+    leave_evidence(write_run(tmp_path / "0"), [2.0, 4, 4, 5], n_seen=[1, 1, 7, 9])
+    (panel,) = panels(*compare_runs(tmp_path))
+    marks = re.findall(r'<g data-series="0"><title>means\nrows of the user: (\d)\ntest/mse ([0-9.]+)', panel.plots[0])
+    assert set(marks) == {("1", "3"), ("7", "4"), ("9", "5")}
+
+
+def test_the_bars_of_gains_say_how_many_users_they_hold() -> None:
+    """Forty bars of 0.05 between -1 and 1, cut at the 99th percentile of the absolute gains, 0.98 + 0.01 * 0.02."""
+    plot = group_plots.gains_plot("test/mrr", np.array([-1.0, 0.98, 0.12, 0.12]), 760)
+    assert re.findall("<title>([1-9].*)\n(.*)</title>", plot) == [
+        ("1 user", "gain in test/mrr −0.95 or less"),
+        ("2 users", "gain in test/mrr 0.10 to 0.15"),
+        ("1 user", "gain in test/mrr 0.95 or more"),
+    ]
+
+
+def test_a_difference_says_its_group_and_its_test() -> None:
+    difference = Estimate(0.5, 0.2, 0.01, 0.3, 9, 1, "users")
+    plot = group_plots.difference_plot("users", "test/mrr", {"1–9 (9)": difference}, 360)
+    assert plot.count("<title>1–9 (9)\ndifference in test/mrr +0.50 ± 0.20\np = 0.010</title>") == 2

@@ -10,6 +10,7 @@ from recsweep.errors import UserError
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
 from recsweep.report.pair import Pair, find_pair
+from recsweep.report.pair_page import describe_pair
 
 SUMS = {"0.1": ([1.0, 2, 9, 4], [3.0, 2, 9, 4]), "0.5": ([1.0, 4, 1, 5], [1.0, 6, 1, 7])}
 """Squared errors of four users by dropout and seed."""
@@ -45,6 +46,7 @@ def test_gains_are_means_over_seeds_and_lower_errors_are_gains(sweep: Path) -> N
     gained, lost = pair.extreme_users(3)
     assert (pair.users[gained].tolist(), pair.users[lost].tolist()) == (["u1", "u3"], ["u2", "u0"])
     assert pair.difference.mean == pytest.approx((-8 + 3 + 2 - 1) / -4)
+    assert describe_pair(pair)[0].endswith(" ± and p speak of new users and new trainings.")
     assert {group: one.mean for group, one in pair.by_activity.estimates.items()} == {"1": 1, "2": -3, "3": 8, "4": -2}
 
 

@@ -73,14 +73,15 @@ def test_columns_of_a_sweep_are_what_varies() -> None:
     """`trainer=gpu` is a group of which only the values are settings."""
     settings = {"model": "bpr_mf", "loss": "bpr", "seed": 0, "data": "ml_1m", "optimizer.lr": 0.1, "optimizer": "adam"}
     settings |= {"trainer.precision": "bf16", "trainer.batch_size": 64, "callbacks.compare_with": "[]"}
-    assert choose_columns(settings, ["data=ml_1m"], ["optimizer.lr"]) == {"optimizer.lr": 0.1}
-    assert choose_columns(settings, ["data=ml_1m"], ["model"]) == {"model": "bpr_mf", "loss": "bpr"}
+    assert choose_columns(settings, ["data=ml_1m"], ["optimizer.lr"], []) == {"optimizer.lr": 0.1}
+    assert choose_columns(settings, ["data=ml_1m"], ["model"], []) == {"model": "bpr_mf", "loss": "bpr"}
+    assert choose_columns(settings, [], ["model", "optimizer.lr"], ["loss", "optimizer"]) == {"model": "bpr_mf"}
     of_trainer = {"trainer.precision": "bf16", "trainer.batch_size": 64}
-    assert choose_columns(settings, [], ["trainer"]) == of_trainer
+    assert choose_columns(settings, [], ["trainer"], []) == of_trainer
 
 
 def test_columns_of_a_run_are_what_was_typed_and_the_usual_ones() -> None:
     settings = {"model": "bpr_mf", "model.embedding_dim": 8, "seed": 0, "callbacks.compare_with": "[]"}
     usual = {"model": "bpr_mf", "model.embedding_dim": 8, "seed": 0}
-    assert choose_columns(settings, ["seed=0"], []) == usual
-    assert choose_columns(settings, ["callbacks.compare_with=[]"], []) == settings
+    assert choose_columns(settings, ["seed=0"], [], []) == usual
+    assert choose_columns(settings, ["callbacks.compare_with=[]"], [], []) == settings

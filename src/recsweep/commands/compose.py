@@ -30,6 +30,7 @@ from recsweep.errors import UserError
 from recsweep.runs.record import Record, check_files, freeze, has_record, read_record
 from recsweep.runs.recorded import Recorded, compose_today, key_of
 from recsweep.sweeps import jobs
+from recsweep.sweeps.request import REQUEST_FILE
 
 # Our launchers deliberately have the names of those that the plugins bring; Hydra warns about it in every process.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
@@ -51,6 +52,8 @@ def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # as in hydra.run.dir="résultats"
         value = value[1:-1]
+    if (Path(value) / REQUEST_FILE).is_file():
+        raise UserError(f"run={value}: a sweep, not a run; name one of its jobs, as in run={Path(value) / '0'}")
     if not has_record(Path(value)):
         raise UserError(f"run={value}: no run of recsweep (it has no .hydra/config.yaml)")
     check_files(Path(value))

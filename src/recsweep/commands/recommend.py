@@ -89,10 +89,12 @@ def _print_tables(data: Interactions, raw_users: list[str], items: Tensor, score
         scores: [B, k].
     """
     for raw_user, slate, score in zip(raw_users, items.cpu(), scores.cpu(), strict=True):
-        table = Table("", "item", "title", "score", title=cell(f"user {raw_user}"))
         item = slate[slate >= 0]
-        titles = [data.item_titles[index] if data.item_titles else "" for index in item.tolist()]
-        rows = zip(data.item_ids.decode(item), titles, score[: len(item)].tolist(), strict=True)
-        for rank, (raw_item, title, value) in enumerate(rows, start=1):
-            table.add_row(str(rank), cell(str(raw_item)), cell(title), f"{value:.4f}")
+        columns = {"": [str(rank) for rank in range(1, len(item) + 1)], "item": data.item_ids.decode(item)}
+        if data.item_titles:
+            columns["title"] = [data.item_titles[index] for index in item.tolist()]
+        columns["score"] = [f"{value:.4f}" for value in score[: len(item)].tolist()]
+        table = Table(*columns, title=cell(f"user {raw_user}"))
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*(cell(str(value)) for value in row))
         Console().print(table)

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep.atomic import write_json
+from recsweep.commands.unused import is_below
 from recsweep.config import resolve
 from recsweep.runs.recorded import key_of
 from recsweep.terminal import print_line
@@ -73,7 +74,9 @@ def describe_settings(cfg: DictConfig, group_choices: Mapping[str, str | None]) 
     return settings | {group: str(name) for group, name in choices.items()}
 
 
-def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied_keys: Sequence[str]) -> dict[str, Any]:
+def choose_columns(
+    settings: Mapping[str, Any], overrides: Sequence[str], varied_keys: Sequence[str], ignored: Sequence[str]
+) -> dict[str, Any]:
     """The settings that are columns of TensorBoard's HParams.
 
     Of a job of a sweep: what varies between the jobs, for the other columns would be constant; where models vary, their
@@ -83,6 +86,7 @@ def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied
         settings: from `describe_settings`.
         overrides: of the run.
         varied_keys: of the sweep; empty outside of one.
+        ignored: keys and groups that the model ignores, which are no columns.
     """
     keys = set(varied_keys) if varied_keys else {*USUAL, *map(key_of, overrides)}
     if not keys.isdisjoint(("model", "experiment")):
@@ -92,7 +96,7 @@ def choose_columns(settings: Mapping[str, Any], overrides: Sequence[str], varied
     return {
         key: value
         for key, value in settings.items()
-        if key in keys or any(key.startswith(f"{parent}.") for parent in parents)
+        if (key in keys or is_below(key, parents)) and not is_below(key, ignored)
     }
 
 

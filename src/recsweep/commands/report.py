@@ -20,25 +20,31 @@ MAX_SUFFIX = 80
 USAGE = """\
 usage: recsweep report DIR [baseline=NAME | compare=A,B]
 
-Compares the runs found at any depth below DIR: the effect of every swept setting, and every configuration with its
-95 % interval and a paired test against the baseline, over users and seeds. Prints the tables, and writes into DIR:
+Compares the runs found at any depth below DIR: the effect of every swept
+setting, and every configuration with its 95 % interval and a paired test
+against the baseline, over users and seeds. Prints the tables, and writes into
+DIR:
 
   report.html     the table and plots, in one file that needs no network
-  runs.csv        one row per run: what differs between the runs, every metric, seconds, status; also runs.parquet
-  comparison.csv  one row per configuration and metric: mean, deviation, 95 % interval, test against the baseline
-  effects.csv     one row per swept setting and pair of its values: difference, 95 % interval, test
+  runs.csv        a row a run: what differs between the runs, every metric,
+                  seconds, status; also runs.parquet
+  comparison.csv  a row for each configuration and metric: mean, deviation, 95 %
+                  interval, test against the baseline
+  effects.csv     a row for each swept setting and pair of its values:
+                  difference, 95 % interval, test
 
-  baseline=NAME   a model (means) or a configuration as the table names it ("svdpp dropout=0.1");
-                  by default the simple model that is best on validation; the page is then report_NAME.html, the
-                  comparison comparison_NAME.csv
-  compare=A,B     these two configurations alone: their difference, who gains and who loses by it, and examples with
-                  titles; A and B are numbers of jobs as the plots show them, configurations or models;
-                  writes report_A_vs_B.html and nothing else
+  baseline=NAME   a model (means) or a configuration as the table names it
+                  ("svdpp dropout=0.1"), in place of the simple model that is
+                  best on validation; writes report_NAME.html and
+                  comparison_NAME.csv
+  compare=A,B     these two configurations alone: their difference, who gains
+                  and who loses by it, and examples; A and B are numbers of jobs
+                  as the plots show them, configurations or models; writes
+                  report_A_vs_B.html and nothing else
 
 examples:
-  recsweep report outputs/multirun/2026-11-22_10-00-00-000000
-  recsweep report outputs baseline=means
-  recsweep report outputs/multirun/2026-11-22_10-00-00-000000 compare=3,7"""
+  recsweep report outputs/multirun/DATE_TIME baseline=means
+  recsweep report outputs/multirun/DATE_TIME compare=3,7"""
 
 
 def run(arguments: list[str]) -> None:

@@ -65,20 +65,20 @@ def merge_jobs(jobs: Sequence[Job], compose: Callable[[list[str]], Record]) -> l
             sizes = merged.setdefault((_model(first.record), ", ".join(map(key_of, varying))), [])
             sizes.append(len(group))
     for (model, keys), sizes in merged.items():
-        count = "one" if len(sizes) == 1 else str(len(sizes))
-        print_line(f"{sum(sizes)} jobs that differ only in {keys}, which {model} ignores, are {count}", stderr=True)
+        jobs_left = "1 job" if len(sizes) == 1 else f"{len(sizes)} jobs"
+        print_line(f"{model} ignores {keys}: {jobs_left} instead of {sum(sizes)}", stderr=True)
     return records
 
 
 def _is_refused(override: str, record: Record) -> bool:
-    return not override.startswith("~") and not _is_below(key_of(override), HARMLESS) and _is_ignored(override, record)
+    return not override.startswith("~") and not is_below(key_of(override), HARMLESS) and _is_ignored(override, record)
 
 
 def _is_ignored(override: str, record: Record) -> bool:
-    return _is_below(key_of(override), get_object(record.config["model"]["_target_"]).ignores)
+    return is_below(key_of(override), get_object(record.config["model"]["_target_"]).ignores)
 
 
-def _is_below(key: str, parents: Iterable[str]) -> bool:
+def is_below(key: str, parents: Iterable[str]) -> bool:
     """Whether a key is one of the parents, or below one; `loss@loss.ranking` is below `loss`."""
     return any(f"{key}.".replace("@", ".").startswith(f"{parent}.") for parent in parents)
 

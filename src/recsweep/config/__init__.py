@@ -161,5 +161,5 @@ def describe_error(error: Exception) -> str:
         return describe_syntax(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
         choice = "=".join(str(error.missing_cfg_file).rsplit("/", 1))
-        return f"{choice}: no such choice; there are {', '.join(error.options)}"
+        return f"{choice}: no such choice; there are {', '.join(error.options)}; yours need --config-dir DIR"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -138,4 +138,4 @@ def _note(path: Path, form: Format, layout: Layout) -> None:
     }
     if any(found.values()):
         settings = ", ".join(setting for setting, is_found in found.items() if is_found)
-        note_once(f"{path}: found {settings}; data.separator, encoding, header, decimal_comma say otherwise")
+        note_once(f"{path}: found {settings}; if that is wrong, set data.separator, encoding, header, decimal_comma")

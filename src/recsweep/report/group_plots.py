@@ -1,13 +1,28 @@
 """Plots of what differs between users and items: a metric in groups, differences in groups, gains of single users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from recsweep.report.crossed import SIGNIFICANT, Estimate
-from recsweep.report.svg import ACCENT, INK, MARKERS, MUTED, SERIES, STYLE, TEXT_BOX, annotate, canvas, to_svg, wrap
+from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
+from recsweep.report.svg import (
+    ACCENT,
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    STYLE,
+    TEXT_BOX,
+    add_title,
+    annotate,
+    canvas,
+    to_svg,
+    wrap,
+)
 
 N_BINS = 40
 """Bars of a histogram; an even number, so that 0 is between two."""
@@ -16,23 +31,28 @@ WHOLE = 0.99
 """Share of the users whose gains the axis of a histogram holds; the others are in its outermost bars."""
 
 
-def group_plot(name: str, metric: str, lines: Sequence[Mapping[str, Estimate]]) -> str:
+def group_plot(name: str, metric: str, lines: Mapping[str, Mapping[str, Estimate]]) -> str:
     """A metric in each group: a mark with its interval per configuration, side by side.
 
     Args:
         name: what the groups are, for the axis.
-        lines: estimates by group, of each configuration.
+        lines: estimates by label of the configuration and group.
     """
-    groups = list(dict.fromkeys(group for line in lines for group in line))
+    groups = list(dict.fromkeys(group for line in lines.values() for group in line))
+    digits = choose_digits(one for line in lines.values() for one in line.values())
     with mpl.rc_context(STYLE):
         figure, axes = canvas(370, 270)
-        for number, line in enumerate(lines):
-            shift = 0.1 * (number - (len(lines) - 1) / 2)
-            x = np.array([groups.index(group) + shift for group in line])
-            means, widths = np.array([(one.mean, one.half_width) for one in line.values()]).reshape(-1, 2).T
-            axes.plot(x, means, color=SERIES[number], alpha=0.35, linewidth=1)
-            axes.vlines(x, means - widths, means + widths, color=SERIES[number], linewidth=1.6)
-            axes.plot(x, means, MARKERS[number], color=SERIES[number], markersize=6, markeredgewidth=0)
+        for number, (label, line) in enumerate(lines.items()):
+            colour, shift = SERIES[number], 0.1 * (number - (len(lines) - 1) / 2)
+            x = [groups.index(group) + shift for group in line]
+            means = [one.mean for one in line.values()]
+            add_title(axes.plot(x, means, color=colour, alpha=0.35, linewidth=1), "", number)
+            for place, (group, one) in zip(x, line.items(), strict=True):
+                low, high = one.mean - one.half_width, one.mean + one.half_width
+                interval = axes.vlines(place, low, high, color=colour, linewidth=1.6)
+                point = axes.plot(place, one.mean, MARKERS[number], color=colour, markersize=6, markeredgewidth=0)
+                text = f"{label}\n{name}: {group}\n{metric} {format_estimate(one, digits)}"
+                add_title([interval, *point], text, number)
         axes.set_xticks(range(len(groups)), groups)
         axes.set_xlim(-0.5, len(groups) - 0.5)
         axes.grid(visible=False, axis="x")
@@ -50,14 +70,17 @@ def difference_plot(name: str, metric: str, differences: Mapping[str, Estimate],
     """
     is_narrow = width < 500
     texts = [wrap(text, 48 if is_narrow else 30) for text in differences]
+    digits = choose_digits(differences.values())
     with mpl.rc_context(STYLE):
         figure, axes = canvas(width, (42 if is_narrow else 28) * len(texts) + 60)
         axes.axvline(0, color=MUTED, linewidth=1.2)
-        for y, (text, one) in enumerate(zip(texts, differences.values(), strict=True)):
+        for y, (text, (group, one)) in enumerate(zip(texts, differences.items(), strict=True)):
             colour = ACCENT if one.p < SIGNIFICANT else MUTED
             ends = [one.mean - one.half_width, one.mean + one.half_width]
-            axes.plot(ends, [y, y], color=colour, linewidth=2.6, solid_capstyle="round")
-            axes.plot([one.mean], [y], "o", color=colour, markersize=8, markeredgewidth=0)
+            interval = axes.plot(ends, [y, y], color=colour, linewidth=2.6, solid_capstyle="round")
+            point = axes.plot([one.mean], [y], "o", color=colour, markersize=8, markeredgewidth=0)
+            title = f"{group}\ndifference in {metric} {format_difference(one, digits)}\np {format_p(one.p, '= ')}"
+            add_title([*interval, *point], title)
             if is_narrow:
                 annotate(axes, text, (0, y), ("axes fraction", "data"), 8, va="bottom", bbox=TEXT_BOX)
         axes.set_ylim(len(texts) - 0.4, -0.9 if is_narrow else -0.6)
@@ -78,10 +101,16 @@ def gains_plot(metric: str, gains: np.ndarray, width: int) -> str:
     end = float(np.quantile(np.abs(gains), WHOLE))
     counts, edges = np.histogram(np.clip(gains, -end, end), N_BINS, (-end, end))
     middles = (edges[1:] + edges[:-1]) / 2
+    digits = max(0, -int(np.floor(np.log10(edges[1] - edges[0]))))
+    ranges = [f"{format_number(low, digits)} to {format_number(high, digits)}" for low, high in pairwise(edges)]
+    ranges[0] = f"{format_number(edges[1], digits)} or less"
+    ranges[-1] = f"{format_number(edges[-2], digits)} or more"
     colours = [ACCENT if middle > 0 else SERIES[0] for middle in middles]
     with mpl.rc_context(STYLE):
         figure, axes = canvas(width, 220)
-        axes.bar(middles, counts, 0.9 * (edges[1] - edges[0]), color=colours)
+        bars = axes.bar(middles, counts, 0.9 * (edges[1] - edges[0]), color=colours)
+        for bar, count, gain in zip(bars, counts, ranges, strict=True):
+            add_title([bar], f"{count:,} {'user' if count == 1 else 'users'}\ngain in {metric} {gain}" if count else "")
         axes.axvline(0, color=MUTED, linewidth=1.2)
         axes.grid(visible=False, axis="x")
         axes.set_xlabel(f"gain of a user in {metric}")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from recsweep.atomic import write_atomically
 from recsweep.report import group_plots
+from recsweep.report.answers import NEW
 from recsweep.report.collect import Runs
 from recsweep.report.html import render_template
 from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
@@ -72,6 +73,7 @@ def print_pair(console: Console, pair: Pair, examples: Sequence[Example], why_no
         print_line(sentence)
     if examples:
         console.print(cell(f"Users who gain most by {pair.left}, and who lose most; {HIT}: held out", "bold"))
+        console.print(cell(_describe_lists(pair, examples)))
     for example in examples:
         _print_card(console, _make_card(pair, example))
     if why_no_examples:
@@ -108,7 +110,8 @@ def describe_pair(pair: Pair) -> list[str]:
     means = " against ".join(format_estimate(c.test[label], digits) for label in (pair.left, pair.right))
     difference = format_difference(one, choose_digits([one]))
     test = f", p {format_p(one.p, '= ')}" if np.isfinite(one.p) else ""
-    scope = f" ± and p speak of new {one.covers}." if one.covers else ""
+    new = " and ".join(NEW[what] for what in one.covers.split(" and ") if what)
+    scope = f" ± and p speak of {new}." if new else ""
     better, worse = int((gains > 0).sum()), int((gains < 0).sum())
     over = f" (means over {len(pair.seeds)} {c.repeat}s)" if len(pair.seeds) > 1 else ""
     return [
@@ -118,8 +121,18 @@ def describe_pair(pair: Pair) -> list[str]:
     ]
 
 
+def _describe_lists(pair: Pair, examples: Sequence[Example]) -> str:
+    """Which runs the values and the lists of the examples are of."""
+    n_items = max(len(items) for example in examples for items in (example.left, example.right))
+    values = f"Values are means over {len(pair.seeds)} {pair.comparison.repeat}s; " if len(pair.seeds) > 1 else ""
+    return f"{values}{'lists' if values else 'Lists'} are the first {n_items} items by one run of each."
+
+
 def _name_groups(pair: Pair) -> list[tuple[str, Differences]]:
-    named = (("users by their rows", pair.by_activity), ("held-out rows by popularity of the item", pair.by_popularity))
+    named = (
+        ("users by their number of rows", pair.by_activity),
+        ("held-out rows by popularity of the item", pair.by_popularity),
+    )
     return [(name, differences) for name, differences in named if differences is not None]
 
 
@@ -149,7 +162,7 @@ def _make_section(pair: Pair, examples: Sequence[Example], why_no_examples: str,
         groups=groups,
         left_out=pair.left_out,
         examples=[_make_card(pair, example) for example in examples],
-        examples_caption=why_no_examples,
+        examples_caption=_describe_lists(pair, examples) if examples else why_no_examples,
         whole_report=whole_report,
     )
 

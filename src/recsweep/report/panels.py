@@ -213,10 +213,10 @@ def _group_panels(comparison: Comparison, runs: Runs) -> list[Panel]:
 
 
 def _plot_groups(name: str, groups: Groups, repeat: str) -> Markup:
-    estimates = [
-        {group: estimate(layout.values, repeat) for group, layout in of_label.items()}
-        for of_label in groups.layouts.values()
-    ]
+    estimates = {
+        label: {group: estimate(layout.values, repeat) for group, layout in of_label.items()}
+        for label, of_label in groups.layouts.items()
+    }
     return Markup(group_plots.group_plot(name, groups.metric, estimates))
 
 
