@@ -18,6 +18,9 @@ settings.load_profile("recsweep")
 LONG = ("test_quality.py", "test_notebooks.py", "test_launchers.py", "test_search_processes.py")
 """Files whose single tests take many seconds."""
 
+collect_ignore = ["pretend_gpu.py"]
+"""Registers its device once in a process; collecting its doctests would do so again."""
+
 N = 40
 """Users, and items, of the block data set."""
 

@@ -58,6 +58,7 @@ def test_why_a_run_ended(
 ) -> None:
     metrics = {"val/mse": 0.84, "test/mse": 0.82}
     outcome = {"epochs": epochs, "chosen_epoch": chosen, "ended_by": ended_by, "metrics": metrics}
+    outcome["objective"] = {"name": "val/mse", "value": 0.84}
     print_outcome(compose_config([]), Path("run"), {**outcome, "seconds": {"total": 1.0}})
     assert capsys.readouterr().out.splitlines()[0] == f"biased_mf seed 0, 1.0 s: {expected}"
 
