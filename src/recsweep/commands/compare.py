@@ -16,6 +16,7 @@ from recsweep.report.collect import Runs
 from recsweep.report.pair import Example, Item, Pair
 from recsweep.runs import build
 from recsweep.runs.folder import load_final_model
+from recsweep.runs.memory import explain_memory
 from recsweep.sampling import group_items
 from recsweep.vectors.exact import top_k
 
@@ -41,8 +42,9 @@ def find_examples(pair: Pair, runs: Runs) -> tuple[list[Example], str]:
     if not len(positions):
         return [], "No examples: no user gains or loses."
     try:
-        return _rank_items(pair, runs, positions), ""
-    except (UserError, OSError) as error:
+        with explain_memory():
+            return _rank_items(pair, runs, positions), ""
+    except (UserError, OSError, MemoryError) as error:
         return [], f"No examples: {error}"
 
 
