@@ -84,7 +84,7 @@ def _find_argument(owner: Any, node: dict[str, Any], path: list[str]) -> tuple[s
         entry = _resolve(entry.get("properties", {}).get(step, {}), schema)
     arguments = ARGUMENT.findall(inspect.getdoc(owner) or "")
     texts = {name: " ".join(text.split()) for names, text in arguments for name in names.split(", ")}
-    return _allow(entry, schema), texts.get(path[-1], "")
+    return _describe_schema(entry, schema), texts.get(path[-1], "")
 
 
 @cache
@@ -103,14 +103,14 @@ def _resolve(entry: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return schema["$defs"][entry["$ref"].rpartition("/")[2]] if "$ref" in entry else entry
 
 
-def _allow(entry: dict[str, Any], schema: dict[str, Any]) -> str:
+def _describe_schema(entry: dict[str, Any], schema: dict[str, Any]) -> str:
     """A JSON schema in words."""
     entry = _resolve(entry, schema)
     if options := entry.get("anyOf"):
-        return " or ".join(dict.fromkeys(filter(None, (_allow(option, schema) for option in options))))
+        return " or ".join(dict.fromkeys(filter(None, (_describe_schema(option, schema) for option in options))))
     if values := entry.get("enum", [entry["const"]] if "const" in entry else None):
         return ", ".join(map(str, values))
     if entry.get("type") == "array":
-        return f"list of {_allow(entry.get('items', {}), schema) or 'values'}"
+        return f"list of {_describe_schema(entry.get('items', {}), schema) or 'values'}"
     bounds = [f"{sign} {entry[key]}" for key, sign in BOUNDS.items() if abs(entry.get(key, 2**31)) < 2**31]
     return f"{TYPES.get(entry.get('type', ''), '')} {', '.join(bounds)}".strip()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from shell import QUIET, SYNTHETIC, tiny_config, train_run
 
-from recsweep.commands import report
+from recsweep.commands import compare, report
 from recsweep.commands.compare import find_examples
 from recsweep.report.collect import collect
 from recsweep.report.comparisons import comparisons
@@ -58,10 +58,20 @@ def test_examples_are_of_the_catalogue_without_what_the_user_has_seen(tmp_path: 
         assert len(example.held_out) + example.n_more == len(held_out)
 
 
-def test_where_a_checkpoint_is_gone_there_are_no_examples(run: Path, means_run: Path, tmp_path: Path) -> None:
+def test_where_no_model_can_be_loaded_there_are_no_examples(
+    run: Path, means_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, folder in (("0", means_run), ("1", run)):
         shutil.copytree(folder, tmp_path / name)
     (tmp_path / "1" / "checkpoints" / "best.ckpt").unlink()
     runs = collect(tmp_path)
-    examples, why = find_examples(find_pair("0,1", runs, comparisons(runs, None)), runs)
+    pair = find_pair("0,1", runs, comparisons(runs, None))
+    examples, why = find_examples(pair, runs)
     assert examples == [] and why.startswith(f"No examples: {tmp_path}/1/checkpoints/best.ckpt: no such checkpoint")
+
+    def run_out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(compare, "load_final_model", run_out_of_memory)
+    examples, why = find_examples(pair, runs)
+    assert examples == [] and why.startswith("No examples: the GPU has too little memory for this run")

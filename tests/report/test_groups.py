@@ -9,7 +9,7 @@ from run_folders import compare_runs, leave_evidence, write_run
 
 from recsweep.errors import UserError
 from recsweep.report import group_plots
-from recsweep.report.crossed import Estimate
+from recsweep.report.crossed import Estimate, estimate
 from recsweep.report.groups import Groups, group_items, group_users, read_repeats
 from recsweep.report.panels import panels
 
@@ -49,6 +49,26 @@ def test_items_are_grouped_by_popularity(tmp_path: Path) -> None:
     (panel,) = panels(*compare_runs(tmp_path))
     assert len(panel.plots) == 2 and [name for _, name in panel.legend] == ["means"]
     assert panel.caption.endswith("2 in the head, 2 in the tail. Means of 1 of 2 configurations with 95 % intervals.")
+
+
+def test_users_of_folds_are_in_groups_by_their_mean_number_of_rows(tmp_path: Path) -> None:
+    """Means 1, 1.5, 7 and 2; rounded, those of u1 and u3 are the same."""
+    for fold, n_seen in enumerate(([1, 1, 7, 2], [1, 2, 7, 2])):
+        run = write_run(tmp_path / str(fold), f"split=u{fold + 1}")
+        leave_evidence(run, [1.0, 2, 9, 4], n_seen=n_seen)
+    comparison, runs = compare_runs(tmp_path)
+    groups = group_users(comparison, read_repeats(comparison, runs, ["means"]))
+    assert means(groups, "means") == {"1": [1, 1], "2": [3, 3], "7": [9, 9]}
+
+
+def test_users_without_rows_in_a_group_of_items_do_not_count(tmp_path: Path) -> None:
+    """Ten users, two of whom have a row in the tail: the interval is Student's of 1 and 3, 2 ± 12.706."""
+    tail = ([1.0, 3] + [0] * 8, [1, 1] + [0] * 8)
+    leave_evidence(write_run(tmp_path / "0"), [1.0] * 10, n_seen=[1] * 10, groups={"head": tail, "tail": tail})
+    comparison, runs = compare_runs(tmp_path)
+    found = group_items(comparison, read_repeats(comparison, runs, ["means"]))
+    one = estimate(found.layouts["means"]["tail"].values)
+    assert (one.mean, one.n_users) == (2, 2) and one.half_width == pytest.approx(12.706, abs=1e-3)
 
 
 def test_the_page_says_what_earlier_runs_did_not_write_down(tmp_path: Path) -> None:

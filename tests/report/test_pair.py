@@ -46,7 +46,7 @@ def test_gains_are_means_over_seeds_and_lower_errors_are_gains(sweep: Path) -> N
     gained, lost = pair.extreme_users(3)
     assert (pair.users[gained].tolist(), pair.users[lost].tolist()) == (["u1", "u3"], ["u2", "u0"])
     assert pair.difference.mean == pytest.approx((-8 + 3 + 2 - 1) / -4)
-    assert describe_pair(pair)[0].endswith(" ± and p speak of new users and new trainings.")
+    assert describe_pair(pair)[0].endswith(" for this pair alone. ± and p speak of new users and new trainings.")
     assert {group: one.mean for group, one in pair.by_activity.estimates.items()} == {"1": 1, "2": -3, "3": 8, "4": -2}
 
 
@@ -64,6 +64,18 @@ def test_the_difference_is_that_of_the_report(tmp_path: Path) -> None:
 def test_a_configuration_has_several_names(sweep: Path, text: str) -> None:
     pair = find(sweep, text)
     assert (pair.left, pair.right) == ("means", "biased_mf dropout=0.5")
+
+
+def test_the_name_of_a_configuration_may_hold_commas(tmp_path: Path) -> None:
+    """As the table of its protocol names it: there all runs are of one model, elsewhere there is another one."""
+    for number, hidden in enumerate(("[64, 32]", "[8]")):
+        run = write_run(tmp_path / str(number), f"model.hidden={hidden}", model="mlp", value=0.8 + number)
+        leave_evidence(run, [1.0 + number, 2])
+    write_run(tmp_path / "2", "split=u1")
+    pair = find(tmp_path, "hidden=[64, 32], 1")
+    assert (pair.left, pair.right) == ("hidden=[64, 32]", "hidden=[8]")
+    with pytest.raises(UserError, match="hidden=9: no run"):
+        find(tmp_path, "hidden=[64, 32],hidden=9")
 
 
 @pytest.mark.parametrize(

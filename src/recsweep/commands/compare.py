@@ -16,6 +16,7 @@ from recsweep.report.collect import Runs
 from recsweep.report.pair import Example, Item, Pair
 from recsweep.runs import build
 from recsweep.runs.folder import load_final_model
+from recsweep.runs.memory import explain_memory
 from recsweep.sampling import group_items
 from recsweep.vectors.exact import top_k
 
@@ -25,7 +26,8 @@ N_USERS = 3
 K = 5
 """Items of each list."""
 
-OF_RATINGS = ("mse", "rmse", "mae")
+ERRORS = ("mse", "rmse", "mae")
+"""Metrics of which an example shows ratings and their predictions."""
 
 
 def find_examples(pair: Pair, runs: Runs) -> tuple[list[Example], str]:
@@ -40,8 +42,9 @@ def find_examples(pair: Pair, runs: Runs) -> tuple[list[Example], str]:
     if not len(positions):
         return [], "No examples: no user gains or loses."
     try:
-        return _rank_items(pair, runs, positions), ""
-    except (UserError, OSError) as error:
+        with explain_memory():
+            return _rank_items(pair, runs, positions), ""
+    except (UserError, OSError, MemoryError) as error:
         return [], f"No examples: {error}"
 
 
@@ -58,12 +61,12 @@ def _rank_items(pair: Pair, runs: Runs, positions: np.ndarray) -> list[Example]:
     user = rows.user_ids.encode(list(map(str, pair.users[positions])))
     device = build.device(configs[0])
     left, right = (top_k(model.score_all, user.to(device), seen, rows.n_items, K)[0].cpu() for model in models)
-    says_ratings = pair.comparison.metric.rpartition("/")[2] in OF_RATINGS
+    has_errors = pair.comparison.metric.rpartition("/")[2] in ERRORS
     examples = []
     for number, position in enumerate(positions.tolist()):
         held_out = target.held_out[rows.user[target.held_out] == user[number]]
         item = rows.item[held_out]
-        if says_ratings:
+        if has_errors:
             held_out_items = _describe_ratings(rows, held_out, models, device)
         else:
             distinct = torch.unique(item)

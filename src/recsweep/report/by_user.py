@@ -56,8 +56,13 @@ def read_layouts(runs: Sequence[tuple[str, Path]], part: Literal["val", "test"])
 
 
 def combine_runs(evidence: Sequence[Evidence], seeds: Sequence[str]) -> dict[str, Layout]:
-    """Layouts by metric, from the evidence and the seed of each run; without metrics that some run does not have."""
+    """Layouts by metric, from the evidence and the seed of each run; without metrics that some run does not have.
+
+    Empty without users.
+    """
     users, positions = _unite(evidence)
+    if not len(users):
+        return {}
     metrics = [name for name in evidence[0].metrics if all(name in other.metrics for other in evidence)]
     layouts = {name: _layout(users, positions, seeds, evidence, name) for name in metrics}
     return {name: layout for name, layout in layouts.items() if np.isfinite(layout.values).all()}

@@ -16,6 +16,9 @@ from recsweep.report.evidence import Evidence, Terms, read_evidence
 N_GROUPS = 4
 """Groups of users: quarters."""
 
+ACTIVITY = "their number of rows that the models may know"
+POPULARITY = "the head is the most popular fifth of the items, the tail their less popular half"
+
 NOT_WRITTEN = "the evidence does not count rows of users and items (it is of a log, or of an earlier version)"
 
 Repeats = dict[str, list[tuple[str, Evidence]]]
@@ -60,7 +63,7 @@ def read_repeats(comparison: Comparison, runs: Runs, labels: Sequence[str]) -> R
 def group_users(comparison: Comparison, repeats: Repeats) -> Groups:
     """The main metric of users in quarters by the number of their rows that the models may know.
 
-    Users with equally many rows are in the same group.
+    Users with equally many rows, of folds in the rounded mean, are in the same group.
 
     Raises:
         UserError: the evidence does not tell.
@@ -73,7 +76,7 @@ def group_users(comparison: Comparison, repeats: Repeats) -> Groups:
     n_seen = [pd.Series(one.n_seen, one.users) for _, one in first if one.n_seen is not None]
     if len(n_seen) < len(first):
         raise UserError(NOT_WRITTEN)
-    counts = n_seen[0] if len(n_seen) == 1 else pd.concat(n_seen).groupby(level=0).mean()
+    counts = n_seen[0] if len(n_seen) == 1 else pd.concat(n_seen).groupby(level=0).mean().round()
     edges = np.unique(np.quantile(counts, np.arange(1, N_GROUPS) / N_GROUPS))
     group_of_user = pd.Series(np.searchsorted(edges, counts), counts.index)
     layouts: dict[str, dict[str, Layout]] = {label: {} for label in repeats}
@@ -82,7 +85,7 @@ def group_users(comparison: Comparison, repeats: Repeats) -> Groups:
         rows = counts[group.index]
         words = f"{rows.min():,.0f}–{rows.max():,.0f}" if rows.min() < rows.max() else f"{rows.min():,.0f}"
         for label, of_label in repeats.items():
-            kept = [_keep_users(evidence, name, group.index) for _, evidence in of_label]
+            kept = [_keep_users(one, name, pd.Index(one.users).isin(group.index)) for _, one in of_label]
             found = combine_runs(kept, [seed for seed, _ in of_label])
             if name in found:
                 layouts[label][words] = found[name]
@@ -92,6 +95,8 @@ def group_users(comparison: Comparison, repeats: Repeats) -> Groups:
 
 def group_items(comparison: Comparison, repeats: Repeats) -> Groups:
     """The share of held-out rows whose items were found, or their error, in the head, middle and tail of popularity.
+
+    Users without such rows do not count: intervals of a group with a few users are those of a few.
 
     Raises:
         UserError: the evidence does not tell.
@@ -110,16 +115,17 @@ def group_items(comparison: Comparison, repeats: Repeats) -> Groups:
     sizes: dict[str, int] = {}
     for group in every[0].by_popularity:
         for label, of_label in repeats.items():
-            found = combine_runs([one.by_popularity[group] for _, one in of_label], [seed for seed, _ in of_label])
+            of_group = [one.by_popularity[group] for _, one in of_label]
+            kept = [_keep_users(one, name, one.terms(name)[1] > 0) for one in of_group]
+            found = combine_runs(kept, [seed for seed, _ in of_label])
             if name in found:
                 layouts[label][group] = found[name]
                 sizes[group] = int(every[0].by_popularity[group].terms(name)[1].sum())
     return Groups(f"{part}/{name}", sizes, layouts)
 
 
-def _keep_users(evidence: Evidence, metric: str, users: pd.Index) -> Evidence:
-    """The metric of those users alone."""
-    is_kept = pd.Index(evidence.users).isin(users)
+def _keep_users(evidence: Evidence, metric: str, is_kept: np.ndarray) -> Evidence:
+    """The metric of some users alone; `is_kept` is [U] bool."""
 
     def terms() -> Terms:
         numerator, denominator = evidence.terms(metric)

@@ -107,7 +107,7 @@ def find_pair(text: str, runs: Runs, comparisons: Sequence[Comparison]) -> Pair:
         UserError: not two names, a name of nothing, the same configuration twice, two that were not judged in the same
             way, or without evidence by user.
     """
-    names = _split(text, runs)
+    names = _split(text, runs, comparisons)
     try:
         (comparison, left), (other, right) = (_find(name, runs, comparisons) for name in names)
     except UserError as error:
@@ -121,12 +121,13 @@ def find_pair(text: str, runs: Runs, comparisons: Sequence[Comparison]) -> Pair:
     return _compare(comparison, runs, (left, right), names)
 
 
-def _split(text: str, runs: Runs) -> tuple[str, str]:
-    """The two names; a comma may also stand in the name of a configuration."""
-    parts = [part.strip() for part in text.split(",")]
-    splits = [(",".join(parts[:end]), ",".join(parts[end:])) for end in range(1, len(parts))]
-    known = {*runs.table["run"], *runs.table["label"], *runs.table["model"]}
-    fitting = [split for split in splits if known.issuperset(split)] or splits
+def _split(text: str, runs: Runs, comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """The two names; a comma may also stand in the name of a configuration, as in `mlp hidden=[64, 32]`."""
+    commas = [position for position, letter in enumerate(text) if letter == ","]
+    splits = [(text[:comma].strip(), text[comma + 1 :].strip()) for comma in commas]
+    known = {*runs.table["run"], *runs.table["model"], *(label for c in comparisons for label in c.labels)}
+    n_known = [len(known.intersection(split)) for split in splits]
+    fitting = [split for split, n in zip(splits, n_known, strict=True) if n == max(n_known)]
     if len(fitting) != 1 or not all(fitting[0]):
         raise UserError(f"compare={text}: name two configurations, as in compare=3,7")
     return fitting[0]

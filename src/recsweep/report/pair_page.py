@@ -14,6 +14,7 @@ from recsweep.atomic import write_atomically
 from recsweep.report import group_plots
 from recsweep.report.answers import NEW
 from recsweep.report.collect import Runs
+from recsweep.report.groups import ACTIVITY, POPULARITY
 from recsweep.report.html import render_template
 from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
 from recsweep.report.pair import Differences, Example, Item, Pair
@@ -43,11 +44,11 @@ class Section:
     left: str
     right: str
     runs: dict[str, Sequence[str]]
-    better_side: str
     sentences: Sequence[str]
     gains_plots: Sequence[Markup]
     gains_caption: str
     groups: Sequence[tuple[str, Sequence[Markup]]]
+    groups_caption: str
     left_out: Sequence[str]
     examples: Sequence[ExampleCard]
     examples_caption: str
@@ -109,7 +110,8 @@ def describe_pair(pair: Pair) -> list[str]:
     digits = choose_digits([c.test[pair.left], c.test[pair.right]])
     means = " against ".join(format_estimate(c.test[label], digits) for label in (pair.left, pair.right))
     difference = format_difference(one, choose_digits([one]))
-    test = f", p {format_p(one.p, '= ')}" if np.isfinite(one.p) else ""
+    alone = " for this pair alone" if len(c.labels) > 2 else ""  # in the report Holm corrects it
+    test = f", p {format_p(one.p, '= ')}{alone}" if np.isfinite(one.p) else ""
     new = " and ".join(NEW[what] for what in one.covers.split(" and ") if what)
     scope = f" ± and p speak of {new}." if new else ""
     better, worse = int((gains > 0).sum()), int((gains < 0).sum())
@@ -150,16 +152,21 @@ def _make_section(pair: Pair, examples: Sequence[Example], why_no_examples: str,
         (f"{name[0].upper()}{name[1:]}", _plot_differences(name, differences))
         for name, differences in _name_groups(pair)
     ]
+    groups_caption = (
+        f"{'Right' if c.mode == 'max' else 'Left'} of 0, {pair.left} is better. Lines: 95 % intervals; in brackets: "
+        "users, or held-out rows; grey: not significant at 5 %, Holm-corrected within a plot. "
+        f"Users are in quarters by {ACTIVITY}; {POPULARITY}."
+    )
     return Section(
         title=c.title,
         left=pair.left,
         right=pair.right,
         runs={label: tuple(c.rows(label)["run"]) for label in (pair.left, pair.right)},
-        better_side="Right" if c.mode == "max" else "Left",
         sentences=describe_pair(pair),
         gains_plots=_plot(lambda width: group_plots.gains_plot(c.metric, gains, width)) if len(gains) else (),
         gains_caption=" ".join(filter(None, sentences)) if len(gains) else "Both are the same for every user.",
         groups=groups,
+        groups_caption=groups_caption,
         left_out=pair.left_out,
         examples=[_make_card(pair, example) for example in examples],
         examples_caption=_describe_lists(pair, examples) if examples else why_no_examples,

@@ -13,15 +13,12 @@ from recsweep.report import group_plots, lines, off_policy, parallel, plots, tra
 from recsweep.report.collect import Runs
 from recsweep.report.comparisons import Comparison
 from recsweep.report.crossed import estimate
-from recsweep.report.groups import Groups, Repeats, group_items, group_users, read_repeats
+from recsweep.report.groups import ACTIVITY, POPULARITY, Groups, Repeats, group_items, group_users, read_repeats
 from recsweep.report.hover import describe_configurations, list_folders
 from recsweep.report.scale import is_numeric
 
 GLYPHS = "●■▲◆▼✚"
 """`svg.MARKERS` as text, for the legends."""
-
-ACTIVITY = "their number of rows before the held-out ones"
-POPULARITY = "the head is the most popular fifth of the items, the tail their less popular half"
 
 MIN_CONFIGURATIONS = 4
 """Fewer make no scatter plot and no parallel coordinates."""
