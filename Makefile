@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
-SWEEP := $(BIN)/recsweep train -m hydra/launcher=joblib
+SWEEP := $(BIN)/recsweep train -m
 
 .PHONY: install run test lint format bench cuda docs notebooks
 
@@ -14,7 +14,7 @@ install: $(DEV)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) '.[ann,joblib,search]'
+	$(PIP) '.[ann,search]'
 	touch $@
 
 $(DEV): $(INSTALLED)

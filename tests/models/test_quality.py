@@ -118,7 +118,7 @@ def test_the_simulator_reaches_its_published_auc(tmp_path: Path) -> None:
 
 
 def test_one_network_ranks_and_rates(tmp_path: Path) -> None:
-    """MovieLens 100K 95:5, validation, few epochs in large batches: ranks nearly like EASE, errs far less than means."""
+    """MovieLens 100K 95:5, validation, few epochs of large batches: ranks nearly like EASE, errs less than means."""
     protocol = ["trainer.refit=false"]
     short = ["trainer.max_epochs=11", "trainer.batch_size=2048", "optimizer.lr=6.0e-3"]
     ease = metrics_of_run(tmp_path, "experiment=multitask_ml_100k_ease", *protocol)
