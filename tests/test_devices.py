@@ -2,7 +2,7 @@
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -45,6 +45,40 @@ def test_a_gap_fails(devices: ModuleType, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(devices, "list_rows", lambda: {"popularity": ("model=popularity", *devices.TABLE)})
     assert devices.main(arguments) == 1
     assert pd.read_csv(tmp_path / "devices.csv").checks.tolist() == ["read, trained"]
+
+
+def test_a_metric_that_is_nan_fails(devices: ModuleType) -> None:
+    """Wherever it stands among the metrics."""
+    for names in ("ab", "ba"):
+        one, other = ({name: {"a": 1.0, "b": b}[name] for name in names} for b in (2.0, torch.nan))
+        assert not devices.differ(one, other) <= 1
+
+
+def test_a_row_that_fails_leaves_the_others(
+    devices: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any way: a tensor on a GPU asked for its NumPy array raises a TypeError, and some errors say nothing."""
+
+    def compare(name: str, *_: object) -> dict[str, str]:
+        if name != "mlp":
+            raise TypeError
+        return {"row": name, "checks": "ok"}
+
+    monkeypatch.setattr(devices, "compare", compare)
+    monkeypatch.setattr(devices, "list_rows", lambda: dict.fromkeys(("ease", "mlp"), ()))
+    monkeypatch.setattr(devices, "compare_further", lambda *_: {})
+    assert devices.main(["--device", "cpu", "--folder", str(tmp_path)]) == 1
+    assert pd.read_csv(tmp_path / "devices.csv").checks.tolist() == ["failed: TypeError: no reason given", "ok"]
+
+
+def test_no_profiler_outlives_a_failure(devices: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one beside it would fail, and with it every later row."""
+    monkeypatch.setattr(devices, "wait", lambda device: None)
+    watch = devices.Watch(torch.device("cuda"))
+    watch.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)
+    assert torch.autograd._profiler_enabled()
+    watch.on_exception(None, None, None)
+    assert not torch.autograd._profiler_enabled()
 
 
 def test_every_family_that_trains_has_a_row(devices: ModuleType) -> None:
