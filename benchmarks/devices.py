@@ -7,7 +7,7 @@ Each row trains 3 short epochs on a checkerboard of ratings, with the same seed 
 
 - checks: an interrupted training goes on and ends like an undisturbed one; the checkpoint, read on either device, gives
   the same metrics; training on either device gives the same metrics. Tolerances are below; models that draw while they
-  train (negatives, slates, noise) draw other numbers on a GPU, so theirs is wide;
+  train draw other numbers on a GPU, so of theirs only the objective counts, within a wide tolerance;
 - steps a second in the second epoch, of one CPU thread and of the GPU, seconds of an evaluation, and the peak of the
   GPU's memory;
 - copies between host and device in a step, of the third epoch, as torch's profiler counts them.
@@ -49,8 +49,13 @@ SAME = 1e-4
 """Largest difference of a metric between devices, from the same checkpoint; 1e-7 in the scores makes up to 4e-6."""
 TRAINED = 1e-2
 """The same from the same seed, relative, for models that train without random draws."""
-DRAWN = 0.15
-"""The same for models that draw."""
+DRAWN = 0.1
+"""The same of the objective, for those that draw. Other draws move it by up to 0.035, and other metrics by up to 0.4."""
+DRAWING = (
+    *("bpr_mf bpr", "bpr_mf mixed", "bpr_mf sampled_softmax", "two_tower", "nominator ips_2", "drr"),
+    *("multitask bpr_mse", "multitask uncertainty", "multitask gradnorm"),
+)
+"""How the names of rows begin that draw while they train: negatives, slates, action sets."""
 LIMIT = 420
 """Seconds after which no further row begins."""
 COMMAND_LIMIT = 60
@@ -142,7 +147,7 @@ def run_on(device: str, overrides: list[str], folder: Path, epochs: int | None =
     n_steps = data.batches.n_batches if isinstance(model, RecModule) else 0
     return {
         "trained": trained,
-        "objective": trained[protocol.objective],
+        "objective": {protocol.objective: trained[protocol.objective]},
         "steps": n_steps / watch.seconds if watch.seconds else None,
         "evaluation": seconds,
         "memory": torch.cuda.max_memory_allocated() / 2**20 if where.type == "cuda" else None,
@@ -169,10 +174,9 @@ def compare(name: str, device: str, overrides: list[str], folder: Path) -> dict[
     on_cpu = run_on("cpu", overrides, folder / "cpu")
     on_device = run_on(device, overrides, folder / "device")
     is_baseline = on_cpu["steps"] is None
-    draws = not is_baseline and name.split()[0] not in ("biased_mf", "svdpp", "mlp") and "full_softmax" not in name
-    tolerance = DRAWN if draws else TRAINED
+    compared, tolerance = ("objective", DRAWN) if name.startswith(DRAWING) else ("trained", TRAINED)
     reads = [read_on(where, overrides, folder / "device") for where in ("cpu", device)]
-    gaps = {"read": differ(*reads), "trained": differ(on_cpu["trained"], on_device["trained"])}
+    gaps = {"read": differ(*reads), "trained": differ(on_cpu[compared], on_device[compared])}
     problems = [kind for kind, limit in (("read", SAME), ("trained", tolerance)) if not gaps[kind] <= limit]
     if not is_baseline:
         run_on(device, overrides, folder / "resumed", epochs=1)
@@ -182,8 +186,8 @@ def compare(name: str, device: str, overrides: list[str], folder: Path) -> dict[
     return {
         "row": name,
         "checks": ", ".join(problems) or "ok",
-        "CPU": on_cpu["objective"],
-        device: on_device["objective"],
+        "CPU": next(iter(on_cpu["objective"].values())),
+        device: next(iter(on_device["objective"].values())),
         **{f"{kind}: largest gap": gap for kind, gap in gaps.items()},
         "steps/s CPU": on_cpu["steps"],
         f"steps/s {device}": on_device["steps"],

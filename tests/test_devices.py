@@ -54,6 +54,23 @@ def test_a_metric_that_is_nan_fails(devices: ModuleType) -> None:
         assert not devices.differ(one, other) <= 1
 
 
+@pytest.mark.parametrize(("name", "checks"), [("drr ddpg", "ok"), ("nominator ce", "trained")])
+def test_only_the_objective_counts_where_a_model_draws(
+    name: str, checks: str, devices: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the other metric, the devices differ by 0.2, and a run that goes on repeats its device."""
+
+    def run_on(device: str, *_: object, **__: object) -> dict[str, object]:
+        trained = {"ndcg@10": 0.5, "coverage@10": 0.2 if device == "cuda" else 0.4}
+        rest = dict.fromkeys(("steps", "evaluation", "memory", "copies"), 1)
+        return {"trained": trained, "objective": {"ndcg@10": 0.5}, **rest}
+
+    monkeypatch.setattr(devices, "run_on", run_on)
+    monkeypatch.setattr(devices, "read_on", lambda *_: {"ndcg@10": 0.5})
+    row = devices.compare(name, "cuda", [], tmp_path)
+    assert (row["checks"], row["CPU"]) == (checks, 0.5)
+
+
 def test_a_row_that_fails_leaves_the_others(
     devices: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,4 +102,6 @@ def test_every_family_that_trains_has_a_row(devices: ModuleType) -> None:
     """All but the models of `data=bandit` that only its stages use, and baselines without matrices."""
     without = {"simulator", "logging_policy", "ranker", "logged_policy", "means", "popularity"}
     names = {path.stem for path in (conf_dir() / "model").glob("*.yaml")}
-    assert {name.split()[0] for name in devices.list_rows()} == names - without
+    rows = devices.list_rows()
+    assert {name.split()[0] for name in rows} == names - without
+    assert all(any(name.startswith(beginning) for name in rows) for beginning in devices.DRAWING)
