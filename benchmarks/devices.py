@@ -50,7 +50,7 @@ SAME = 1e-4
 TRAINED = 1e-2
 """The same from the same seed, relative, for models that train without random draws."""
 DRAWN = 0.1
-"""The same of the objective, for those that draw. Other draws move it by up to 0.035, and other metrics by up to 0.4."""
+"""The same of the objective, for those that draw. Other draws move it by up to 0.035, other metrics by up to 0.4."""
 DRAWING = (
     *("bpr_mf bpr", "bpr_mf mixed", "bpr_mf sampled_softmax", "two_tower", "nominator ips_2", "drr"),
     *("multitask bpr_mse", "multitask uncertainty", "multitask gradnorm"),
