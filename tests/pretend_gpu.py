@@ -40,6 +40,8 @@ WAITS = {
 }
 """Operations whose result, or its size, the host needs before it goes on, as in torch's kernels for CUDA."""
 
+INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)
+
 
 class _Hook(_DummyPrivateUse1Hook):
     def is_available(self) -> bool:
@@ -116,9 +118,8 @@ class Traffic(TorchDispatchMode):
     def run(cls, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """The operation on the CPU, and its result where the GPU would leave it."""
         packet, target = function.overloadpacket, kwargs.get("device")
-        leaves = tree_flatten((args, kwargs))[0]
-        _check_devices(packet, leaves)
-        for name in _reasons(packet, args, kwargs, leaves):
+        _check_devices(packet, args, kwargs)
+        for name in _reasons(packet, args, kwargs):
             cls.count(name)
         inner_args, inner_kwargs = tree_map(_unwrap, args), tree_map(_unwrap, kwargs)
         if packet is aten._to_copy:
@@ -149,23 +150,29 @@ def _is_gpu(device: Any) -> bool:
     return device is not None and torch.device(device).type == DEVICE.type
 
 
-def _check_devices(packet: Any, leaves: list[Any]) -> None:
-    """Raises as CUDA does. Scalars of the host mix with its tensors, and so do indices."""
-    if packet not in (aten.copy_, aten._to_copy, aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
-        hosts = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, GpuTensor) and x.dim()]
-        if hosts:
+def _check_devices(packet: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Raises as CUDA does. Scalars of the host mix with its tensors; indices of the host do, but nothing they index."""
+    if packet not in (aten.copy_, aten._to_copy):
+        operands = tree_flatten((args[0], args[2:]) if packet in INDEXING else (args, kwargs))[0]
+        if any(isinstance(x, Tensor) and not isinstance(x, GpuTensor) and x.dim() for x in operands):
             raise RuntimeError(f"{packet}: expected all tensors to be on one device, but some are on the host")
-    for x in leaves:
-        if isinstance(x, torch.Generator) and not (isinstance(x, GpuGenerator) and _is_gpu(x.made_for)):
-            raise RuntimeError(f"{packet}: expected a generator on the GPU, but it is on the host")
 
 
-def _reasons(packet: Any, args: Any, kwargs: dict[str, Any], leaves: list[Any]) -> Iterator[str]:
+def _check_generator(function: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    """Raises as CUDA does for a generator that is not on the device of the draws."""
+    if kwargs.get("generator") is not None:
+        devices = [kwargs.get("device"), *(x.device for x in args if isinstance(x, Tensor)), "cpu"]
+        device = next(device for device in devices if device is not None)
+        if _is_gpu(device) != _is_gpu(kwargs["generator"].device):
+            raise RuntimeError(f"{function}: expected a generator on {device}, but it is on another device")
+
+
+def _reasons(packet: Any, args: Any, kwargs: dict[str, Any]) -> Iterator[str]:
     """What the host waits for, or sends, in this operation."""
-    hosts = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, GpuTensor)]
+    hosts = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and not isinstance(x, GpuTensor)]
     if packet in WAITS:
         yield WAITS[packet]
-    if packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
+    if packet in INDEXING:
         yield from ("boolean index" for x in args[1] if x is not None and x.dtype in (torch.bool, torch.uint8))
     if packet is aten.repeat_interleave and kwargs.get("output_size") is None:
         yield "repeat_interleave"
@@ -176,15 +183,19 @@ def _reasons(packet: Any, args: Any, kwargs: dict[str, Any], leaves: list[Any]) 
         yield from ["sent"] * bool(hosts and isinstance(args[0], GpuTensor)) + ["fetched"] * (
             not isinstance(args[0], GpuTensor)
         )
-    elif packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_, aten.where):
+    elif packet in (*INDEXING, aten.where):
         yield from ("sent" for _ in hosts)
 
 
-class _Values(TorchFunctionMode):
-    """Makes tensors of Python's numbers on the host and sends them; torch itself does so below any dispatch mode."""
+class _Calls(TorchFunctionMode):
+    """What a dispatch mode does not see: tensors of Python's numbers, and the device of a generator.
+
+    Torch itself makes such tensors on the host and sends them.
+    """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        _check_generator(function, args, kwargs)
         if function not in (torch.tensor, torch.as_tensor, Tensor.new_tensor):
             return function(*args, **kwargs)
         device = kwargs.pop("device", None)
@@ -236,7 +247,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.object(fit, "Trainer", _make_trainer),
         patch.multiple(torch.inference_mode, __enter__=_enter, __exit__=_exit),
         Traffic(),
-        _Values(),
+        _Calls(),
     ):
         Traffic.counts.clear()
         yield Traffic.counts

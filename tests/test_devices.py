@@ -2,7 +2,7 @@
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -47,8 +47,61 @@ def test_a_gap_fails(devices: ModuleType, tmp_path: Path, monkeypatch: pytest.Mo
     assert pd.read_csv(tmp_path / "devices.csv").checks.tolist() == ["read, trained"]
 
 
+def test_a_metric_that_is_nan_fails(devices: ModuleType) -> None:
+    """Wherever it stands among the metrics."""
+    for names in ("ab", "ba"):
+        one, other = ({name: {"a": 1.0, "b": b}[name] for name in names} for b in (2.0, torch.nan))
+        assert not devices.differ(one, other) <= 1
+
+
+@pytest.mark.parametrize(("name", "checks"), [("drr ddpg", "ok"), ("nominator ce", "trained")])
+def test_only_the_objective_counts_where_a_model_draws(
+    name: str, checks: str, devices: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the other metric, the devices differ by 0.2, and a run that goes on repeats its device."""
+
+    def run_on(device: str, *_: object, **__: object) -> dict[str, object]:
+        trained = {"ndcg@10": 0.5, "coverage@10": 0.2 if device == "cuda" else 0.4}
+        rest = dict.fromkeys(("steps", "evaluation", "memory", "copies"), 1)
+        return {"trained": trained, "objective": {"ndcg@10": 0.5}, **rest}
+
+    monkeypatch.setattr(devices, "run_on", run_on)
+    monkeypatch.setattr(devices, "read_on", lambda *_: {"ndcg@10": 0.5})
+    row = devices.compare(name, "cuda", [], tmp_path)
+    assert (row["checks"], row["CPU"]) == (checks, 0.5)
+
+
+def test_a_row_that_fails_leaves_the_others(
+    devices: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any way: a tensor on a GPU asked for its NumPy array raises a TypeError, and some errors say nothing."""
+
+    def compare(name: str, *_: object) -> dict[str, str]:
+        if name != "mlp":
+            raise TypeError
+        return {"row": name, "checks": "ok"}
+
+    monkeypatch.setattr(devices, "compare", compare)
+    monkeypatch.setattr(devices, "list_rows", lambda: dict.fromkeys(("ease", "mlp"), ()))
+    monkeypatch.setattr(devices, "compare_further", lambda *_: {})
+    assert devices.main(["--device", "cpu", "--folder", str(tmp_path)]) == 1
+    assert pd.read_csv(tmp_path / "devices.csv").checks.tolist() == ["failed: TypeError: no reason given", "ok"]
+
+
+def test_no_profiler_outlives_a_failure(devices: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one beside it would fail, and with it every later row."""
+    monkeypatch.setattr(devices, "wait", lambda device: None)
+    watch = devices.Watch(torch.device("cuda"))
+    watch.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)
+    assert torch.autograd._profiler_enabled()
+    watch.on_exception(None, None, None)
+    assert not torch.autograd._profiler_enabled()
+
+
 def test_every_family_that_trains_has_a_row(devices: ModuleType) -> None:
     """All but the models of `data=bandit` that only its stages use, and baselines without matrices."""
     without = {"simulator", "logging_policy", "ranker", "logged_policy", "means", "popularity"}
     names = {path.stem for path in (conf_dir() / "model").glob("*.yaml")}
-    assert {name.split()[0] for name in devices.list_rows()} == names - without
+    rows = devices.list_rows()
+    assert {name.split()[0] for name in rows} == names - without
+    assert all(any(name.startswith(beginning) for name in rows) for beginning in devices.DRAWING)

@@ -89,6 +89,27 @@ def compose(row: Row, blocks: Path, cache: Path, *overrides: str) -> DictConfig:
     return compose_config(own)
 
 
+@pytest.mark.xdist_group("pretended GPU")
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda host, gpu, _: host[gpu],
+        lambda host, gpu, _: gpu.index_put((gpu,), host),
+        lambda host, gpu, _: host + gpu,
+        lambda host, gpu, draws: torch.randperm(3, generator=draws),
+        lambda host, gpu, _: torch.randperm(3, generator=torch.Generator(), device=DEVICE),
+    ],
+)
+def test_the_pretended_gpu_refuses_what_cuda_refuses(mix: Any) -> None:
+    """But not an index of the host."""
+    with pretend_gpu():
+        host = torch.arange(3)
+        gpu = host.to(DEVICE)
+        assert gpu[host].tolist() == [0, 1, 2]
+        with pytest.raises(RuntimeError, match="expected"):
+            mix(host, gpu, torch.Generator(DEVICE))
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
