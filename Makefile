@@ -1,12 +1,11 @@
 # Every target makes .venv first where it is missing or older than pyproject.toml and constraints.txt.
-# `make run` installs the package and what its sweeps may use, the other targets the development tools, too.
+# `make run` installs what its sweeps use, the other targets the development tools, too.
 PYTHON ?= python3
 BIN := .venv/bin
 # Without --no-compile, pip compiles every module of every package; Python compiles those that are imported.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
-SWEEP := $(BIN)/recsweep train -m
 
 .PHONY: install run test lint format bench cuda docs notebooks
 
@@ -22,9 +21,8 @@ $(DEV): $(INSTALLED)
 	touch $@
 
 run: $(INSTALLED)
-	$(SWEEP) experiment=rating_synthetic
-	$(SWEEP) experiment=two_stage_synthetic
-	$(SWEEP) 'experiment=glob(two_tower_synthetic*)'
+	$(BIN)/recsweep train -m experiment=rating_synthetic
+	$(BIN)/recsweep train -m 'experiment=glob(two_tower_synthetic*)'
 
 test: lint
 	$(BIN)/pytest
