@@ -113,3 +113,12 @@ def test_a_difference_says_its_group_and_its_test() -> None:
     difference = Estimate(0.5, 0.2, 0.01, 0.3, 9, 1, "users")
     plot = group_plots.difference_plot("users", "test/mrr", {"1–9 (9)": difference}, 360)
     assert plot.count("<title>1–9 (9)\ndifference in test/mrr +0.50 ± 0.20\np = 0.010</title>") == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "colour"), [("mrr", 0.5, "accent"), ("mrr", -0.5, "series-0"), ("mse", -0.5, "accent")]
+)
+def test_a_significant_difference_has_the_colour_of_the_better_one(metric: str, mean: float, colour: str) -> None:
+    difference = Estimate(mean, 0.2, 0.01, 0.3, 9, 1, "users")
+    plot = group_plots.difference_plot("users", f"test/{metric}", {"1–9 (9)": difference}, 760)
+    assert {"accent", "series-0"} & set(re.findall(r"var\(--([\w-]+)\)", plot)) == {colour}

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from recsweep.metrics import lower_is_better
 from recsweep.report.crossed import SIGNIFICANT, Estimate
 from recsweep.report.numbers import choose_digits, format_difference, format_estimate, format_number, format_p
 from recsweep.report.svg import (
@@ -62,7 +63,7 @@ def group_plot(name: str, metric: str, lines: Mapping[str, Mapping[str, Estimate
 
 
 def difference_plot(name: str, metric: str, differences: Mapping[str, Estimate], width: int) -> str:
-    """A row per group: the difference with its 95 % interval, in colour where it is significant.
+    """A row per group: the difference with its 95 % interval; where it is significant, in the colour of the better one.
 
     Args:
         name: salts the plot's ids.
@@ -75,7 +76,8 @@ def difference_plot(name: str, metric: str, differences: Mapping[str, Estimate],
         figure, axes = canvas(width, (42 if is_narrow else 28) * len(texts) + 60)
         axes.axvline(0, color=MUTED, linewidth=1.2)
         for y, (text, (group, one)) in enumerate(zip(texts, differences.items(), strict=True)):
-            colour = ACCENT if one.p < SIGNIFICANT else MUTED
+            better = ACCENT if (one.mean > 0) != lower_is_better(metric) else SERIES[0]
+            colour = better if one.p < SIGNIFICANT else MUTED
             ends = [one.mean - one.half_width, one.mean + one.half_width]
             interval = axes.plot(ends, [y, y], color=colour, linewidth=2.6, solid_capstyle="round")
             point = axes.plot([one.mean], [y], "o", color=colour, markersize=8, markeredgewidth=0)
