@@ -52,7 +52,7 @@ TRAINED = 1e-2
 DRAWN = 0.1
 """The same of the objective, for those that draw. Other draws move it by up to 0.035, other metrics by up to 0.4."""
 DRAWING = (
-    *("bpr_mf bpr", "bpr_mf mixed", "bpr_mf sampled_softmax", "two_tower", "nominator ips_2", "drr"),
+    *("bpr_mf bpr", "bpr_mf mixed", "bpr_mf sampled_softmax", "bpr_mf gbce", "two_tower", "nominator ips_2", "drr"),
     *("multitask bpr_mse", "multitask uncertainty", "multitask gradnorm"),
 )
 """How the names of rows begin that draw while they train: negatives, slates, action sets."""
@@ -79,8 +79,8 @@ SHORT = ("trainer.max_epochs=3", "trainer.limit_batches=40", "trainer.accumulate
 def list_rows() -> dict[str, tuple[str, ...]]:
     """The overrides of each row, by its name."""
     rows = {name: (f"model={name}", *TABLE, *SHORT) for name in ("biased_mf", "svdpp", "mlp")}
-    for loss in ("bpr", "in_batch", "mixed", "sampled_softmax", "full_softmax"):
-        few = FEW if loss == "sampled_softmax" else ()
+    for loss in ("bpr", "in_batch", "mixed", "sampled_softmax", "gbce", "full_softmax"):
+        few = FEW if loss in ("sampled_softmax", "gbce") else ()
         rows[f"bpr_mf {loss}"] = ("model=bpr_mf", f"loss={loss}", *few, *TABLE, *SHORT)
     for history in ("none", "mean", "attention", "gru"):  # the last two need times, which the checkerboard lacks
         data = TABLE if history in ("none", "mean") else TIMED

@@ -45,8 +45,11 @@ def message(*overrides: str, **chosen: str) -> str | None:
 
 LOSSES_BY_MODEL = {
     "biased_mf": (["mse"], ["bce", "bpr", "ce", "ddpg", "bpr_mse"]),
-    "bpr_mf": (["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"], ["mse", "bpr_mse", "ce", "td3"]),
-    "two_tower": (["bpr", "full_softmax", "in_batch", "mixed", "sampled_softmax"], ["mse", "uncertainty"]),
+    "bpr_mf": (
+        ["bpr", "full_softmax", "gbce", "in_batch", "mixed", "sampled_softmax"],
+        ["mse", "bpr_mse", "ce", "td3"],
+    ),
+    "two_tower": (["bpr", "full_softmax", "gbce", "in_batch", "mixed", "sampled_softmax"], ["mse", "uncertainty"]),
     "multitask": (["bpr_mse", "full_softmax_mse", "gradnorm", "uncertainty"], ["bpr", "mse", "ips_1"]),
     "drr": (["ddpg", "td3"], ["bpr", "mse", "dr"]),
     "nominator": (["ce", "dr", "ips_1", "ips_2", "snips", "top_k"], ["bce", "full_softmax", "mse"]),

@@ -8,9 +8,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from recsweep.losses.ranking import (
+    Calibrated,
     CatalogueLogits,
     Full,
     InBatch,
@@ -18,6 +19,7 @@ from recsweep.losses.ranking import (
     Sampled,
     bpr,
     full_softmax,
+    gbce,
     softmax,
 )
 from recsweep.paths import conf_dir
@@ -47,6 +49,36 @@ def test_softmax_by_hand() -> None:
     loss = softmax(POSITIVE, NEGATIVE)
     assert loss.shape == ()
     assert loss.item() == pytest.approx((log(13 / 2) + log(37 / 9)) / 2, abs=1e-15)
+
+
+def test_gbce_by_hand() -> None:
+    """β = ¼ (½ (1 - 4) + 4) = ⅝; σ(s⁺) = 2/3 and 3/4; 1 - σ(s⁻) = 1/2, 1/5, 1/7, and 1/4, 1/7, 3/4."""
+    loss = gbce(POSITIVE, NEGATIVE, 1 / 4, 1 / 2)
+    rows = (5 / 8 * log(3 / 2) + log(70), 5 / 8 * log(4 / 3) + log(112 / 3))
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(sum(rows) / 2 / 4, abs=1e-15)
+
+
+@pytest.mark.parametrize("sampling_rate", [0.01, 0.5, 1.0])
+def test_gbce_without_calibration_is_binary_cross_entropy(sampling_rate: float) -> None:
+    positive, negative = random_logits(7), random_logits(7, 5, seed=1)
+    logits, labels = torch.cat([positive[:, None], negative], 1), torch.zeros(7, 6, dtype=torch.float64)
+    labels[:, 0] = 1
+    expected = binary_cross_entropy_with_logits(logits, labels)
+    torch.testing.assert_close(gbce(positive, negative, sampling_rate, 0), expected)
+
+
+def test_with_full_calibration_the_best_logit_gives_the_true_probability() -> None:
+    """An item is the positive in a fifth of the draws, and otherwise negative at the sampling rate α.
+
+    At its best logit, β (1 - σ) / 5 = α σ 4/5 with β = α: σ = 1/5, whatever α is.
+    """
+    logit = torch.tensor([log(1 / 4)], dtype=torch.float64, requires_grad=True)
+    none = torch.full((1, 1), -1e9, dtype=torch.float64)  # a negative without loss
+    rate = 0.1
+    loss = gbce(logit, none, rate, 1) / 5 + rate * 4 / 5 * gbce(-none[0], logit[:, None], rate, 1)
+    (gradient,) = torch.autograd.grad(loss, logit)
+    assert gradient.item() == pytest.approx(0, abs=1e-12)
 
 
 def test_softmax_is_cross_entropy_with_the_positive_first() -> None:
@@ -116,6 +148,8 @@ def test_a_masked_competitor_does_not_compete() -> None:
 class Batch:
     """Fixed logits; records the requests of a loss."""
 
+    n_items = 13
+
     def __init__(self) -> None:
         self.requests: list[tuple[object, ...]] = []
 
@@ -137,6 +171,7 @@ class Batch:
     [
         (Sampled(function="softmax", n_negatives=3), ("negatives", 3), softmax(POSITIVE, NEGATIVE)),
         (Sampled(function="bpr", n_negatives=5), ("negatives", 5), bpr(POSITIVE, NEGATIVE)),
+        (Calibrated(n_negatives=3, calibration=0.5), ("negatives", 3), gbce(POSITIVE, NEGATIVE, 1 / 4, 1 / 2)),
         (InBatch(n_shared=2, log_q=True), ("batch", 2, True), softmax(POSITIVE, NEGATIVE)),
         (InBatch(n_shared=0, log_q=False), ("batch", 0, False), softmax(POSITIVE, NEGATIVE)),
         (Full(), ("catalogue",), full_softmax(LOGITS, USER_INDEX, ITEM)),
@@ -155,6 +190,7 @@ def test_a_loss_requests_its_competitors(
     [
         ("bpr", Sampled(function="bpr", n_negatives=1)),
         ("sampled_softmax", Sampled(function="softmax", n_negatives=50)),
+        ("gbce", Calibrated(n_negatives=256, calibration=0.75)),
         ("in_batch", InBatch(n_shared=0, log_q=True)),
         ("mixed", InBatch(n_shared=512, log_q=True)),
         ("full_softmax", Full()),

@@ -1,7 +1,7 @@
 """Ranking losses: the logit of a positive against those of its competitors.
 
-`bpr`, `softmax` and `full_softmax` are pure functions. A `RankingLoss` applies one of them to its kind of competitors:
-items drawn for each row, the other positives of the batch, or the whole catalogue.
+`bpr`, `softmax`, `gbce` and `full_softmax` are pure functions. A `RankingLoss` applies one of them to its kind of
+competitors: items drawn for each row, the other positives of the batch, or the whole catalogue.
 """
 
 from abc import ABC, abstractmethod
@@ -43,6 +43,27 @@ def softmax(positive: Tensor, negative: Tensor) -> Tensor:
     return softplus(negative.logsumexp(1) - positive).mean()
 
 
+def gbce(positive: Tensor, negative: Tensor, sampling_rate: float, calibration: float) -> Tensor:
+    """Generalised binary cross entropy (gBCE): mean of -(β log σ(s⁺) + Σ log(1 - σ(s⁻))) / (1 + C) over rows.
+
+    Of few negatives, binary cross entropy learns probabilities that are too high; β = α (t (1 - 1/α) + 1/α) lowers the
+    positive's weight, α being `sampling_rate` and t `calibration` (Petrov and Macdonald, "gSASRec", RecSys 2023). t = 0
+    is binary cross entropy; with t = 1 the learned probabilities are calibrated.
+
+    Args:
+        positive: [B] logits of the positives.
+        negative: [B, C] logits of each row's negatives.
+        sampling_rate: α in (0, 1], C's share of the items that could be drawn.
+        calibration: t in [0, 1].
+
+    >>> import torch
+    >>> gbce(torch.zeros(1), torch.zeros(1, 1), 0.5, 1).exp() ** 4  # (½ log 2 + log 2) / 2, times 4: log 8
+    tensor(8.)
+    """
+    beta = sampling_rate * (calibration * (1 - 1 / sampling_rate) + 1 / sampling_rate)
+    return (beta * softplus(-positive) + softplus(negative).sum(1)).mean() / (1 + negative.shape[1])
+
+
 def full_softmax(logits: Tensor, user_index: Tensor, item: Tensor) -> Tensor:
     """Cross entropy of positives among the whole catalogue: mean of logsumexp(user's logits) - the item's logit.
 
@@ -70,6 +91,10 @@ class CatalogueLogits(NamedTuple):
 
 class BatchLogits(Protocol):
     """The logits that a model computes for a batch of B positives, against the competitors that a loss asks for."""
+
+    @property
+    def n_items(self) -> int:
+        """The size of the catalogue."""
 
     def against_negatives(self, n: int) -> tuple[Tensor, Tensor]:
         """Logits of the positives [B], and of `n` negatives for each row [B, n].
@@ -114,6 +139,23 @@ class Sampled(RankingLoss):
 
     def __call__(self, batch: BatchLogits) -> Tensor:
         return (softmax if self.function == "softmax" else bpr)(*batch.against_negatives(self.n_negatives))
+
+
+@dataclass(frozen=True)
+class Calibrated(RankingLoss):
+    """`gbce`; each row has its own negatives, drawn uniformly from the items that its user does not have.
+
+    Args:
+        n_negatives: distinct negatives drawn for a row.
+        calibration: t; 0 is binary cross entropy, 1 calibrates the predicted probabilities fully.
+    """
+
+    n_negatives: Annotated[int, Field(ge=1, le=10_000)]
+    calibration: Annotated[float, Field(ge=0, le=1)]
+
+    def __call__(self, batch: BatchLogits) -> Tensor:
+        logits = batch.against_negatives(self.n_negatives)
+        return gbce(*logits, self.n_negatives / (batch.n_items - 1), self.calibration)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ class PositiveLogits:
     def __init__(self, model: Retrieval, batch: Positives) -> None:
         self.model = model
         self.batch = batch
+        self.n_items = model.n_items
         self.user_vectors, self.user_index = model.encode_distinct_users(batch)
 
     def against_negatives(self, n: int) -> tuple[Tensor, Tensor]:
