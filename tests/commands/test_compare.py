@@ -34,7 +34,9 @@ def test_a_pair_has_a_page_of_its_own(
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_examples_are_of_the_catalogue_without_what_the_user_has_seen(tmp_path: Path) -> None:
+def test_examples_are_of_the_catalogue_without_what_the_user_has_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for model in ("popularity", "ease"):
         train_run(tmp_path, *SYNTHETIC, *QUIET, "evaluation=full_ranking", f"model={model}")
     runs = collect(tmp_path)
@@ -44,6 +46,7 @@ def test_examples_are_of_the_catalogue_without_what_the_user_has_seen(tmp_path: 
     data = build.data(tiny_config())
     rows, split = data.data, data.split
     titles, count = np.array(rows.item_titles), np.bincount(rows.item[split.train], minlength=rows.n_items)
+    n_unseen = []
     for example in examples:
         user = rows.user_ids.encode([str(pair.users[example.position])])
         seen, held_out = (
@@ -51,11 +54,15 @@ def test_examples_are_of_the_catalogue_without_what_the_user_has_seen(tmp_path: 
             for part in (torch.cat([split.train, split.val]), split.test)
         )
         unseen = np.setdiff1d(np.arange(rows.n_items), seen)
+        n_unseen.append(len(unseen))
         assert [count[titles == item.name].item() for item in example.left] == sorted(count[unseen], reverse=True)[:5]
         for item in (*example.left, *example.right):
             assert item.name in titles[unseen] and item.is_hit == (item.name in titles[held_out])
         assert {item.name for item in example.held_out} <= set(titles[held_out])
         assert len(example.held_out) + example.n_more == len(held_out)
+    monkeypatch.setattr(compare, "K", rows.n_items)
+    examples, why = find_examples(pair, runs)
+    assert why == "" and [len(example.left) for example in examples] == [min(n_unseen)] * 6
 
 
 def test_where_no_model_can_be_loaded_there_are_no_examples(

@@ -49,6 +49,7 @@ def test_another_baseline_writes_files_of_its_own(tmp_path: Path) -> None:
         ([".", ".."], "wants one folder of runs, got 2"),
         ([".", "colour=red"], "colour=red: the only options are baseline=NAME and compare=A,B"),
         ([".", "baseline="], "baseline=: the only options are baseline=NAME and compare=A,B"),
+        ([".", "compare=1,2", "compare=3,4"], "compare= stands twice"),
         ([".", "baseline=means", "compare=1,2"], "baseline= and compare=: choose one of them"),
     ],
 )

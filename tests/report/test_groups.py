@@ -36,6 +36,19 @@ def test_users_with_equally_many_rows_are_in_one_group(tmp_path: Path) -> None:
     assert groups.sizes == {"1": 4, "7": 1} and means(groups, "means") == {"1": [2.5], "7": [9]}
 
 
+def test_groups_of_items_that_some_runs_lack_are_left_out(tmp_path: Path) -> None:
+    """Columns may be missing where a file was edited, or an evaluation has other metrics."""
+    for seed, names in enumerate((["head", "tail"], ["tail"])):
+        groups = {name: ([1.0, 5], [1, 1]) for name in names}
+        leave_evidence(write_run(tmp_path / str(seed), f"seed={seed}"), [1.0, 13], n_seen=[1, 2], groups=groups)
+    comparison, runs = compare_runs(tmp_path)
+    assert list(group_items(comparison, read_repeats(comparison, runs, ["means"])).sizes) == ["tail"]
+    leave_evidence(write_run(tmp_path / "2", "seed=2"), [1.0, 13], n_seen=[1, 2], groups={"middle": ([1.0, 5], [1, 1])})
+    comparison, runs = compare_runs(tmp_path)
+    with pytest.raises(UserError, match="no value for each held-out item in common"):
+        group_items(comparison, read_repeats(comparison, runs, ["means"]))
+
+
 def test_items_are_grouped_by_popularity(tmp_path: Path) -> None:
     """An error of each seed; a group without rows is left out."""
     for seed in range(2):

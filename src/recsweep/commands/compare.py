@@ -24,7 +24,7 @@ N_USERS = 3
 """Users with the largest gains, and with the largest losses."""
 
 K = 5
-"""Items of each list."""
+"""Items of each list; fewer where a user has fewer unseen ones."""
 
 ERRORS = ("mse", "rmse", "mae")
 """Metrics of which an example shows ratings and their predictions."""
@@ -60,7 +60,8 @@ def _rank_items(pair: Pair, runs: Runs, positions: np.ndarray) -> list[Example]:
     seen = group_items(rows.user[target.seen], rows.item[target.seen], rows.n_users, rows.n_items)
     user = rows.user_ids.encode(list(map(str, pair.users[positions])))
     device = build.device(configs[0])
-    left, right = (top_k(model.score_all, user.to(device), seen, rows.n_items, K)[0].cpu() for model in models)
+    k = min(K, rows.n_items - int(seen.start.diff()[user].max()))
+    left, right = (top_k(model.score_all, user.to(device), seen, rows.n_items, k)[0].cpu() for model in models)
     has_errors = pair.comparison.metric.rpartition("/")[2] in ERRORS
     examples = []
     for number, position in enumerate(positions.tolist()):

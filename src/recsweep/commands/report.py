@@ -60,6 +60,8 @@ def run(arguments: list[str]) -> None:
             continue
         if key not in ("baseline", "compare") or not name:
             raise UserError(f"report: {argument}: the only options are baseline=NAME and compare=A,B")
+        if key in options:
+            raise UserError(f"report: {key}= stands twice")
         options[key] = name
     if len(folders) != 1:
         raise UserError(
@@ -88,9 +90,8 @@ def report(folder: Path, baseline: str | None) -> Path:
     results = comparisons(runs, baseline)
     suffix = "" if baseline is None else f"_{_make_suffix(baseline)}"
     path = folder / f"report{suffix}.html"
-    export.write(
-        folder, runs, results, suffix
-    )  # before anything is printed: a reader such as `head` may close the pipe
+    # Before anything is printed: a reader such as `head` may close the pipe.
+    export.write(folder, runs, results, suffix)
     importances, edges, is_log = _describe_search(folder)
     html.write(path, runs, results, suffix, importances, edges, is_log)
     screen = Console()

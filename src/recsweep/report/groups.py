@@ -109,11 +109,15 @@ def group_items(comparison: Comparison, repeats: Repeats) -> Groups:
             if any(one.n_seen is None for one in every)
             else "the evaluation has no value for each held-out item"
         )
-    metrics = every[0].by_popularity["head"].metrics
+    groups = [group for group in every[0].by_popularity if all(group in one.by_popularity for one in every)]
+    of_groups = [one.by_popularity[group] for one in every for group in groups]
+    metrics = [name for name in of_groups[0].metrics if all(name in one.metrics for one in of_groups)] if groups else []
+    if not metrics:
+        raise UserError("the runs have no value for each held-out item in common")
     name = main if main in metrics else metrics[0]
     layouts: dict[str, dict[str, Layout]] = {label: {} for label in repeats}
     sizes: dict[str, int] = {}
-    for group in every[0].by_popularity:
+    for group in groups:
         for label, of_label in repeats.items():
             of_group = [one.by_popularity[group] for _, one in of_label]
             kept = [_keep_users(one, name, one.terms(name)[1] > 0) for one in of_group]
