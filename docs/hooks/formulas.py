@@ -16,7 +16,7 @@ MODULES = {
     "calibration": "Calibration",
     "off_policy": "Off-policy estimates",
 }
-HELPERS = ("ranks", "per_list", "list_mean", "popularity_group", "estimates")
+HELPERS = ("ranks", "per_list", "list_mean", "group_by_popularity", "estimates")
 """Functions that are no metric."""
 
 

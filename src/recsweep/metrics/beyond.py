@@ -45,12 +45,12 @@ def in_long_tail(count: Tensor) -> Tensor:
     return torch.ones_like(count, dtype=torch.bool).index_fill(0, head, False)
 
 
-def popularity_group(count: Tensor) -> Tensor:
+def group_by_popularity(count: Tensor) -> Tensor:
     """0 for the head, the ⌈n_items / 5⌉ most popular items, 2 for the tail, the less popular half, else 1; [n_items].
 
     Of equally popular items those with lower ids are the more popular ones.
 
-    >>> popularity_group(torch.tensor([1, 7, 7, 0, 2, 0]))
+    >>> group_by_popularity(torch.tensor([1, 7, 7, 0, 2, 0]))
     tensor([2, 0, 0, 2, 1, 2])
     """
     n_items = len(count)

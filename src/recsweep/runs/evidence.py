@@ -29,13 +29,13 @@ from torch import Tensor
 
 from recsweep.atomic import write_atomically
 from recsweep.evaluation import Evidence, Rows, Target, Unit
-from recsweep.metrics.beyond import popularity_group
+from recsweep.metrics.beyond import group_by_popularity
 
 FOLDER = "evidence"
 USER = pa.field("user", pa.string())
 HOLDS: dict[Unit, str] = {"user": "value", "list": "mean", "row": "sum"}
 GROUPS = ("head", "middle", "tail")
-"""Of items, by `popularity_group`."""
+"""Of items, by `group_by_popularity`."""
 
 
 def write_evidence(
@@ -90,7 +90,7 @@ def _sum_by_group(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The columns that hold "group", and the counts; the latter are n_seen alone where no unit has items."""
     data, n_users, n_groups = target.data, len(users), len(GROUPS)
-    group_of_item = popularity_group(torch.bincount(data.item[target.seen], minlength=data.n_items))
+    group_of_item = group_by_popularity(torch.bincount(data.item[target.seen], minlength=data.n_items))
 
     def add_up(user: Tensor, item: Tensor, values: Tensor | None) -> Tensor:
         """Sums over rows, or their number, [n_groups, n_users]."""
