@@ -163,3 +163,10 @@ def test_rows_without_times_are_refused() -> None:
     for splitter in (GlobalTime(0.8, 0.9, "drop"), Rolling(0, 5, 0.1, "drop")):
         with pytest.raises(UserError, match="rows has no timestamps"):
             splitter(replace(SECONDS, timestamp=None), NO_SOURCE)
+
+
+@pytest.mark.parametrize("split", [GlobalTime(0.5, 0.75, "drop"), Rolling(0, 1, 0.2, "drop")])
+def test_a_cut_in_time_needs_times_that_compare_users(split: GlobalTime | Rolling) -> None:
+    data = replace(ROWS, has_seconds=False)
+    with pytest.raises(UserError, match="orders the rows of each user, and has no times"):
+        split(data, NO_SOURCE)

@@ -79,12 +79,13 @@ class Interactions:
         user: [N] int64 in [0, n_users).
         item: [N] int64 in [0, n_items).
         rating: [N] float32 within `rating_scale`; 1.0 for implicit feedback.
-        timestamp: [N] int64 seconds; None if the source has no times.
+        timestamp: [N] int64 seconds, or anything that orders each user's rows; None if the source has no times.
         user_ids, item_ids: raw ids. They may include users and items without interactions.
         rating_scale: (lowest, highest) possible rating.
         user_features, item_features: feature tables; None if the source has none.
         item_titles: [n_items] titles; None if the source has none.
         truth: the true expected ratings; None for real data.
+        has_seconds: whether timestamps are seconds of one clock; else they only order the rows of each user.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Interactions:
     item_features: Features | None = None
     item_titles: tuple[str, ...] | None = None
     truth: Truth | None = field(default=None, repr=False)
+    has_seconds: bool = True
 
     def __len__(self) -> int:
         return len(self.user)

@@ -47,7 +47,8 @@ class SequenceText:
 
     def read(self) -> Interactions:
         """The rows in the order of the file."""
-        return assemble(self.name, read_sequences(Path(self.path)), IMPLICIT_SCALE, self.duplicates)
+        data = assemble(self.name, read_sequences(Path(self.path)), IMPLICIT_SCALE, self.duplicates)
+        return replace(data, has_seconds=False)
 
     def parts(self, name: str, data: Interactions) -> Split:
         """Raises `UserError`: the file ships no split."""

@@ -89,6 +89,7 @@ class Sequences:
             item_ids=IdMap(items.ids, "item"),
             rating_scale=IMPLICIT_SCALE,
             item_titles=items.titles,
+            has_seconds=False,
         )
 
     def parts(self, name: str, data: Interactions) -> Split:

@@ -48,7 +48,7 @@ class GlobalTime:
             _check_order(self, starts)
 
     def __call__(self, data: Interactions, source: Source) -> Split:
-        times = times_of(data)
+        times = seconds_of(data)
         ordered = times.sort().values
         starts = [_parse_moment(key, getattr(self, key)) for key in ("val_from", "test_from")]
         cuts = [_time_at(ordered, start) if isinstance(start, float) else start for start in starts]
@@ -86,10 +86,19 @@ class Rolling:
             )
 
     def __call__(self, data: Interactions, source: Source) -> Split:
-        ordered = times_of(data).sort().values
+        ordered = seconds_of(data).sort().values
         n_windows_after = [self.folds + 1 - self.fold - number for number in range(3)]
         cuts = [_time_at(ordered, 1 - n * self.window) for n in n_windows_after]
         return _split_at(data, cuts, self.cold_users)
+
+
+def seconds_of(data: Interactions) -> Tensor:
+    """Timestamps [N] of one clock; `UserError` if there are none."""
+    if not data.has_seconds:
+        raise UserError(
+            f"{data.name} orders the rows of each user, and has no times: use split=leave_last_out or temporal"
+        )
+    return times_of(data)
 
 
 def _parse_moment(key: str, moment: Moment) -> int | float:
@@ -130,7 +139,7 @@ def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
     Args:
         cuts: two or three times, ascending.
     """
-    part = torch.bucketize(times_of(data), torch.tensor(cuts), right=True)
+    part = torch.bucketize(seconds_of(data), torch.tensor(cuts), right=True)
     split = check_parts(_rows_of(part), data, "keep")
     is_warm_user, is_warm_item = (
         torch.bincount(ids[split.train], minlength=n) > 0
