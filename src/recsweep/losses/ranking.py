@@ -1,7 +1,7 @@
 """Ranking losses: the logit of a positive against those of its competitors.
 
-`bpr`, `softmax`, `gbce`, `full_softmax` and `full_softmax_of_products` are pure functions. A `RankingLoss` applies one of them to its kind of
-competitors: items drawn for each row, the other positives of the batch, or the whole catalogue.
+`bpr`, `softmax`, `gbce`, `full_softmax` and `full_softmax_of_products` are pure functions. A `RankingLoss` applies one
+of them to its kind of competitors: items drawn for each row, the other positives of the batch, or the whole catalogue.
 """
 
 from abc import ABC, abstractmethod
@@ -165,16 +165,17 @@ class BatchLogits(Protocol):
     def against_shared(self, n: int) -> tuple[Tensor, Tensor]:
         """Logits of the positives [B], and of `n` negatives that all rows share [B, n].
 
-        Negatives are distinct items, drawn uniformly from the catalogue; a row's own item is masked by the type's lowest
-        number.
+        Negatives are distinct items, drawn uniformly from the catalogue; a row's own item is masked by the type's
+        lowest number.
         """
 
     def against_batch(self, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
-        """Logits of the positives [B], and of the row's competitors [B, B + n_shared].
+        """Logits of the positives [B], and of the row's competitors [B, C], for a softmax.
 
-        These are the positives of the batch and `n_shared` uniform draws from the catalogue. The row's own item and
-        positives of the same user are masked by the type's lowest number. With `log_q`, log q(item) is subtracted from
-        every logit, where q is the probability that a competitor is that item.
+        These are the positives of the batch and `n_shared` uniform draws from the catalogue: each in a column of its
+        own, or in one column for an item, with the logarithm of their number added. The row's own item and positives of
+        the same user are masked by the type's lowest number. With `log_q`, log q(item) is subtracted from every logit,
+        where q is the probability that a competitor is that item.
         """
 
     def against_catalogue(self) -> CatalogueVectors:
@@ -221,7 +222,7 @@ class Sampled(RankingLoss):
 
 @dataclass(frozen=True)
 class Calibrated(RankingLoss):
-    """`gbce`; each row has its own negatives, drawn uniformly from the items that its user does not have, or shares them.
+    """`gbce`; each row has its own negatives, drawn uniformly from items that its user does not have, or shares them.
 
     Args:
         n_negatives: distinct negatives drawn for a row.

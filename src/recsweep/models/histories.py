@@ -31,7 +31,7 @@ def events(data: Interactions) -> Events:
 
 
 class Windows(NamedTuple):
-    """Windows of the events of users [W]: each of the events `first` to `end - 1` [W] has the next one as its target."""
+    """Windows of the events of users [W]: the events `first` to `end - 1` [W], each with the next one as its target."""
 
     user: Tensor
     first: Tensor

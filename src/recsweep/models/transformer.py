@@ -15,7 +15,7 @@ from recsweep.models.layers import Dropout, linear
 
 SEQUENCES_AT_ONCE = 16
 """Sequences in a group of attention: few, so that they are of similar length and their scores stay in the cache."""
-GAPS = 32  # buckets of time gaps: powers of 2 in seconds, up to 136 years
+GAPS = 32  # buckets of time gaps: powers of 2 in seconds, up to 68 years; longer ones are in the last
 
 
 class Layout(NamedTuple):

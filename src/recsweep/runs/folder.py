@@ -25,6 +25,7 @@ from recsweep.evaluation import (
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.models.identity import check_identity, identity
+from recsweep.models.retrieval import Retrieval
 from recsweep.runs import build
 from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
 from recsweep.runs.evidence import write_evidence
@@ -69,10 +70,16 @@ def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
 
 
 def load_final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
-    """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit."""
+    """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit.
+
+    Histories hold the validation rows, too: a model that has not learned from them knows them as what came before.
+    """
     if cfg.trainer.refit:
         return _load_model(cfg, data.refit_data(), folder / "checkpoints" / REFIT)
-    return _load_model(cfg, data, folder / "checkpoints" / BEST)
+    model = _load_model(cfg, data, folder / "checkpoints" / BEST)
+    if isinstance(model, Retrieval) and model.knows_histories:
+        model.remember(data.refit_data().train)
+    return model
 
 
 def _load_model(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
