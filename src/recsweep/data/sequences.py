@@ -113,12 +113,12 @@ class Sequences:
         return split_last_rows(data, (n_train >= 2).long(), n_val)
 
     def _choose_rows(self, events: "_Events", n_items: int) -> np.ndarray:
-        """Indices of the events that become rows, see `_select_rows`; a line says how many repeat a user and an item."""
+        """Indices of the events that become rows, see `_select_rows`; a line says how many repeat a pair."""
         every, first = (_select_rows(events, n_items, keeps_repeats) for keeps_repeats in (True, False))
         if n_repeats := len(every) - len(first):
             done = "kept" if self.duplicates == "keep" else "left out"
             note_once(
-                f"{self.folder}: {n_repeats:,} of {len(every):,} events repeat a user and an item within a part: {done} "
+                f"{self.folder}: {n_repeats:,} of {len(every):,} events repeat a user and an item in a part: {done} "
                 f"(data.duplicates={self.duplicates})"
             )
         return every if self.duplicates == "keep" else first

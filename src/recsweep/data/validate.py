@@ -1,4 +1,4 @@
-"""Checks a table of ratings before it becomes tensors: values in range, and what repeated (user, item) pairs become."""
+"""Checks a table of ratings before it becomes tensors: values in range, and what repeated pairs become."""
 
 from typing import Literal
 
@@ -61,8 +61,8 @@ def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tu
         sheet: columns rating and optionally timestamp, N rows.
         pair: [N] int64, a key of each row's user and item.
         policy: `error` raises `UserError` at the first repeated pair. `last` keeps the latest row of a pair (if times
-            are equal, the last in the file). `mean` keeps the same row with the mean of the pair's ratings. `keep` keeps
-            every row: each is an observation of its own, such as a purchase.
+            are equal, the last in the file). `mean` keeps the same row with the mean of the pair's ratings. `keep`
+            keeps every row: each is an observation of its own, such as a purchase.
 
     Returns:
         rows [M] to keep, in file order (a full slice for all of them), and ratings [M] float64.

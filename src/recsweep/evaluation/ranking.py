@@ -19,11 +19,12 @@ MRR_ALL = "mrr_all"
 
 
 class RankingEvaluation(Metric):
-    """Ranks of the held-out items among the items that their user has not seen, or, where people come back, among all.
+    """Ranks of the held-out items among the items that their user has not seen, or among all items.
 
     Full ranking (`n_negatives=None`): one list a user, the catalogue without the user's seen items; all the user's
-    held-out items are relevant, also those that were seen before, each once. Sampled ranking: one list a held-out row, that item and its negatives, which the data
-    set publishes or which are drawn. Metrics are means over lists; users without held-out rows have none.
+    held-out items are relevant, each once, also those that were seen before. Sampled ranking: one list a held-out row,
+    that item and its negatives, which the data set publishes or which are drawn. Metrics are means over lists; users
+    without held-out rows have none.
 
     Args:
         n_negatives: None ranks the catalogue.

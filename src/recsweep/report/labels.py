@@ -45,7 +45,7 @@ BEFORE = {
     ("recsweep.data.time_splits.Rolling", "targets"): "all",
     ("recsweep.data.sequences.Sequences", "duplicates"): "first",
 }
-"""What runs did before there was a choice, by `_target_` and key: they are comparable with later runs that do the same."""
+"""What runs did before there was a choice, by `_target_` and key: later runs that do the same are comparable."""
 
 
 def value(run: Run, key: str) -> Value:
