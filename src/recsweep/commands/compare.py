@@ -58,8 +58,8 @@ def _rank_items(pair: Pair, runs: Runs, positions: np.ndarray) -> list[Example]:
     models = [load_final_model(cfg, data, folder) for cfg, folder in zip(configs, folders, strict=True)]
     target = data.target("val" if pair.comparison.metric.startswith("val/") else "test")
     masked = target.seen if configs[0].evaluation.get("mask_seen", True) else target.seen[:0]
-    pair = rows.user * rows.n_items + rows.item
-    masked = masked[~torch.isin(pair[masked], pair[target.held_out])]  # a seen item may be held out as well
+    key = rows.user * rows.n_items + rows.item
+    masked = masked[~torch.isin(key[masked], key[target.held_out])]  # a seen item may be held out as well
     seen = group_items(rows.user[masked], rows.item[masked], rows.n_users, rows.n_items)
     user = rows.user_ids.encode(list(map(str, pair.users[positions])))
     device = build.device(configs[0])
