@@ -27,7 +27,10 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 
 
 def run(arguments: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
+    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set.
+
+    Items that a user has are left out, unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
+    """
     folder, origin = compose.pop_run(arguments)
     users, k = pop_option(arguments, "user"), pop_option(arguments, "k")
     if users is None:
@@ -41,6 +44,7 @@ def run(arguments: list[str]) -> None:
     data = build.data(cfg)
     user = data.data.user_ids.encode(raw_users)
     rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
+    rows = rows if cfg.evaluation.get("mask_seen", True) else rows.take(torch.arange(0))
     seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
     if factory is None:
         with explain_memory():

@@ -113,6 +113,7 @@ def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     It predicts a rating by its expectation. It ranks by the probability that the user is exposed to the item, since
     users do not rate what they like best; where only liked rows count (`data.above`), times the probability of liking
     it. In two stages it nominates and ranks; its value as a policy is known, not estimated.
+    It knows that no user has an item twice, so it ranks unseen items only, whatever `evaluation.mask_seen` says.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
     truth: Scorer | None = target.data.truth
@@ -122,6 +123,8 @@ def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
         return {}
     if isinstance(target.data, BanditLog):
         target = target._replace(data=target.data.with_true_ranker())
+    if isinstance(protocol, RankingEvaluation):
+        protocol.mask_seen = True
     metrics = evaluate(truth, protocol, target)
     exact = {name: value for name, value in metrics.items() if name == "off_policy/true" or "off_policy" not in name}
     return {f"test/{name}": value for name, value in exact.items()}
