@@ -49,6 +49,7 @@ class _Hook(_DummyPrivateUse1Hook):
 
 
 _setup_privateuseone_for_python_backend("pretend", hook=_Hook())
+torch.pretend.get_amp_supported_dtype = lambda: [torch.bfloat16]  # for torch.autocast
 DEVICE = torch.device("pretend", 0)
 
 

@@ -49,12 +49,17 @@ TWO_STAGE = {"item": 2, "nonzero": 1}
 """NaN in probabilities or scores; which users have a relevant item."""
 
 
+POSITIONS = (("item", 1),)
+"""How many events the windows of the batch have, in an evaluation of every 128 users: only these are computed."""
+
+
 class Row(NamedTuple):
-    """The overrides of a family and a loss, and what the host waits for in a batch of its evaluation."""
+    """The overrides of a family and a loss, and what the host waits for in a batch of its evaluation and in a step."""
 
     overrides: tuple[str, ...]
     evaluation: dict[str, int]
     data: tuple[str, ...] = BLOCKS
+    step: tuple[tuple[str, int], ...] = ()
 
 
 ROWS = {
@@ -63,6 +68,12 @@ ROWS = {
     "mlp": Row(("model=mlp",), RATINGS),
     "bpr_mf": Row(("model=bpr_mf", "loss=bpr"), RANKING),
     "two_tower, mean": Row(("model=two_tower", "loss=mixed", "model.history=mean", "model.hidden=[8]"), RANKING),
+    "two_tower, transformer": Row(
+        ("model=two_tower", "loss=full_softmax", "model.history=transformer", "model.hidden=[]"),
+        RANKING | {"item": 3},
+        ("data=synthetic", "data.n_users=200", "data.n_items=40", "data.n_interactions=1600", "split=leave_last_out"),
+        step=POSITIONS,
+    ),
     "two_tower, no history": Row(("model=two_tower", "loss=in_batch", "model.hidden=[8]"), RANKING),
     "multitask, uncertainty": Row(("model=multitask", "loss=uncertainty"), JOINT),
     "multitask, gradnorm": Row(("model=multitask", "loss=gradnorm"), JOINT),
@@ -123,7 +134,7 @@ def judge(cfg: DictConfig, model: RecModule | Baseline) -> dict[str, float]:
 
 @pytest.mark.xdist_group("pretended GPU")
 @pytest.mark.parametrize("name", ROWS)
-def test_a_training_step_waits_for_nothing(name: str, blocks: Path, cache: Path, tmp_path: Path) -> None:
+def test_what_a_training_step_waits_for(name: str, blocks: Path, cache: Path, tmp_path: Path) -> None:
     """The second step: before the first, the order of the epoch's rows is sent. Metrics equal those of the CPU."""
     row = ROWS[name]
     cfg = compose(row, blocks, cache)
@@ -146,7 +157,7 @@ def test_a_training_step_waits_for_nothing(name: str, blocks: Path, cache: Path,
         with torch.inference_mode():
             protocol.update(protocol.measure(model, *batch))
         assert counts == row.evaluation
-    assert steps[1:] == ([] if isinstance(model, Baseline) else [Counter()])
+    assert steps[1:] == ([] if isinstance(model, Baseline) else [Counter(dict(row.step))])
 
 
 SESSIONS = (

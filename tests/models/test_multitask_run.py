@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from shell import SYNTHETIC, read_metrics, train_run
+import torch
+from shell import SYNTHETIC, read_metrics, train_run, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recsweep.models.multitask import TASKS
+from recsweep.runs.folder import BEST
 
 pytestmark = pytest.mark.xdist_group("multitask_run")
 TAGS = [f"train/{task}_{suffix}" for task in TASKS for suffix in ("loss", "weight")]
@@ -52,3 +55,17 @@ def test_the_oracle_beats_the_model_in_both_tasks(run: Path) -> None:
     assert record["oracle"].keys() == {name for name in record["metrics"] if name.startswith("test/")}
     assert record["oracle"]["test/mse"] < record["metrics"]["test/mse"]
     assert record["oracle"]["test/mrr_all"] > record["metrics"]["test/mrr_all"]
+
+
+def test_both_heads_can_start_from_the_vectors_of_a_transformer(tmp_path: Path) -> None:
+    """Its epoch has next to no learning rate. Each kind of vector has a mean length of 1 over the training rows."""
+    sizes = [*SYNTHETIC, "model.embedding_dim=4", "trainer.max_epochs=1"]
+    towers = ["model=two_tower", "model.history=transformer", "model.hidden=[]", "callbacks.embeddings=true"]
+    vectors = train_run(tmp_path, *towers, *sizes, "callbacks.compare_with=[]") / "embeddings"
+    heads = ["model=multitask", "model.shared_embeddings=false", "loss=uncertainty", f"model.pretrained={vectors}"]
+    run = train_run(tmp_path, *heads, *sizes, "optimizer.lr=1e-12", "regularization.weight_decay=0")
+    table = weights(run / "checkpoints" / BEST)["vectors.weight"]
+    assert torch.equal(table, weights(run / "checkpoints" / BEST)["own_vectors.weight"])
+    exported = np.load(vectors / "item_embeddings.npy")
+    ratio = table[-len(exported) :].numpy() / exported
+    assert ratio.std() < 1e-5 * ratio.mean()

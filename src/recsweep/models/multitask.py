@@ -24,6 +24,7 @@ from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, Std, embedding, mlp
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
+from recsweep.vectors.export import load_initial_vectors
 
 TASKS = ("factorization", "regression")
 
@@ -36,6 +37,9 @@ class Multitask(Retrieval):
         hidden: widths of the regression head's hidden layers.
         shared_embeddings: whether both heads use the same p_u and q_i; otherwise each has its own.
         init_std: standard deviation of the embeddings' initial values; biases start at zero.
+        pretrained: folder of `embeddings/` that another run exported, trained on the same rows; its vectors become the
+            initial ones of both heads, with users and items each scaled to a mean length of 1 over the training rows.
+            None starts from noise.
     """
 
     losses: ClassVar[type] = Balance
@@ -53,10 +57,11 @@ class Multitask(Retrieval):
         hidden: Annotated[list[Dimension], Field(min_length=1)],
         shared_embeddings: bool,
         init_std: Std,
+        pretrained: str | None = None,
     ) -> None:
         super().__init__(data, training)
         self.balance = cast(Balance, training.loss)
-        self.n_users = data.n_users
+        self.n_users, self.pretrained = data.n_users, pretrained
         draws = generator(training.seed)
         n_rows = data.n_users + data.n_items
         self.vectors = embedding(n_rows, embedding_dim, init_std, draws)
@@ -65,6 +70,16 @@ class Multitask(Retrieval):
         self.perceptron = mlp([3 * embedding_dim, *hidden, 1], draws)
         self.register_buffer("mean", data.rating.mean())
         self.dropout = Dropout(training.regularization.dropout)
+
+    @torch.no_grad()
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.pretrained:
+            dim = self.vectors.embedding_dim
+            vectors = torch.cat(load_initial_vectors(self.data.train, self.pretrained, dim))
+            for table in (self.vectors, self.own_vectors):
+                if table is not None:
+                    table.weight.copy_(vectors)
 
     def columns(self, data: Interactions) -> Columns:
         return ratings(data)

@@ -116,6 +116,29 @@ def load_vectors_for_rows(train: Interactions, folder: Path) -> Embeddings:
     return vectors
 
 
+def load_initial_vectors(train: Interactions, folder: str, dim: int) -> tuple[Tensor, Tensor]:
+    """Vectors of users [n_users, dim] and items [n_items, dim] for a model of the rows `train` to start from.
+
+    They are those of `load_vectors_for_rows`, each kind scaled to a mean length of 1 over the rows.
+
+    Args:
+        folder: the value of `model.pretrained`.
+
+    Raises:
+        UserError: vectors of another size, or of other rows.
+    """
+    vectors = load_vectors_for_rows(train, Path(folder))
+    if vectors.item.shape[1] != dim:
+        raise UserError(
+            f"model.pretrained={folder}: vectors of {vectors.item.shape[1]} numbers; set model.embedding_dim to that, "
+            f"not to {dim}"
+        )
+    user, item = (
+        table / table.norm(dim=1)[row].mean() for table, row in ((vectors.user, train.user), (vectors.item, train.item))
+    )
+    return user, item
+
+
 @torch.inference_mode()
 def show_in_projector(writer: SummaryWriter, model: Embedded, data: Interactions) -> None:
     """Adds the items with most rows, at most `MAX_POINTS`, to TensorBoard's projector, with `describe_items`."""

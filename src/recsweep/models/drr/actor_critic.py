@@ -8,12 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from recsweep.data.schema import Interactions
-from recsweep.errors import UserError
 from recsweep.models.base import RecModule, Training
 from recsweep.models.drr.state import DRRP, DRRU, DRRAve
 from recsweep.models.layers import embedding, mlp
 from recsweep.seeding import generator
-from recsweep.vectors.export import Embeddings
 
 StateName = Literal["drr_ave", "drr_p", "drr_u"]
 ActionName = Literal["proto", "item"]
@@ -94,19 +92,7 @@ class ActorCritic(RecModule):
         return torch.stack([critic(pairs)[:, 0] for critic in critics])
 
     @torch.no_grad()
-    def start_from(self, embeddings: Embeddings, rows: Interactions, folder: str) -> None:
-        """Replaces the vectors by those of `folder`, each kind scaled to a mean length of 1 over the training rows.
-
-        Raises:
-            UserError: vectors of another size.
-        """
-        if embeddings.item.shape[1] != self.item_table.embedding_dim:
-            raise UserError(
-                f"model.pretrained={folder}: vectors of {embeddings.item.shape[1]} numbers; set "
-                f"model.embedding_dim to that, not to {self.item_table.embedding_dim}"
-            )
-        for table, vectors, row_ids in [
-            (self.user_table, embeddings.user, rows.user),
-            (self.item_table, embeddings.item, rows.item),
-        ]:
-            table.weight.copy_(vectors / vectors.norm(dim=1)[row_ids].mean())
+    def start_from(self, user: Tensor, item: Tensor) -> None:
+        """Takes vectors of users [n_users, d] and items [n_items, d] for its own."""
+        self.user_table.weight.copy_(user)
+        self.item_table.weight.copy_(item)

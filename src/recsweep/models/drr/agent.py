@@ -11,7 +11,6 @@ value (of the target networks), expected value (the target of the value), TD err
 """
 
 import logging
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -33,7 +32,7 @@ from recsweep.models.drr.replay import Replay, anneal
 from recsweep.models.layers import Dimension, Std
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
-from recsweep.vectors.export import load_vectors_for_rows
+from recsweep.vectors.export import load_initial_vectors
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +151,8 @@ class DRR(ActorCritic):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if self.pretrained:
-            embeddings = load_vectors_for_rows(self.data.train, Path(self.pretrained))
-            self.start_from(embeddings, self.data.train, self.pretrained)
+            dim = self.item_table.embedding_dim
+            self.start_from(*load_initial_vectors(self.data.train, self.pretrained, dim))
         n_users, memory_size = self.memory.shape
         n_without = n_users - len(self.eligible)
         if n_without:
