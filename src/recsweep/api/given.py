@@ -37,14 +37,14 @@ class FunctionScores:
         scores = _to_numbers(self.function(*raw), "the function's scores")
         if scores.shape != (len(user),):
             raise UserError(f"the function returned scores of shape {scores.shape}, where ({len(user)},) is expected")
+        if np.isnan(scores).any():
+            user_id, item_id = (ids[np.isnan(scores).argmax()] for ids in raw)
+            raise UserError(f"the function returned NaN for user {user_id}, item {item_id}")
         return torch.from_numpy(scores).to(user.device)
 
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of the whole catalogue."""
-        items = torch.arange(self.data.n_items, device=user.device)
-        chunks = user.split(max(1, PAIRS_AT_ONCE // len(items)))
-        scores = [self.score(chunk.repeat_interleave(len(items)), items.repeat(len(chunk))) for chunk in chunks]
-        return torch.cat(scores).view(len(user), len(items))
+        return _score_catalogue(self.score, user, self.data.n_items)
 
 
 class TableScores:
@@ -85,8 +85,7 @@ class TableScores:
 
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of the whole catalogue."""
-        items = torch.arange(self.n_items, device=user.device)
-        return self.score(user.repeat_interleave(self.n_items), items.repeat(len(user))).view(len(user), self.n_items)
+        return _score_catalogue(self.score, user, self.n_items)
 
     def count_missing(self, user: Tensor, item: Tensor) -> int:
         """How many of these pairs [B] are not in the table."""
@@ -104,8 +103,16 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not a Parquet file ({summarize_error(error)}); {advice}") from None
 
 
+def _score_catalogue(score: Callable[[Tensor, Tensor], Tensor], user: Tensor, n_items: int) -> Tensor:
+    """Scores [B, n_items] by a function of pairs, which takes some users at once."""
+    items = torch.arange(n_items, device=user.device)
+    chunks = user.split(max(1, PAIRS_AT_ONCE // n_items))
+    scores = [score(chunk.repeat_interleave(n_items), items.repeat(len(chunk))) for chunk in chunks]
+    return torch.cat(scores).view(len(user), n_items)
+
+
 def _to_numbers(values: "np.ndarray | list[float]", name: str) -> np.ndarray:
     try:
-        return np.ascontiguousarray(values, dtype=np.float64)
+        return np.array(values, dtype=np.float64)  # a copy: those of pandas may be read-only
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: not numbers ({summarize_error(error)})") from None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from recsweep.api.given import FunctionScores, ScoreFunction, TableScores, read_scores
@@ -17,7 +16,6 @@ from recsweep.config import check_config
 from recsweep.config.overrides import check_single
 from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation, RatingEvaluation, SessionEvaluation
 from recsweep.runs import build
 from recsweep.runs.folder import describe_data, judge_part, oracle_metrics
 from recsweep.runs.memory import explain_memory
@@ -26,7 +24,7 @@ from recsweep.runs.record import GIVEN_SCORES, Record, freeze, has_record, write
 from recsweep.runs.recorded import compose_today, key_of
 from recsweep.terminal import print_line
 
-STAND_INS = {RatingEvaluation: "means", RankingEvaluation: "popularity", SessionEvaluation: "popularity"}
+STAND_INS = {"RatingEvaluation": "means", "RankingEvaluation": "popularity", "SessionEvaluation": "popularity"}
 """A model that fits the evaluation: the configuration is checked with it, and recorded without."""
 
 NAME = re.compile(r"[\w.+-]+")
@@ -108,11 +106,10 @@ def _compose(words: list[str], name: str, source: str) -> tuple[Record, DictConf
     for word in words:
         if key_of(word).partition(".")[0] in ("model", "experiment"):
             raise UserError(f"{word}: leave it out; the scores stand in place of a model")
-    judged_by = get_class(compose_today(words)[0].evaluation._target_)
+    judged_by = compose_today(words)[0].evaluation._target_.removeprefix("recsweep.evaluation.")
     if judged_by not in STAND_INS:
         raise UserError(
-            f"{judged_by.__name__} judges more than scores of pairs: evaluation=full_ranking, sampled_99, sessions or "
-            "rating"
+            f"{judged_by} judges more than scores of pairs: evaluation=full_ranking, sampled_99, sessions or rating"
         )
     cfg, choices = compose_today([f"model={STAND_INS[judged_by]}", *words])
     check_config(cfg)

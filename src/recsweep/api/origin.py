@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from recsweep.config.overrides import check_single
 from recsweep.errors import UserError
 from recsweep.runs.record import check_files, describe_given_scores, has_record, read_record
-from recsweep.runs.recorded import Recorded
+from recsweep.runs.recorded import Recorded, key_of
 from recsweep.sweeps.request import REQUEST_FILE
 
 
@@ -41,6 +41,9 @@ def change_settings(origin: Recorded, overrides: Sequence[str]) -> tuple[Recorde
 
     One line on stderr says where today's files say something else than the record.
     """
+    for override in overrides:
+        if key_of(override).startswith(("hydra.", "hydra/")):
+            raise UserError(f"{override}: no job is started here; leave it out")
     check_single(overrides)
     origin.print_drift()
     changed = origin.change(overrides)

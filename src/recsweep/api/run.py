@@ -46,15 +46,10 @@ class Vectors(NamedTuple):
 
 
 class Run:
-    """A run and its trained model, from `load` or `train`.
+    """A run and its trained model, from `load` or `train`: `run.folder` is its folder, `run.config` its configuration.
 
     Users and items are raw ids, as the data set has them; one that the data do not have is a `UserError`. The data are
     read and the model is loaded when they are first needed, and kept.
-
-    Args:
-        folder: of the run.
-        origin: what is recorded of it, with changes.
-        config: the configuration that this gives.
     """
 
     def __init__(self, folder: Path, origin: Recorded, config: DictConfig) -> None:
