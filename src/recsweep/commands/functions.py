@@ -74,6 +74,5 @@ def _keep_process() -> Iterator[None]:
         finally:
             logging.captureWarnings(False)
             for handler in set(root.handlers) - set(handlers):
-                root.removeHandler(handler)
                 handler.close()  # run.log
             root.handlers[:], root.level = handlers, level
