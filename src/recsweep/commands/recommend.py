@@ -41,8 +41,8 @@ def run(arguments: list[str]) -> None:
     raw_users = list(dict.fromkeys(users.split(",")))
     user = data.user_ids.encode(raw_users)
     if factory is None:
-        check_unseen(user, trained.seen, data.n_items, int(k))
         table = trained.recommend(raw_users, int(k))
+        check_unseen(user, trained.seen, data.n_items, int(k))
     else:
         items, scores = _search_index(factory, folder / "embeddings", data, user, trained.seen, int(k))
         table = tabulate_recommendations(data, user, items, scores)
