@@ -151,3 +151,10 @@ def test_training_leaves_the_process_as_it_was(folder: Path, popularity: Run) ->
     files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
     assert [file for file in files if str(folder) in file.baseFilename] == []
     assert sys.argv[0] != "recsweep"
+
+
+def test_seen_items_are_recommended_where_the_evaluation_ranks_them(ease: Run) -> None:
+    repeats = recsweep.load(ease.folder, ["evaluation.mask_seen=false"])
+    assert repeats.recommend(3, k=5).equals(ease.recommend(3, k=5, filter_seen=False))
+    assert repeats.recommend(3, k=5, filter_seen=True).equals(ease.recommend(3, k=5))
+    assert not repeats.recommend(3, k=5).equals(ease.recommend(3, k=5))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from shell import recsweep, table_cells, tiny_config, train_run
+from shell import read_metrics, recsweep, table_cells, tiny_config, train_run
 
 from recsweep.data.schema import Interactions
 from recsweep.runs import build
@@ -45,6 +45,27 @@ def test_recommend_with_ids_that_are_text(tmp_path: Path) -> None:
     run = train_run(tmp_path, "model=means", "logger=none", "data=table", "data.path=t.csv", *columns)
     outcome = recsweep(tmp_path, "recommend", f"run={run}", "user=bob,ann", "k=1")
     assert [row[:-1] for row in table_cells(outcome.out)] == [["1", "tea"], ["1", "ale"]] and "title" not in outcome.out
+
+
+def test_recommend_shows_bought_items_where_the_evaluation_ranks_them(tmp_path: Path) -> None:
+    """Tea is bought most often, by all; ann comes back to it, and the run leaves seen items among the candidates.
+
+    Its oldest records know no choice of masks; then seen items are left out.
+    """
+    rows = [(user, item) for user in ("ann", "bob", "eve") for item in ("tea", "rum", "tea", "tea", "tea")]
+    rows += [("bob", "ale"), ("guest", "ale"), ("guest", "ale"), ("guest", "rum"), ("guest", "rum")]
+    pd.DataFrame(rows, columns=["user", "item"]).assign(time=range(len(rows))).to_csv(tmp_path / "t.csv", index=False)
+    table = ["data=table", "data.path=t.csv", "data.rating=null", "data.timestamp=time", "data.duplicates=keep"]
+    ranked = ["split=leave_last_out", "evaluation=full_ranking", "evaluation.ks=[1]", "evaluation.objective=mrr"]
+    run = train_run(tmp_path, "model=popularity", "logger=none", *table, *ranked, "evaluation.mask_seen=false")
+    # held out last: ann tea, bob ale, eve tea, guest rum; train has tea 7, rum 3, ale 2
+    assert read_metrics(run)["metrics"]["test/mrr"] == (1 + 1 / 3 + 1 + 1 / 2) / 4
+    top = recsweep(tmp_path, "recommend", f"run={run}", "user=ann", "k=1")
+    assert [row[1] for row in table_cells(top.out)] == ["tea"]
+    record = run / ".hydra" / "config.yaml"
+    record.write_text(record.read_text().replace("  mask_seen: false\n", ""))
+    top = recsweep(tmp_path, "recommend", f"run={run}", "user=ann", "k=1")
+    assert [row[1] for row in table_cells(top.out)] == ["ale"]
 
 
 @pytest.mark.parametrize(

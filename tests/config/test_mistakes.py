@@ -263,7 +263,7 @@ VALUES = {
     "scheduler=one_cycle scheduler.pct_start=1": "scheduler.pct_start=1: it should be less than 1",
     "data.noise=0": "data.noise=0: it should be greater than 0",
     "data=table data.path=x.csv data.duplicates=first": (
-        "data.duplicates=first: it should be 'error', 'last' or 'mean'"
+        "data.duplicates=first: it should be 'error', 'last', 'mean' or 'keep'"
     ),
     "split.test_fraction=1": "split.test_fraction=1: it should be less than 1",
     "split=rows split.shares=[1,1]": ("split.shares=[1, 1]: List should have at least 3 items after validation, not 2"),
@@ -273,6 +273,10 @@ VALUES = {
         f"evaluation.objective=ndcg@7 is not computed: choose from {RANKED}, {COVERED}"
     ),
     "evaluation=sampled_99 evaluation.n_negatives=0": "evaluation.n_negatives=0: it should be greater than 0",
+    "evaluation=sampled_99 +evaluation.mask_seen=false": (
+        "evaluation.mask_seen=false is for full rankings: in sampled ones evaluation.negatives=reference draws seen "
+        "items, too"
+    ),
     "evaluation=sampled_99 evaluation.negatives=unseen": (
         "evaluation.negatives=unseen: it should be 'exact' or 'reference'"
     ),

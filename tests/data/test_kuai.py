@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from recsweep.data.assemble import find_rows
 from recsweep.data.kuai import KuaiRandPure, KuaiRec
 from recsweep.data.schema import Interactions
+from recsweep.data.sheet import Sheet
 from recsweep.data.splits import Canonical
 from recsweep.errors import UserError
 
@@ -58,6 +61,18 @@ def test_kuairec_is_tested_on_the_full_matrix(kuairec: Path, capsys: pytest.Capt
     drawn = Canonical("given", val_fraction=0.4, seed=0, cold_users="keep")(data, source)
     assert (len(drawn.train), len(drawn.val), drawn.test.tolist()) == (2, 1, [3, 4])
     assert data.rating_scale == (0.5, 3.5)
+
+
+def test_kuairec_with_the_videos_that_are_watched_again(kuairec: Path) -> None:
+    """In test, too, where a row is known by its user and item."""
+    with (kuairec / "small_matrix.csv").open("a") as file:
+        file.write("0,2,4381,6067,2020-07-05 05:27:51.378,20200705,1593898071.378,1.25\n")
+    source = KuaiRec(str(kuairec), True, "keep")
+    data = source.read()
+    assert data.item.tolist() == [1, 0, 1, 2, 2, 1, 2]
+    assert [part.tolist() for part in source.parts("given", data)[:3]] == [[0, 1, 2, 3], [], [4, 5, 6]]
+    with pytest.raises(UserError, match=r"t\.csv names rows by user and item, which kuairec repeats .*duplicates=last"):
+        find_rows(Sheet(pd.DataFrame({"user": [0], "item": [1]}), Path("t.csv"), header_lines=1), data)
     with pytest.raises(UserError, match=r"big_matrix\.csv, line 4: user 0 and item 1 are already in .*, line 2;"):
         KuaiRec(str(kuairec), True, "error").read()
 

@@ -1,6 +1,8 @@
 """Reading sequence files: their rows become events as worked out by hand, and each mistake gets its message."""
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,27 @@ def test_a_held_out_item_in_a_later_history_is_no_train_event(tmp_path: Path) ->
     assert pairs(data, split.test) == [(0, 2), (0, 4)]
 
 
+def test_repeats_that_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """User 0's sequence is 1 2 1 1 (train), 1 3 1 (val), 1 1 (test), cut by max_history=3; user 1 comes back to 0.
+
+    The first row of user 1 tells of 0 4 0; the second row, whose history was cut, of no more.
+    """
+    train: Rows = [(0, 1, None), (0, 2, "1"), (1, 2, "0 4 0"), (0, 1, "1 2"), (0, 1, "1 2 1"), (1, 4, "4 0 2")]
+    val: Rows = [(0, 1, "2 1 1"), (0, 3, "2 1 1"), (0, 1, "2 1 1")]
+    files = {"sequences_train": train, "sequences_val": val, "sequences_test": [(0, 1, "1 3 1"), (0, 1, "1 3 1")]}
+    source = replace(save_sequences(tmp_path, **files), duplicates="keep")
+    data = source.read()
+    split = source.parts("given", data)
+    of_user_1 = [(1, 0), (1, 4), (1, 0), (1, 2), (1, 4)]
+    assert pairs(data, split.train) == [(0, 1), (0, 2), (0, 1), (0, 1), *of_user_1]
+    assert pairs(data, split.val) == [(0, 1), (0, 3), (0, 1)]
+    assert pairs(data, split.test) == [(0, 1), (0, 1)]
+    line = f"{tmp_path}: 6 of 14 events repeat a user and an item in a part: "
+    assert capsys.readouterr().err == f"{line}kept (data.duplicates=keep)\n"
+    assert len(replace(source, duplicates="first").read()) == 14 - 6
+    assert capsys.readouterr().err == f"{line}left out (data.duplicates=first)\n"
+
+
 N_USERS, N_ITEMS = 6, 5
 MAPS = {
     "item_id_map": pd.DataFrame({"item_idx": range(N_ITEMS), "item_id": range(N_ITEMS)}),
@@ -79,12 +102,23 @@ item = st.integers(0, N_ITEMS - 1)
 file = st.lists(st.tuples(st.integers(0, N_USERS - 1), item, st.lists(item, max_size=3)), min_size=1, max_size=12)
 
 
-def split_event_by_event(files: Files) -> list[list[tuple[int, int]]]:
+def split_event_by_event(files: Files, keeps_repeats: bool) -> list[list[tuple[int, int]]]:
     """The (user, item) pairs of each part, from a loop over the events."""
     parts: list[list[tuple[int, int]]] = [[], [], []]
     seen = set()
+    count = Counter[tuple[int, int]]()
     for part, rows in enumerate(files):
         for user, next_item, history in rows:
+            if keeps_repeats:
+                before, in_row = Counter(count), Counter[tuple[int, int]]()
+                for item in history:
+                    in_row[user, item] += 1
+                    if in_row[user, item] > before[user, item]:
+                        parts[0].append((user, item))
+                        count[user, item] += 1
+                parts[part].append((user, next_item))
+                count[user, next_item] += 1
+                continue
             for event_part, item in [*((0, item) for item in history), (part, next_item)]:
                 if (user, item) not in (parts[event_part] if event_part else seen):
                     parts[event_part].append((user, item))
@@ -93,16 +127,19 @@ def split_event_by_event(files: Files) -> list[list[tuple[int, int]]]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.tuples(file, file, file))
-def test_parts_equal_a_loop_over_the_events(tmp_path_factory: pytest.TempPathFactory, files: Files) -> None:
+@given(st.tuples(file, file, file), st.booleans())
+def test_parts_equal_a_loop_over_the_events(
+    tmp_path_factory: pytest.TempPathFactory, files: Files, keeps_repeats: bool
+) -> None:
     tables = {
         f"sequences_{part}": [(user, next_item, " ".join(map(str, history))) for user, next_item, history in rows]
         for part, rows in zip(PARTS, files, strict=True)
     }
     source = save_sequences(tmp_path_factory.mktemp("files"), **MAPS, **tables)
+    source = replace(source, duplicates="keep" if keeps_repeats else "first")
     data = source.read()
     split = source.parts("given", data)
-    assert [pairs(data, rows) for rows in split[:3]] == split_event_by_event(files)
+    assert [pairs(data, rows) for rows in split[:3]] == split_event_by_event(files, keeps_repeats)
     assert torch.equal(torch.cat(split[:3]).sort().values, torch.arange(len(data)))
 
 

@@ -87,6 +87,12 @@ def test_pairs_that_a_part_repeats_become_one(tmp_path: Path) -> None:
     assert rows_of(source) == [[("w", "b", 2, 2), ("u", "a", 4, 5)], [], [("u", "b", 3, 3)]]
 
 
+def test_pairs_that_a_part_repeats_may_stay(tmp_path: Path) -> None:
+    source = split_table(tmp_path, "u,a,1,1\nw,b,2,2\nu,a,4,5\n", "u,a,3,9\nu,b,3,3\nu,b,3,3\n", duplicates="keep")
+    train = [("u", "a", 1, 1), ("w", "b", 2, 2), ("u", "a", 4, 5)]
+    assert rows_of(source) == [train, [], [("u", "a", 3, 9), ("u", "b", 3, 3), ("u", "b", 3, 3)]]
+
+
 def test_a_pair_may_come_back_in_a_later_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """u buys a three times: twice in train, where the latest row stays, and again in test; b comes back in val."""
     parts = ("u,a,1,1\nu,a,1,5\nw,b,1,2\nw,c,1,3\n", "u,a,1,9\nw,d,1,9\n", "w,b,1,7\n")
@@ -97,7 +103,8 @@ def test_a_pair_may_come_back_in_a_later_part(tmp_path: Path, capsys: pytest.Cap
         [("u", "a", 1, 9), ("w", "d", 1, 9)],
     ]
     line = "2 rows of val and test are of a user and an item that an earlier part has, too: kept (data.duplicates=last)"
-    assert capsys.readouterr().err.splitlines()[-1] == line
+    repeats = "1 of 7 rows repeat a user and an item: left out (data.duplicates=last)"
+    assert capsys.readouterr().err.splitlines()[-2:] == [line, repeats]
     with pytest.raises(UserError, match=r"val\.csv, line 2: this user and item are .*duplicates=last keeps it in"):
         split_table(tmp_path, *parts, duplicates="error").read()
     with pytest.raises(UserError, match=r"test\.csv, line 3: this user, item and time are in .*train\.csv, line 4 too"):

@@ -48,6 +48,22 @@ def test_rows_of_a_cut_s_own_time_are_in_the_later_part() -> None:
     assert parts(GlobalTime(21, 30, "keep")(ROWS, NO_SOURCE)) == [[1, 2, 3, 4, 5, 6], [8], [0, 7]]
 
 
+def test_next_holds_out_each_user_s_first_row_after_a_moment() -> None:
+    """By hand: users 1 and 2 have a first row at 20, user 1 two, of which the file's first; 0 and 2 have one at 30."""
+    assert parts(GlobalTime(20, 30, "keep", "next")(ROWS, NO_SOURCE)) == [[1, 2, 5], [3, 4], [0, 7]]
+    more = log([(0, 0, 1), (1, 0, 1), (0, 1, 9), (0, 0, 8), (1, 0, 7), (0, 0, 15), (1, 0, 19), (1, 0, 12), (0, 1, 2)])
+    assert parts(GlobalTime(5, 10, "keep", "next")(more, NO_SOURCE)) == [[0, 1, 8], [3, 4], [5, 7]]
+    # windows of three rows: times 1 1 2 | 7 8 9 | 12 15 19, and in fold 0 of 2 windows of two: 1 1 2 | 7 8 | 9 12 | …
+    assert parts(Rolling(0, 1, 1 / 3, "keep", "next")(more, NO_SOURCE)) == [[0, 1, 8], [3, 4], [5, 7]]
+    assert parts(Rolling(0, 2, 2 / 9, "keep", "next")(more, NO_SOURCE)) == [[0, 1, 8], [3, 4], [2, 7]]
+
+
+def test_a_cold_next_row_is_no_target_and_gives_way_to_none() -> None:
+    """User 1's next item, 2, is cold; their next warm row is not what they did next."""
+    data = log([(0, 1, 1), (1, 1, 1), (1, 2, 5), (1, 1, 6), (0, 1, 7), (0, 1, 8)])
+    assert parts(GlobalTime(5, 8, "drop", "next")(data, NO_SOURCE)) == [[0, 1], [4], [5]]
+
+
 def test_cold_rows_are_dropped_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert parts(GlobalTime(20, 30, "drop")(ROWS, NO_SOURCE)) == [[1, 2, 5], [6, 8], [0]]
     line = "rows, train before 1970-01-01 00:00:20: 3 of 6 later rows are of 1 users and 1 items unseen in train: "

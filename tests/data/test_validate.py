@@ -1,4 +1,4 @@
-"""One rating per pair: three policies against hand-worked rows and a loop; bad values; and the cost of the checks."""
+"""What repeated pairs become: policies against hand-worked rows and a loop; bad values; the cost of the checks."""
 
 import time
 from collections.abc import Sequence
@@ -33,6 +33,14 @@ def test_mean_keeps_the_last_row_with_the_mean_rating() -> None:
     rows, rating = resolve_duplicates(sheet(pairs.tolist(), [1, 2, 4]), pairs, "mean")
     assert np.arange(3)[rows].tolist() == [1, 2]
     assert rating.tolist() == [2, (1 + 4) / 2]
+
+
+def test_keep_keeps_every_row_and_says_how_many_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = np.array([7, 8, 7, 7, 9])
+    rows, rating = resolve_duplicates(sheet(pairs.tolist(), [1, 2, 4, 1, 5], times=[9, 8, 7, 6, 5]), pairs, "keep")
+    assert np.arange(5)[rows].tolist() == [0, 1, 2, 3, 4]
+    assert rating.tolist() == [1, 2, 4, 1, 5]
+    assert capsys.readouterr().err == "2 of 5 rows repeat a user and an item: kept (data.duplicates=keep)\n"
 
 
 def test_error_names_both_lines(tmp_path: Path) -> None:

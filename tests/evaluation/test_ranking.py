@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from recsweep.errors import UserError
-from recsweep.evaluation import Target, evaluate
+from recsweep.evaluation import RankingEvaluation, Target, evaluate
 
 
 def sort_items(scores: dict[int, float], relevant: set[int]) -> list[int]:
@@ -158,6 +158,14 @@ def test_masked_items_do_not_tie_with_a_score_of_minus_infinity():
 def test_an_item_both_seen_and_held_out_is_held_out():
     target = pair_target([(0, 1)], [(0, 1)], n_users=1, n_items=3)
     assert evaluate(ScoreTable([[1.0, 2.0, 0.0]]), full_ranking(), target)["hit_rate@1"] == 1
+
+
+def test_seen_items_compete_where_they_are_not_masked():
+    """Item 2 is held out. Item 3 scores higher, and so do 0 and 1, which the user has seen."""
+    scorer, target = ScoreTable([[5.0, 4.0, 1.0, 3.0]]), pair_target([(0, 0), (0, 1), (0, 1)], [(0, 2), (0, 2)], 1, 4)
+    for mask_seen, rank in ((True, 2), (False, 4)):
+        evaluation = RankingEvaluation(None, "exact", [1], "mrr", 0, 9, mask_seen)
+        assert own_metrics(scorer, evaluation, target)["mrr"] == 1 / rank
 
 
 def test_a_pair_held_out_twice_is_one_relevant_item():

@@ -12,13 +12,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from recsweep.losses.ranking import (
     Calibrated,
-    CatalogueLogits,
+    CatalogueVectors,
     Full,
     InBatch,
     RankingLoss,
     Sampled,
     bpr,
     full_softmax,
+    full_softmax_of_products,
     gbce,
     softmax,
 )
@@ -111,6 +112,17 @@ def test_full_softmax_is_cross_entropy_and_softmax_of_all_other_items() -> None:
     torch.testing.assert_close(loss, softmax(logits[user_index, item], negatives))
 
 
+def test_full_softmax_of_products_is_cross_entropy() -> None:
+    """Of more rows than it computes at once, in value and gradients; once more with logits far apart."""
+    for std in (1.0, 40.0):
+        vectors, items = random_logits(300, 4).float().mul(std).detach(), random_logits(7, 4, seed=1).float().detach()
+        item = torch.arange(300) % 7
+        inputs = vectors.requires_grad_(), items.requires_grad_()
+        loss, expected = full_softmax_of_products(vectors, items, item), cross_entropy(vectors @ items.T, item)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(*(torch.autograd.grad(3 * x, inputs) for x in (loss, expected)))
+
+
 def test_softmax_of_one_negative_is_bpr() -> None:
     positive, negative = random_logits(7), random_logits(7, 1, seed=1)
     torch.testing.assert_close(softmax(positive, negative), bpr(positive, negative))
@@ -157,13 +169,17 @@ class Batch:
         self.requests.append(("negatives", n))
         return POSITIVE, NEGATIVE
 
+    def against_shared(self, n: int) -> tuple[Tensor, Tensor]:
+        self.requests.append(("shared", n))
+        return POSITIVE, NEGATIVE
+
     def against_batch(self, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
         self.requests.append(("batch", n_shared, log_q))
         return POSITIVE, NEGATIVE
 
-    def against_catalogue(self) -> CatalogueLogits:
+    def against_catalogue(self) -> CatalogueVectors:
         self.requests.append(("catalogue",))
-        return CatalogueLogits(LOGITS, USER_INDEX, ITEM)
+        return CatalogueVectors(LOGITS, torch.eye(3, dtype=torch.float64), USER_INDEX, ITEM)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +187,7 @@ class Batch:
     [
         (Sampled(function="softmax", n_negatives=3), ("negatives", 3), softmax(POSITIVE, NEGATIVE)),
         (Sampled(function="bpr", n_negatives=5), ("negatives", 5), bpr(POSITIVE, NEGATIVE)),
+        (Sampled(function="softmax", n_negatives=3, shared=True), ("shared", 3), softmax(POSITIVE, NEGATIVE)),
         (Calibrated(n_negatives=3, calibration=0.5), ("negatives", 3), gbce(POSITIVE, NEGATIVE, 1 / 4, 1 / 2)),
         (InBatch(n_shared=2, log_q=True), ("batch", 2, True), softmax(POSITIVE, NEGATIVE)),
         (InBatch(n_shared=0, log_q=False), ("batch", 0, False), softmax(POSITIVE, NEGATIVE)),

@@ -70,6 +70,10 @@ def row_scores(model: Retrieval, batch: Positives) -> Tensor:
     return scores
 
 
+def positive_logits(model: Retrieval, batch: Positives) -> PositiveLogits:
+    return PositiveLogits(model, batch.user, batch.item, *model.encode_distinct_users(batch))
+
+
 def test_full_softmax_competes_with_the_catalogue(name: str) -> None:
     """Also in a batch that holds users and items more than once."""
     model = MODELS[name](loss=Full())
@@ -84,7 +88,7 @@ def test_in_batch_competes_with_the_positives_of_other_users(log_q: bool, name: 
     """Item 3 is in three rows and 5 in two: the same item is no competitor, nor is an item of the same user."""
     model = MODELS[name]()
     batch = training_batch(model)
-    positive, negative = PositiveLogits(model, batch).against_batch(0, log_q)
+    positive, negative = positive_logits(model, batch).against_batch(0, log_q)
     scores, items, users = row_scores(model, batch), batch.item.tolist(), batch.user.tolist()
     for row, row_item in enumerate(items):
         expected = [scores[row, item] - (np.log(FREQUENCY[item] / N_ROWS) if log_q else 0) for item in items]
@@ -101,7 +105,7 @@ def test_mixed_adds_items_that_all_rows_share(log_q: bool, name: str) -> None:
     model = MODELS[name]()
     model.generator = generator(0)
     batch = training_batch(model)
-    positive, negative = PositiveLogits(model, batch).against_batch(300, log_q)
+    positive, negative = positive_logits(model, batch).against_batch(300, log_q)
     q = torch.tensor([(FREQUENCY[item] + 300 / N_ITEMS) / (N_ROWS + 300) for item in range(N_ITEMS)])
     expected = row_scores(model, batch) - (q.log() if log_q else 0)
     rows = torch.arange(N_ROWS)
@@ -129,7 +133,7 @@ def test_sampled_competitors_are_items_that_the_user_does_not_have(
     scores, count = row_scores(model, batch), torch.zeros(N_ROWS, N_ITEMS, dtype=torch.int64)
     for seed in range(30):
         model.generator = generator(seed)
-        positive, negative = PositiveLogits(model, batch).against_negatives(4)
+        positive, negative = positive_logits(model, batch).against_negatives(4)
         assert_equal(positive, scores[torch.arange(N_ROWS), batch.item])
         gap = (negative[:, :, None] - scores[:, None]).abs()
         assert negative.shape == (N_ROWS, 4) and gap.amin(2).max() < 1e-4

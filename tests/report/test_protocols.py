@@ -54,6 +54,16 @@ def test_runs_of_earlier_versions_are_compared_by_their_sizes(tmp_path: Path) ->
     }
 
 
+def test_runs_from_before_a_choice_did_what_is_its_default(tmp_path: Path) -> None:
+    ranking = ("evaluation=full_ranking", "evaluation._target_=recsweep.evaluation.RankingEvaluation")
+    for number, choice in enumerate(([], ["evaluation.mask_seen=true"], ["evaluation.mask_seen=false"])):
+        write(tmp_path, number, *ranking, *choice)
+    assert titles(tmp_path) == {
+        "synthetic · random · full_ranking · mask_seen=True": ["0", "1"],
+        "synthetic · random · full_ranking · mask_seen=False": ["2"],
+    }
+
+
 @pytest.mark.parametrize("key", ["data.seed", "split.seed"])
 def test_seeds_of_data_and_split_are_repetitions(key: str, tmp_path: Path) -> None:
     for seed, letter in enumerate("abc"):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from shell import SYNTHETIC, TINY, read_metrics, recsweep, train_run
+from shell import SYNTHETIC, TINY, read_metrics, recsweep, tiny_config, train_run
 
-from recsweep.runs.folder import BEST, REFIT
+from recsweep.runs import build
+from recsweep.runs.folder import BEST, REFIT, oracle_metrics
 
 pytestmark = pytest.mark.xdist_group("folder")
 
@@ -150,6 +151,14 @@ def test_the_oracle_is_better(means_run: Path, tmp_path: Path) -> None:
     larger = ["data.n_users=400", "data.n_items=300", "data.n_interactions=12000", "split=leave_last_out"]
     ranking = read_metrics(train_run(tmp_path, *larger, "model=popularity", "logger=none"))
     assert ranking["oracle"]["test/ndcg@10"] > 1.2 * ranking["metrics"]["test/ndcg@10"]
+
+
+def test_the_oracle_knows_that_no_user_has_an_item_twice() -> None:
+    """So it ranks no seen item, whether or not the evaluation masks them; popularity would be worse for it."""
+    ranking = [tiny_config("model=popularity", f"evaluation.mask_seen={choice}") for choice in ("true", "false")]
+    data = build.data(ranking[0])
+    masked, unmasked = (oracle_metrics(cfg, data) for cfg in ranking)
+    assert masked == unmasked and "test/ndcg@10" in masked
 
 
 def test_real_data_has_no_oracle(blocks: Path, tmp_path: Path) -> None:

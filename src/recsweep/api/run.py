@@ -78,11 +78,16 @@ class Run:
 
     @cached_property
     def seen(self) -> UserItems:
-        """The items that `recommend` leaves out for each user; no part of the stable interface."""
+        """The items of each user's rows; no part of the stable interface."""
         rows = self.data.data
         if isinstance(rows, BanditLog):
             rows = self.data.train.take(self.data.train.rating.nonzero()[:, 0])
         return group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+
+    @property
+    def left_out(self) -> UserItems:
+        """What `recommend` leaves out for each user if nobody says otherwise; no part of the stable interface."""
+        return self.seen if self.config.evaluation.get("mask_seen", True) else _empty(self.seen)
 
     def score(self, frame: pd.DataFrame) -> pd.Series:
         """The model's score of each row of a data frame, with the frame's index.
@@ -116,7 +121,7 @@ class Run:
         *,
         exclude: Ids | None = None,
         only: Ids | None = None,
-        filter_seen: bool = True,
+        filter_seen: bool | None = None,
     ) -> pd.DataFrame:
         """The k best items for each user; a user has fewer rows where fewer items are left.
 
@@ -126,7 +131,8 @@ class Run:
             users: one raw id, or several.
             exclude: items to leave out.
             only: the items to choose from; all without it.
-            filter_seen: whether to leave out the items of the user's rows, those of validation and test included.
+            filter_seen: whether to leave out the items of the user's rows, those of validation and test included;
+                None does so unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
 
         Raises:
             UserError: k is below 1, an id is unknown, or the model gives all items the same score for a user, so that
@@ -153,8 +159,7 @@ class Run:
                 raise UserError(f"user={first}: {reason}")
             return scores.clamp(min=torch.finfo(scores.dtype).min).where(is_left, -torch.inf)
 
-        nothing = UserItems(self.seen.item[:0], torch.zeros_like(self.seen.start))
-        seen = self.seen if filter_seen else nothing
+        seen = self.left_out if filter_seen is None else self.seen if filter_seen else _empty(self.seen)
         with explain_memory():
             items, scores = best_items(score_all, user.to(device), seen, rows.n_items, min(k, rows.n_items))
         return tabulate_recommendations(rows, user, items, scores)
@@ -222,6 +227,11 @@ def load(folder: str | Path, overrides: Sequence[str] = (), plugins: Sequence[st
     check_plugins(tuple(plugins))
     origin, cfg = change_settings(read_origin(Path(folder), tuple(plugins)), list(overrides))
     return Run(Path(folder), origin, cfg)
+
+
+def _empty(items: UserItems) -> UserItems:
+    """No items, for the same users."""
+    return UserItems(items.item[:0], torch.zeros_like(items.start))
 
 
 def _check_k(k: int) -> None:

@@ -57,7 +57,10 @@ def _rank_items(pair: Pair, runs: Runs, positions: np.ndarray) -> list[Example]:
         raise UserError("the rows of a log do not say what users like")
     models = [load_final_model(cfg, data, folder) for cfg, folder in zip(configs, folders, strict=True)]
     target = data.target("val" if pair.comparison.metric.startswith("val/") else "test")
-    seen = group_items(rows.user[target.seen], rows.item[target.seen], rows.n_users, rows.n_items)
+    masked = target.seen if configs[0].evaluation.get("mask_seen", True) else target.seen[:0]
+    key = rows.user * rows.n_items + rows.item
+    masked = masked[~torch.isin(key[masked], key[target.held_out])]  # a seen item may be held out as well
+    seen = group_items(rows.user[masked], rows.item[masked], rows.n_users, rows.n_items)
     user = rows.user_ids.encode(list(map(str, pair.users[positions])))
     device = build.device(configs[0])
     k = min(K, rows.n_items - int(seen.start.diff()[user].max()))

@@ -14,6 +14,7 @@ from recsweep.data.schema import Features, Interactions, Source, Split
 from recsweep.data.sequence_files import write_sequences
 from recsweep.data.summary import (
     count_items_only_in_test,
+    count_repeats,
     count_users_split_within_a_time,
     count_users_unseen_in_train,
     count_users_with_one_row,
@@ -67,8 +68,10 @@ def _prepare(cfg: DictConfig, sequences: Sequences | None) -> None:
     table = Table(title=cell(data.name), show_header=False)
     table.add_row("users", f"{data.n_users:,}, {count_users_with_one_row(data):,} of them with one row")
     table.add_row("items", f"{data.n_items:,}")
-    table.add_row("interactions", f"{len(data):,}")
-    table.add_row("density", f"{len(data) / data.n_users / data.n_items:.4%}")
+    n_repeats = count_repeats(data)
+    repeats = f", {n_repeats:,} of them repeat a user and an item" if n_repeats else ""
+    table.add_row("interactions", f"{len(data):,}{repeats}")
+    table.add_row("density", f"{(len(data) - n_repeats) / data.n_users / data.n_items:.4%}")
     table.add_row("rating", f"{data.rating.min():g} to {data.rating.max():g}, mean {data.rating.mean():.4f}")
     table.add_row("", draw_histogram(rating_histogram(data.rating)))
     if data.timestamp is not None:

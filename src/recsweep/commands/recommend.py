@@ -26,7 +26,10 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 
 
 def run(arguments: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set."""
+    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set.
+
+    Items that a user has are left out, unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
+    """
     folder, origin = compose.pop_run(arguments)
     users, k = pop_option(arguments, "user"), pop_option(arguments, "k")
     if users is None:
@@ -42,9 +45,9 @@ def run(arguments: list[str]) -> None:
     user = data.user_ids.encode(raw_users)
     if factory is None:
         table = trained.recommend(raw_users, int(k))
-        check_unseen(user, trained.seen, data.n_items, int(k))
+        check_unseen(user, trained.left_out, data.n_items, int(k))
     else:
-        items, scores = _search_index(factory, folder / "embeddings", data, user, trained.seen, int(k))
+        items, scores = _search_index(factory, folder / "embeddings", data, user, trained.left_out, int(k))
         table = tabulate_recommendations(data, user, items, scores)
     for raw_user, rows in zip(raw_users, _split_by_user(table, data.user_ids.decode(user)), strict=True):
         _print_table(raw_user, rows)

@@ -219,7 +219,7 @@ def _check_optimizer(cfg: DictConfig, model: type[RecModule]) -> None:
         raise UserError(f"optimizer: {error}") from None
     scheduler = _construct("scheduler", cfg.scheduler)
     try:
-        scheduler(instance, **({"total_steps": 10} if scheduler.func is OneCycleLR else {}))
+        scheduler(instance, **({"total_steps": 1001} if scheduler.func is OneCycleLR else {}))
     except ValueError as error:
         raise UserError(f"scheduler: {error}") from None
 

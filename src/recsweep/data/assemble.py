@@ -56,18 +56,34 @@ def assemble(
 
 
 def find_rows(sheet: Sheet, data: Interactions) -> Tensor:
-    """Row numbers [n] in `data` of the n (user, item) pairs in `sheet`, in its order."""
+    """Row numbers [n] in `data` of the n (user, item) pairs in `sheet`, in its order.
+
+    Raises:
+        UserError: `data` has no row of a pair, or repeats one, so that a pair does not tell which row is meant.
+    """
     user = _encode_ids(sheet, "user", data.user_ids.raw, data.name)
     item = _encode_ids(sheet, "item", data.item_ids.raw, data.name)
     pair_in_sheet = user * data.n_items + item
     pair_in_data = (data.user * data.n_items + data.item).numpy()
     order = np.argsort(pair_in_data)
+    if (np.diff(pair_in_data[order]) == 0).any():
+        raise UserError(
+            f"{sheet.path} names rows by user and item, which {data.name} repeats with data.duplicates=keep: take "
+            "data.duplicates=last, or another split="
+        )
     sorted_index = np.searchsorted(pair_in_data, pair_in_sheet, sorter=order).clip(max=len(pair_in_data) - 1)
     rows = order[sorted_index]
     is_unknown = pair_in_data[rows] != pair_in_sheet
     if is_unknown.any():
         raise UserError(f"{sheet.location(int(is_unknown.argmax()))}: {data.name} has no row of this user and item")
     return torch.from_numpy(rows)
+
+
+def has_pair_of(sheet: Sheet, data: Interactions) -> Tensor:
+    """Whether each row of `data` [N] is of a (user, item) pair in `sheet`."""
+    user = _encode_ids(sheet, "user", data.user_ids.raw, data.name)
+    item = _encode_ids(sheet, "item", data.item_ids.raw, data.name)
+    return torch.isin(data.user * data.n_items + data.item, torch.from_numpy(user * data.n_items + item))
 
 
 def find_parts(train: Sheet, test: Sheet, data: Interactions) -> tuple[Tensor, Tensor]:

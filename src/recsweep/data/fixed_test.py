@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recsweep.data.assemble import assemble, find_rows, unknown_split_error
+from recsweep.data.assemble import assemble, has_pair_of, unknown_split_error
 from recsweep.data.features import Entities
 from recsweep.data.schema import Interactions, Split
 from recsweep.data.sheet import Sheet, note_once
@@ -60,8 +60,7 @@ class FixedTest(ABC):
             raise unknown_split_error(self, name)
         if not self.with_test:
             raise UserError("data.with_test=false leaves out the test rows of split=given: choose another split")
-        is_test = torch.zeros(len(data), dtype=torch.bool)
-        is_test[find_rows(self._read_test(), data)] = True
+        is_test = has_pair_of(self._read_test(), data)
         no_rows = torch.zeros(0, dtype=torch.int64)
         return Split((~is_test).nonzero().flatten(), no_rows, is_test.nonzero().flatten())
 

@@ -9,7 +9,7 @@ if there are none). `item_id_map` (`item_idx`, `item_id`, optionally `title`) an
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from recsweep.data.features import sort_by_id
 from recsweep.data.ids import ID
 from recsweep.data.parquet import parquet_column_names, read_parquet
 from recsweep.data.schema import IdMap, Interactions, Split
-from recsweep.data.sheet import INT, TEXT, Sheet
+from recsweep.data.sheet import INT, TEXT, Sheet, note_once
 from recsweep.data.splits import position_in_group, split_last_rows
 from recsweep.data.tables import IMPLICIT_SCALE
 from recsweep.errors import UserError
@@ -42,18 +42,23 @@ class Sequences:
 
     The sequence of a user follows the files in the order train, val, test, the rows in file order, and in each row the
     history before the next item. The next items of val and test are the held-out events. Any other event is a train
-    event if its item did not occur earlier in the user's sequence; repetitions are dropped. An item can be a train
-    event and held out as well (a repeated purchase).
+    event if its item did not occur earlier in the user's sequence. An item can be a train event and held out as well (a
+    repeated purchase). Repetitions within a part are dropped or kept, and a line says how many there are.
 
     The files have no times: the timestamp is the position in the user's sequence, from 0. Ratings are 1.0.
 
     Args:
         folder: holds the files, put there by hand or written by `recsweep data prepare data=NAME sequences=FOLDER`.
         max_history: maximum length of a history; a longer one is an error.
+        duplicates: `first` keeps the first event of a user and an item in train, and the first in each held-out part.
+            `keep` keeps repetitions: every next item is an event, and an item in a history is one where the history has
+            it more often than the events before. Of a repetition that only histories show which `max_history` has cut
+            before its first occurrence, nothing can be known.
     """
 
     folder: str
     max_history: Annotated[int, Field(ge=1)]
+    duplicates: Literal["first", "keep"] = "first"  # of runs before there was a choice
 
     name: ClassVar[str] = "sequences"
     ships: ClassVar[tuple[str, ...]] = ("given",)
@@ -76,8 +81,8 @@ class Sequences:
             for part, file in enumerate(self._event_files())
         ]
         events = _Events(*(np.concatenate(column) for column in zip(*files, strict=True)))
-        rows = _select_rows(events, len(items.ids))
-        user, item, part = (torch.from_numpy(column[rows]) for column in events)
+        rows = self._choose_rows(events, len(items.ids))
+        user, item, part = (torch.from_numpy(column[rows]) for column in events[:3])
         _log_users_without_history(user, part, len(users.ids))
         return Interactions(
             name=self.name,
@@ -107,6 +112,17 @@ class Sequences:
         n_train = torch.bincount(data.user, minlength=data.n_users) - n_val
         return split_last_rows(data, (n_train >= 2).long(), n_val)
 
+    def _choose_rows(self, events: "_Events", n_items: int) -> np.ndarray:
+        """Indices of the events that become rows, see `_select_rows`; a line says how many repeat a pair."""
+        every, first = (_select_rows(events, n_items, keeps_repeats) for keeps_repeats in (True, False))
+        if n_repeats := len(every) - len(first):
+            done = "kept" if self.duplicates == "keep" else "left out"
+            note_once(
+                f"{self.folder}: {n_repeats:,} of {len(every):,} events repeat a user and an item in a part: {done} "
+                f"(data.duplicates={self.duplicates})"
+            )
+        return every if self.duplicates == "keep" else first
+
     def _read_events(self, file: str, part: int, n_users: int, n_items: int) -> "_Events":
         """The events of a file: for each row, the history and then the next item."""
         sheet = read_parquet(self._path(file), {**EVENT, "history_idx": TEXT})
@@ -117,11 +133,12 @@ class Sequences:
         is_next[(length + 1).cumsum() - 1] = True
         item = np.empty(len(is_next), dtype=np.int64)
         item[is_next], item[~is_next] = next_item, history
-        return _Events(user.repeat(length + 1), item, np.where(is_next, part, 0))
+        return _Events(user.repeat(length + 1), item, np.where(is_next, part, 0), is_next)
 
     def _n_next_items(self, file: str, data: Interactions) -> Tensor:
-        """Number of distinct next items of each user [n_users] in a file."""
-        frame = read_parquet(self._path(file), EVENT).frame.drop_duplicates()
+        """Number of next items of each user [n_users] in a file; distinct ones, if repetitions are dropped."""
+        frame = read_parquet(self._path(file), EVENT).frame
+        frame = frame if self.duplicates == "keep" else frame.drop_duplicates()
         return torch.bincount(torch.tensor(frame["user_idx"].to_numpy()), minlength=data.n_users)
 
     def _event_files(self) -> list[str]:
@@ -134,11 +151,18 @@ class Sequences:
 
 
 class _Events(NamedTuple):
-    """Columns [E] int64 of events in order; `part` is 1 for next items of val, 2 for those of test, else 0."""
+    """Columns [E] of events in order, the events of a row of a file together and its next item last.
+
+    Args:
+        user, item: int64.
+        part: 1 for next items of val, 2 for those of test, else 0.
+        is_next: whether the event is the next item of its row.
+    """
 
     user: np.ndarray
     item: np.ndarray
     part: np.ndarray
+    is_next: np.ndarray
 
 
 class _Ids(NamedTuple):
@@ -148,20 +172,50 @@ class _Ids(NamedTuple):
     titles: tuple[str, ...] | None
 
 
-def _select_rows(events: _Events, n_items: int) -> np.ndarray:
+def _select_rows(events: _Events, n_items: int, keeps_repeats: bool) -> np.ndarray:
     """Indices of the events that become rows, sorted by user, part and order.
 
     An event of part 0 becomes a row if it is the first of its (user, item) pair among all events. A later one is a
     repetition, or shows an item in a history after an earlier row held it out. A held-out event becomes a row if it is
-    the first of its pair in its part.
+    the first of its pair in its part. With `keeps_repeats`, see `_is_new`.
     """
-    user, item, part = events
+    user, item, part, _ = events
     pair = user * n_items + item
-    is_train = ~pd.Series(pair).duplicated().to_numpy() & (part == 0)
-    held_out = np.flatnonzero(part)
-    is_repeated = pd.Series(pair[held_out] * 3 + part[held_out]).duplicated().to_numpy()
-    rows = np.concatenate([np.flatnonzero(is_train), held_out[~is_repeated]])
+    if keeps_repeats:
+        rows = np.flatnonzero(_is_new(pair, events.is_next))
+    else:
+        is_train = ~pd.Series(pair).duplicated().to_numpy() & (part == 0)
+        held_out = np.flatnonzero(part)
+        is_repeated = pd.Series(pair[held_out] * 3 + part[held_out]).duplicated().to_numpy()
+        rows = np.concatenate([np.flatnonzero(is_train), held_out[~is_repeated]])
     return rows[np.lexsort((rows, part[rows], user[rows]))]
+
+
+def _is_new(pair: np.ndarray, is_next: np.ndarray) -> np.ndarray:
+    """Whether each event [E] is one that no event before it shows already, where items repeat.
+
+    Every next item is new. An item in a history is new if it is its o-th occurrence there and the rows before have
+    fewer than o new events of the pair. Of these, d are next items; so it is new if o - d is above its values before.
+
+    Args:
+        pair: [E] the user and item of each event, in order.
+        is_next: [E], the last event of each row of a file.
+    """
+    if not len(pair):
+        return is_next
+    order = np.argsort(pair, kind="stable")
+    row = (is_next.cumsum() - is_next)[order]
+    is_next_in_order, starts = is_next[order], np.append(True, np.diff(pair[order]) != 0)
+    index = np.arange(len(pair))
+    occurrence = index + 1 - np.maximum.accumulate(np.where(starts | np.append(True, np.diff(row) != 0), index, 0))
+    n_next = is_next_in_order.cumsum() - is_next_in_order
+    n_next -= n_next[np.maximum.accumulate(np.where(starts, index, 0))]
+    excess = np.where(is_next_in_order, 0, np.maximum(occurrence - n_next, 0))
+    base = (starts.cumsum() - 1) * (int(excess.max()) + 1)  # above all values of the pairs before
+    most_before = np.append(0, np.maximum.accumulate(excess + base)[:-1])
+    is_new = np.empty(len(pair), dtype=bool)
+    is_new[order] = is_next_in_order | (excess + base > np.maximum(most_before, base))
+    return is_new
 
 
 def _log_users_without_history(user: Tensor, part: Tensor, n_users: int) -> None:

@@ -24,7 +24,8 @@ class SplitTable(Table):
     Args:
         val, test: as `path`, which holds the train part; without `val`, the split draws it from train.
 
-    A user and an item may be in several parts unless `duplicates` is `error`; within a part they become one row.
+    A user and an item may be in several parts unless `duplicates` is `error`; within a part they become one row, unless
+    `duplicates` is `keep`.
     """
 
     val: str | None
@@ -61,7 +62,8 @@ class SplitTable(Table):
         part = np.arange(len(sheets)).repeat([len(sheet.frame) for sheet in sheets])
         _check_overlap(whole, part, self.duplicates)
         data = assemble(self.name, whole, self._scale, self.duplicates, *self._read_entities(), part)
-        sizes = [len(sheet.frame[["user", "item"]].drop_duplicates()) for sheet in sheets]
+        pairs = [sheet.frame[["user", "item"]] for sheet in sheets]
+        sizes = [len(rows if self.duplicates == "keep" else rows.drop_duplicates()) for rows in pairs]
         rows = dict(zip(self._paths, torch.arange(len(data)).split(sizes), strict=True))
         return data, Split(rows["train"], rows.get("val", torch.empty(0, dtype=torch.int64)), rows["test"])
 

@@ -17,6 +17,11 @@ def count_users_with_one_row(data: Interactions) -> int:
     return int((torch.bincount(data.user, minlength=data.n_users) == 1).sum())
 
 
+def count_repeats(data: Interactions) -> int:
+    """Number of rows that repeat a user and an item: all but one row of each pair."""
+    return len(data) - len(torch.unique(data.user * data.n_items + data.item))
+
+
 def count_items_only_in_test(data: Interactions, split: Split) -> int:
     """Number of items that have test rows, but no train or validation rows."""
     earlier = torch.cat([split.train, split.val])

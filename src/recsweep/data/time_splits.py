@@ -16,11 +16,13 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions, Source, Split
 from recsweep.data.sheet import note_once
-from recsweep.data.splits import Fraction, check_fold, check_parts, times_of
+from recsweep.data.splits import Fraction, check_fold, check_parts, position_in_group, times_of
 from recsweep.data.summary import format_time
 from recsweep.data.times import ALLOWED, BadTime, to_seconds
 from recsweep.errors import UserError
 
+Targets = Literal["all", "next"]
+"""Which rows of val and of test are held out, see `GlobalTime`."""
 Cold = Literal["drop", "keep"]
 """What to do with rows of users, and of items, without a row in train."""
 Moment = str | int | float
@@ -34,11 +36,16 @@ class GlobalTime:
     Args:
         val_from, test_from: the moments.
         cold_users: what to do with rows of users, and of items, without a row in train.
+        targets: `all` holds out every later row. `next` holds out what a user does next: in val the first of their rows
+            after one moment, in test the first after the other (of equal times, the first in the file). All their other
+            later rows are in no part: nothing is trained on them, ranked or masked. So a model knows of a user what is
+            before `val_from`; for test, the target of val counts as seen, too, and a refit trains on it.
     """
 
     val_from: Moment
     test_from: Moment
     cold_users: Cold
+    targets: Targets = "all"  # of runs before there was a choice
 
     needs_times: ClassVar[bool] = True
 
@@ -53,7 +60,7 @@ class GlobalTime:
         starts = [_parse_moment(key, getattr(self, key)) for key in ("val_from", "test_from")]
         cuts = [_time_at(ordered, start) if isinstance(start, float) else start for start in starts]
         _check_order(self, cuts)
-        return _split_at(data, cuts, self.cold_users)
+        return _split_at(data, cuts, self.cold_users, self.targets)
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,14 @@ class Rolling:
         folds: their number.
         window: share of the rows in a window.
         cold_users: what to do with rows of users, and of items, without a row in train.
+        targets: all rows of a window, or each user's first, see `GlobalTime`.
     """
 
     fold: Annotated[int, Field(ge=0)]
     folds: Annotated[int, Field(ge=1)]
     window: Fraction
     cold_users: Cold
+    targets: Targets = "all"  # of runs before there was a choice
 
     needs_times: ClassVar[bool] = True
 
@@ -89,7 +98,7 @@ class Rolling:
         ordered = seconds_of(data).sort().values
         n_windows_after = [self.folds + 1 - self.fold - number for number in range(3)]
         cuts = [_time_at(ordered, 1 - n * self.window) for n in n_windows_after]
-        return _split_at(data, cuts, self.cold_users)
+        return _split_at(data, cuts, self.cold_users, self.targets)
 
 
 def seconds_of(data: Interactions) -> Tensor:
@@ -133,13 +142,17 @@ def _time_at(ordered: Tensor, share: float) -> int:
     return int(ordered[row]) if row < len(ordered) else int(ordered[-1]) + 1
 
 
-def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
+def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold, targets: Targets) -> Split:
     """Train before the first time, validation before the second, then test; from a third one on, rows are in no part.
+
+    A user's next row that is cold is no target, and the row after it is none either.
 
     Args:
         cuts: two or three times, ascending.
     """
     part = torch.bucketize(seconds_of(data), torch.tensor(cuts), right=True)
+    if targets == "next":
+        part[(part > 0) & (_position_in_part(data, part, len(cuts) + 1) > 0)] = -1
     split = check_parts(_rows_of(part), data, "keep")
     is_warm_user, is_warm_item = (
         torch.bincount(ids[split.train], minlength=n) > 0
@@ -169,6 +182,13 @@ def _split_at(data: Interactions, cuts: Sequence[int], cold: Cold) -> Split:
                 "keep them with split.cold_users=keep"
             )
     return split
+
+
+def _position_in_part(data: Interactions, part: Tensor, n_parts: int) -> Tensor:
+    """Position of each row [N] among its user's rows of the same part, in time, from 0; ties keep their file order."""
+    group = data.user * n_parts + part
+    by_time = seconds_of(data).argsort(stable=True)
+    return position_in_group(group, by_time[group[by_time].argsort(stable=True)], data.n_users * n_parts)
 
 
 def _rows_of(part: Tensor) -> Split:

@@ -1,4 +1,4 @@
-"""Checks a table of ratings before it becomes tensors: values in range, one rating per (user, item) pair."""
+"""Checks a table of ratings before it becomes tensors: values in range, and what repeated pairs become."""
 
 from typing import Literal
 
@@ -7,10 +7,10 @@ import pandas as pd
 from pandera.errors import SchemaError
 from pandera.pandas import Check, Column, DataFrameSchema
 
-from recsweep.data.sheet import Sheet
+from recsweep.data.sheet import Sheet, note_once
 from recsweep.errors import UserError
 
-Duplicates = Literal["error", "last", "mean"]
+Duplicates = Literal["error", "last", "mean", "keep"]
 """What to do with repeated (user, item) pairs, see `resolve_duplicates`."""
 
 _FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -53,16 +53,19 @@ def _has_id(ids: pd.Series) -> pd.Series:
 
 
 def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tuple[np.ndarray | slice, np.ndarray]:
-    """Chooses the rows to keep, one per (user, item) pair, and their ratings.
+    """Chooses the rows to keep, one per (user, item) pair unless `policy` is `keep`, and their ratings.
+
+    A line says how many rows repeat a pair.
 
     Args:
         sheet: columns rating and optionally timestamp, N rows.
         pair: [N] int64, a key of each row's user and item.
         policy: `error` raises `UserError` at the first repeated pair. `last` keeps the latest row of a pair (if times
-            are equal, the last in the file). `mean` keeps the same row with the mean of the pair's ratings.
+            are equal, the last in the file). `mean` keeps the same row with the mean of the pair's ratings. `keep`
+            keeps every row: each is an observation of its own, such as a purchase.
 
     Returns:
-        rows [M] to keep, in file order (a full slice if no pair repeats), and ratings [M] float64.
+        rows [M] to keep, in file order (a full slice for all of them), and ratings [M] float64.
     """
     rating = sheet.frame["rating"].to_numpy()
     sorted_pair = np.sort(pair)
@@ -74,8 +77,13 @@ def resolve_duplicates(sheet: Sheet, pair: np.ndarray, policy: Duplicates) -> tu
         user, item = (sheet.frame[name].iloc[row] for name in ("user", "item"))
         raise UserError(
             f"{sheet.location(row)}: user {user} and item {item} are already in {sheet.location(first)}; "
-            "data.duplicates=last keeps the latest, data.duplicates=mean averages"
+            "data.duplicates=last keeps the latest, data.duplicates=mean averages, data.duplicates=keep keeps all rows"
         )
+    n_repeats = int((sorted_pair[1:] == sorted_pair[:-1]).sum())
+    done = "kept" if policy == "keep" else "left out"
+    note_once(f"{n_repeats:,} of {len(pair):,} rows repeat a user and an item: {done} (data.duplicates={policy})")
+    if policy == "keep":
+        return slice(None), rating
     order = np.argsort(pair, kind="stable")
     if "timestamp" in sheet.frame:
         order = np.lexsort((sheet.frame["timestamp"].to_numpy(), pair))

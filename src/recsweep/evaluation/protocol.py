@@ -40,7 +40,7 @@ class Target(NamedTuple):
 
     Args:
         data: the interactions.
-        seen: [S] rows of `data` that the model may know; rankings mask these items for their users.
+        seen: [S] rows of `data` that the model may know; rankings mask these items for their users, unless told not to.
         held_out: [H] rows of `data` to predict; a user's item that is both seen and held out counts as held out.
         candidates: [H, n] item ids, the published negatives of each held-out row, or None.
     """

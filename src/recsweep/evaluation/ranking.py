@@ -19,11 +19,12 @@ MRR_ALL = "mrr_all"
 
 
 class RankingEvaluation(Metric):
-    """Ranks of the held-out items among the items that their user has not seen.
+    """Ranks of the held-out items among the items that their user has not seen, or among all items.
 
     Full ranking (`n_negatives=None`): one list a user, the catalogue without the user's seen items; all the user's
-    held-out items are relevant. Sampled ranking: one list a held-out row, that item and its negatives, which the data
-    set publishes or which are drawn. Metrics are means over lists; users without held-out rows have none.
+    held-out items are relevant, each once, also those that were seen before. Sampled ranking: one list a held-out row,
+    that item and its negatives, which the data set publishes or which are drawn. Metrics are means over lists; users
+    without held-out rows have none.
 
     Args:
         n_negatives: None ranks the catalogue.
@@ -34,6 +35,8 @@ class RankingEvaluation(Metric):
             objective, since it needs the exact rank of every held-out item.
         seed: of the sampled negatives; every model is ranked on the same lists.
         batch_size: lists ranked at once; fewer if they would exceed `MAX_SCORES`.
+        mask_seen: whether a full ranking leaves the user's seen items out. Where it does not, as is usual for repeated
+            consumption, they compete with those held out. Negatives of sampled rankings depend on `negatives` instead.
     """
 
     full_state_update = False
@@ -50,6 +53,7 @@ class RankingEvaluation(Metric):
         objective: str,
         seed: Seed,
         batch_size: Annotated[int, Field(gt=0, lt=2**31)],
+        mask_seen: bool = True,  # of runs before there was a choice
     ) -> None:
         super().__init__()
         self.n_negatives = n_negatives
@@ -58,6 +62,12 @@ class RankingEvaluation(Metric):
         self.objective = objective
         self.seed = seed
         self.batch_size = batch_size
+        self.mask_seen = mask_seen
+        if n_negatives is not None and not mask_seen:
+            raise UserError(
+                "evaluation.mask_seen=false is for full rankings: in sampled ones evaluation.negatives=reference draws "
+                "seen items, too"
+            )
         self.names = tuple(ranking.per_list(torch.empty(0, 1), torch.empty(0, dtype=torch.int64), self.ks))
         self.choices = (*self.names, MRR_ALL, *(f"coverage@{k}" for k in self.ks))
         if objective not in self.choices:
@@ -85,10 +95,10 @@ class RankingEvaluation(Metric):
         if len(self.best_rank) != n_items:
             self._reset_coverage(n_items)
         batch_size = max(1, min(self.batch_size, MAX_SCORES // n_candidates))
+        target_without_seen = target._replace(seen=target.seen[:0])
         if self.n_negatives is None:
-            batches = _catalogue_batches(target, batch_size)
+            batches = _catalogue_batches(target if self.mask_seen else target_without_seen, batch_size)
         else:
-            target_without_seen = target._replace(seen=target.seen[:0])
             negatives_target = target_without_seen if self.negatives == "reference" else target
             batches = _candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
         for batch in batches:

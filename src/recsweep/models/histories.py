@@ -13,11 +13,12 @@ class Events(NamedTuple):
     """The items of all users, user after user, each user's in order of time (equal times: in row order).
 
     Args:
-        item: [N].
+        item, seconds: [N].
         start: [n_users + 1]; user `u` has `item[start[u]:start[u + 1]]`.
     """
 
     item: Tensor
+    seconds: Tensor
     start: Tensor
 
 
@@ -26,7 +27,45 @@ def events(data: Interactions) -> Events:
     by_time = data.seconds.argsort(stable=True)
     order = by_time[data.user[by_time].argsort(stable=True)]
     count = torch.bincount(data.user, minlength=data.n_users)
-    return Events(data.item[order], torch.cat([count.new_zeros(1), count.cumsum(0)]))
+    return Events(data.item[order], data.seconds[order], torch.cat([count.new_zeros(1), count.cumsum(0)]))
+
+
+class Windows(NamedTuple):
+    """Windows of the events of users [W]: the events `first` to `end - 1` [W], each with the next one as its target."""
+
+    user: Tensor
+    first: Tensor
+    end: Tensor
+
+
+def cut_windows(start: Tensor, length: int) -> Windows:
+    """Windows of at most `length` events, in which every event but a user's first is a target once.
+
+    The latest windows of a user are full; the first one has the rest.
+
+    Args:
+        start: [n_users + 1], as of `Events`.
+
+    >>> cut_windows(torch.tensor([0, 4, 5]), 2)  # events 0 to 3 and event 4
+    Windows(user=tensor([0, 0]), first=tensor([0, 1]), end=tensor([1, 3]))
+    """
+    n_targets = (start.diff() - 1).clamp(min=0)
+    n_windows = -(-n_targets // length)
+    user = torch.arange(len(n_targets), device=start.device).repeat_interleave(n_windows)
+    number_from_last = n_windows.cumsum(0)[user] - 1 - torch.arange(len(user), device=start.device)
+    end = start[user + 1] - 1 - number_from_last * length
+    return Windows(user, torch.maximum(end - length, start[user]), end)
+
+
+def number_events(first: Tensor, count: Tensor) -> Tensor:
+    """The numbers `first` to `first + count - 1` of each row [B], one row after another.
+
+    >>> number_events(torch.tensor([7, 2]), torch.tensor([2, 1]))
+    tensor([7, 8, 2])
+    """
+    n = int(count.sum())
+    offset = first - (count.cumsum(0) - count)
+    return offset.repeat_interleave(count, output_size=n) + torch.arange(n, device=first.device)
 
 
 def windows(item: Tensor, first: Tensor, end: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, SessionEvaluation
-from recsweep.losses.ranking import CatalogueLogits, RankingLoss
+from recsweep.losses.ranking import CatalogueVectors, RankingLoss
 from recsweep.models.base import RecModule, Training
 from recsweep.models.histories import events
 from recsweep.models.layers import dot_products
@@ -56,21 +56,25 @@ class Retrieval(RecModule):
     def __init__(self, data: Interactions, training: Training) -> None:
         super().__init__(data, training)
         self.n_items = data.n_items
-        sequences = events(data)
         unseen = unseen_items(group_items(data.user, data.item, data.n_users, data.n_items), data.n_items)
         n_seen = unseen.start.diff()
         self.busiest_user = data.user_ids.raw[int(n_seen.argmax())]
         self.fewest_unseen = unseen.fewest
         buffers = {
-            "events": sequences.item,
-            "start": sequences.start,
             "unseen_key": unseen.key,
             "unseen_start": unseen.start,
             "frequency": torch.bincount(data.item, minlength=data.n_items) / len(data),
         }
         for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
+        self.remember(data)
         self._catalogue: Tensor | None = None
+
+    def remember(self, data: Interactions) -> None:
+        """Takes the rows of `data`, of the same users and items, for the histories of users."""
+        for name, values in events(data)._asdict().items():
+            self.register_buffer(name if name != "item" else "events", values.to(self.device), persistent=False)
+        self.most_events = int(self.start.diff().max())
 
     @abstractmethod
     def encode_users(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ class Retrieval(RecModule):
 
     def ranking_loss(self, batch: Positives, loss: RankingLoss) -> Tensor:
         """The loss of a batch of positives against the competitors that the loss asks for, a scalar."""
-        return loss(PositiveLogits(self, batch))
+        return loss(PositiveLogits(self, batch.user, batch.item, *self.encode_distinct_users(batch)))
 
     def encode_distinct_users(self, batch: Positives) -> tuple[Tensor, Tensor]:
         """Vectors [U, d] of the distinct users, or of all rows with histories; each row's index in them [B]."""
@@ -171,13 +175,25 @@ def find_distinct(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 class PositiveLogits:
-    """`BatchLogits` of a retrieval model: a batch of positives, with the vectors of its users."""
+    """`BatchLogits` of a retrieval model: a batch of positives, with the vectors of its users.
 
-    def __init__(self, model: Retrieval, batch: Positives) -> None:
+    Args:
+        user, item: [B] the positives.
+        user_vectors: [U, d].
+        user_index: [B] index of each positive's vector; None where each has its own.
+    """
+
+    def __init__(
+        self, model: Retrieval, user: Tensor, item: Tensor, user_vectors: Tensor, user_index: Tensor | None
+    ) -> None:
         self.model = model
-        self.batch = batch
+        self.user, self.item = user, item
         self.n_items = model.n_items
-        self.user_vectors, self.user_index = model.encode_distinct_users(batch)
+        self.user_vectors, self.user_index = user_vectors, user_index
+
+    def _own_vectors(self) -> Tensor:
+        """The vector [B, d] of each positive's user."""
+        return self.user_vectors if self.user_index is None else self.user_vectors[self.user_index]
 
     def against_negatives(self, n: int) -> tuple[Tensor, Tensor]:
         """Logits of the positives [B], and of `n` distinct items that each row's user does not have [B, n]."""
@@ -188,30 +204,73 @@ class PositiveLogits:
                 f"the {model.n_items} items; lower it, or use loss=full_softmax"
             )
         unseen = UnseenItems(model.unseen_key, model.unseen_start, model.n_items, model.fewest_unseen)
-        negative = sample_negatives(self.batch.user, n, unseen, model.generator)
-        vectors, item_index = model.encode_distinct_items(torch.cat([self.batch.item[:, None], negative], 1))
-        logits = dot_products(self.user_vectors, self.user_index, vectors, item_index)
+        negative = sample_negatives(self.user, n, unseen, model.generator)
+        vectors, item_index = model.encode_distinct_items(torch.cat([self.item[:, None], negative], 1))
+        user_index = (
+            torch.arange(len(self.item), device=self.item.device) if self.user_index is None else self.user_index
+        )
+        logits = dot_products(self.user_vectors, user_index, vectors, item_index)
         return logits[:, 0], logits[:, 1:]
 
+    def against_shared(self, n: int) -> tuple[Tensor, Tensor]:
+        """Logits of the positives [B], and of `n` distinct items drawn for the whole batch [B, n].
+
+        A row's own item is masked.
+        """
+        model = self.model
+        if n > model.n_items:
+            raise UserError(f"n_negatives={n}: the catalogue has {model.n_items} items; lower it")
+        shared = torch.randperm(model.n_items, generator=model.generator, device=self.item.device)[:n]
+        vectors, item_index = model.encode_distinct_items(torch.cat([self.item, shared]))
+        users, items = self._own_vectors(), vectors[item_index]
+        positive = (users * items[: len(self.item)]).sum(1)
+        logits = users @ items[len(self.item) :].T
+        return positive, logits.masked_fill(self.item[:, None] == shared, MASKED)
+
     def against_batch(self, n_shared: int, log_q: bool) -> tuple[Tensor, Tensor]:
-        """Logits of the positives [B], and of the batch's positives and `n_shared` uniform draws [B, B + n_shared].
+        """Logits of the positives [B], and of the batch's positives and `n_shared` uniform draws [B, C].
 
         The row's own item and positives of the same user are masked. With `log_q`, log q(item) is subtracted from every
         logit, where q is the probability that a competitor is that item.
+
+        Each positive has a column. Where each has a vector of its own, and they are many, each distinct item has one
+        instead, with the logarithm of how many positives of other users it is: a softmax cannot tell the difference.
         """
-        model, user = self.model, self.batch.user
-        vectors, n_rows = self.user_vectors[self.user_index], len(user)
-        shared = torch.randint(model.n_items, (n_shared,), generator=model.generator, device=user.device)
-        item = torch.cat([self.batch.item, shared])
+        model, n_rows = self.model, len(self.user)
+        shared = torch.randint(model.n_items, (n_shared,), generator=model.generator, device=self.user.device)
+        if self.user_index is None:
+            items, column = find_distinct(self.item, model.n_items)
+            n_others = self._count_positives_of_others(column, len(items))
+            column = column[:, None]
+        else:
+            items, column, n_others = self.item, torch.arange(n_rows, device=self.user.device)[:, None], None
+        item = torch.cat([items, shared])
         item_vectors, item_index = model.encode_distinct_items(item)
-        logits = vectors @ item_vectors[item_index].T
+        logits = self._own_vectors() @ item_vectors[item_index].T
         if log_q:
             q = (n_rows * model.frequency[item] + n_shared / model.n_items) / (n_rows + n_shared)
             logits = logits - q.log()
-        same_user = torch.cat([user == user[:, None], user.new_zeros(n_rows, n_shared, dtype=torch.bool)], 1)
-        return logits.diagonal(), logits.masked_fill(same_user | (item == self.batch.item[:, None]), MASKED)
+        positive = logits.gather(1, column)[:, 0]
+        if n_others is None:
+            is_masked = self.user == self.user[:, None]
+        else:
+            is_masked = n_others == 0
+            logits = logits + pad(n_others.clamp(min=1).log(), (0, n_shared))
+        is_masked = pad(is_masked, (0, n_shared)) | (item == self.item[:, None])
+        return positive, logits.masked_fill(is_masked, MASKED)
 
-    def against_catalogue(self) -> CatalogueLogits:
-        """Logits of the distinct users for all items."""
-        catalogue = self.model.encode_items(torch.arange(self.model.n_items, device=self.batch.item.device))
-        return CatalogueLogits(self.user_vectors @ catalogue.T, self.user_index, self.batch.item)
+    def _count_positives_of_others(self, column: Tensor, n_columns: int) -> Tensor:
+        """For each row [B, n_columns], how many positives of other users are the item of each column.
+
+        Args:
+            column: [B] that of each positive's item.
+        """
+        users, user_index = find_distinct(self.user, len(self.model.start) - 1)
+        n_of_user = self.model.frequency.new_zeros(len(users), n_columns)
+        n_of_user.index_put_((user_index, column), n_of_user.new_ones(()), accumulate=True)
+        return (n_of_user.sum(0) - n_of_user)[user_index]
+
+    def against_catalogue(self) -> CatalogueVectors:
+        """Vectors of the distinct users and of all items."""
+        catalogue = self.model.encode_items(torch.arange(self.model.n_items, device=self.item.device))
+        return CatalogueVectors(self.user_vectors, catalogue, self.user_index, self.item)

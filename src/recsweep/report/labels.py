@@ -39,13 +39,23 @@ NEUTRAL = (
 """Keys that change no result, only place, speed or logging; they make a configuration only if they were overridden."""
 
 
+BEFORE = {
+    ("recsweep.evaluation.RankingEvaluation", "mask_seen"): "True",
+    ("recsweep.data.time_splits.GlobalTime", "targets"): "all",
+    ("recsweep.data.time_splits.Rolling", "targets"): "all",
+    ("recsweep.data.sequences.Sequences", "duplicates"): "first",
+}
+"""What runs did before there was a choice, by `_target_` and key: later runs that do the same are comparable."""
+
+
 def value(run: Run, key: str) -> Value:
     """The key's value in this run: the group's choice, else the value in the composed configuration."""
     if key in run.choices:
         return run.choices[key]
     node: Any = run.config
     for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
+        older = BEFORE.get((str(node.get("_target_")), part)) if isinstance(node, dict) else None
+        node = node.get(part, older) if isinstance(node, dict) else None
     return node if node is None or (isinstance(node, str | int | float) and not isinstance(node, bool)) else str(node)
 
 

@@ -86,7 +86,7 @@ class Example:
         position: of the user in `Pair.users`.
         held_out: some of the held-out items, those first that a configuration puts on top.
         n_more: further held-out items.
-        left, right: the best unseen items of each configuration, best first.
+        left, right: the best items of each configuration, best first; unseen ones if seen items are masked.
     """
 
     position: int

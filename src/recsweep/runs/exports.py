@@ -15,6 +15,7 @@ from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
 from recsweep.models.base import RecModule, objective_tags
 from recsweep.models.baselines import Baseline
+from recsweep.models.retrieval import Retrieval
 from recsweep.runs import build
 from recsweep.runs.comparison import Curve, comparison
 from recsweep.runs.folder import load_final_model
@@ -52,10 +53,15 @@ def log_hyperparameters(logger: TensorBoardLogger, columns: Mapping[str, Any]) -
 
 
 def write_vectors(cfg: DictConfig, data: InteractionData, folder: Path, loggers: Sequence[Logger]) -> None:
-    """Writes the final model's vectors to `embeddings/`, and shows those of the items in TensorBoard's projector."""
+    """Writes the final model's vectors to `embeddings/`, and shows those of the items in TensorBoard's projector.
+
+    Histories are those of the rows that the model was trained on: other runs on the same rows can start from them.
+    """
     model = load_final_model(cfg, data, folder)
     assert isinstance(model, Embedded), "the configuration was checked"
     trained_on = data.refit_data() if cfg.trainer.refit else data
+    if isinstance(model, Retrieval) and model.knows_histories:
+        model.remember(trained_on.train)
     export_vectors(model, trained_on.train, folder / "embeddings")
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):

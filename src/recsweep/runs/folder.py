@@ -25,6 +25,7 @@ from recsweep.evaluation import (
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.models.identity import check_identity, identity
+from recsweep.models.retrieval import Retrieval
 from recsweep.runs import build
 from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
 from recsweep.runs.evidence import write_evidence
@@ -69,10 +70,16 @@ def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
 
 
 def load_final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
-    """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit."""
+    """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit.
+
+    Histories hold the validation rows, too: a model that has not learned from them knows them as what came before.
+    """
     if cfg.trainer.refit:
         return _load_model(cfg, data.refit_data(), folder / "checkpoints" / REFIT)
-    return _load_model(cfg, data, folder / "checkpoints" / BEST)
+    model = _load_model(cfg, data, folder / "checkpoints" / BEST)
+    if isinstance(model, Retrieval) and model.knows_histories:
+        model.remember(data.refit_data().train)
+    return model
 
 
 def _load_model(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
@@ -114,6 +121,7 @@ def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
     It predicts a rating by its expectation. It ranks by the probability that the user is exposed to the item, since
     users do not rate what they like best; where only liked rows count (`data.above`), times the probability of liking
     it. In two stages it nominates and ranks; its value as a policy is known, not estimated.
+    It knows that no user has an item twice, so it ranks unseen items only, whatever `evaluation.mask_seen` says.
     """
     protocol, target = build.evaluation(cfg), data.target("test")
     truth: Scorer | None = target.data.truth
@@ -123,6 +131,8 @@ def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
         return {}
     if isinstance(target.data, BanditLog):
         target = target._replace(data=target.data.with_true_ranker())
+    if isinstance(protocol, RankingEvaluation):
+        protocol.mask_seen = True
     metrics = evaluate(truth, protocol, target)
     exact = {name: value for name, value in metrics.items() if name == "off_policy/true" or "off_policy" not in name}
     return {f"test/{name}": value for name, value in exact.items()}
