@@ -92,7 +92,8 @@ class Run:
     def score(self, frame: pd.DataFrame) -> pd.Series:
         """The model's score of each row of a data frame, with the frame's index.
 
-        A model that is trained by ratings predicts the rating, not clipped to the scale; of others the order counts.
+        A model with a rating loss, such as `svdpp`, predicts the rating, not clipped to the scale; of others the order
+        of a user's items counts (of `multitask`, too).
 
         Args:
             frame: with columns `user` and `item`; any others do not matter.
