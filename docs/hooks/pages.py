@@ -6,6 +6,7 @@ from typing import Any
 from conf_keys import list_keys
 from fitting import list_data, list_evaluations, list_models
 from formulas import list_formulas
+from python_names import list_names
 
 GENERATE = re.compile(r"<!-- generate: (\w+) -->")
 GENERATORS = {
@@ -14,6 +15,7 @@ GENERATORS = {
     "evaluations": list_evaluations,
     "data": list_data,
     "formulas": list_formulas,
+    "names": list_names,
 }
 
 

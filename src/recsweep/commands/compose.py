@@ -14,23 +14,22 @@ from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsweep.api.origin import change_settings, read_origin
 from recsweep.commands.flags import parse_flags, pop_option, put_flags_first
 from recsweep.commands.unused import check_overrides
-from recsweep.config import check_choices, check_config, compose_with_hydra, conf_dir, describe_error, initialize_hydra
+from recsweep.config import check_config, compose_with_hydra, conf_dir, describe_error
 from recsweep.config.files import search_path
+from recsweep.config.overrides import check_single, parse_overrides
 from recsweep.config.targets import check_plugins
 from recsweep.errors import UserError
-from recsweep.runs.record import Record, check_files, freeze, has_record, read_record
+from recsweep.runs.record import Record, freeze
 from recsweep.runs.recorded import Recorded, compose_today, key_of
 from recsweep.sweeps import jobs
-from recsweep.sweeps.request import REQUEST_FILE
 
 # Our launchers deliberately have the names of those that the plugins bring; Hydra warns about it in every process.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
@@ -52,13 +51,7 @@ def pop_run(arguments: list[str]) -> tuple[Path, Recorded]:
         raise UserError("which run? give run=DIR, a folder that `recsweep train` wrote")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":  # as in hydra.run.dir="résultats"
         value = value[1:-1]
-    if (Path(value) / REQUEST_FILE).is_file():
-        raise UserError(f"run={value}: a sweep, not a run; name one of its jobs, as in run={Path(value) / '0'}")
-    if not has_record(Path(value)):
-        raise UserError(f"run={value}: no run of recsweep (it has no .hydra/config.yaml)")
-    check_files(Path(value))
-    config_dir = parse_flags(arguments).config_dir
-    return Path(value), Recorded(f"run={value}", read_record(Path(value)), plugins, config_dir)
+    return Path(value), read_origin(Path(value), plugins, parse_flags(arguments).config_dir)
 
 
 def build_config(origin: Recorded, arguments: list[str]) -> tuple[Recorded, DictConfig]:
@@ -71,10 +64,7 @@ def build_config(origin: Recorded, arguments: list[str]) -> tuple[Recorded, Dict
         raise UserError(f"{of_hydra[0]}: this verb starts no job; leave it out")
     if parse_flags(arguments).multirun:
         raise UserError("-m: this verb runs once; leave it out")
-    check_single(own)
-    origin.print_drift()
-    changed = origin.change(own)
-    cfg = changed.build()
+    changed, cfg = change_settings(origin, own)
     if asks_for_help(arguments):
         if parse_flags(arguments).cfg != "job":
             raise UserError("of Hydra's flags, this verb takes --cfg job and --config-dir")
@@ -102,18 +92,6 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     overrides = parse_flags(arguments).overrides
     is_own = [not key_of(override).startswith(("hydra.", "hydra/")) for override in overrides]
     return list(compress(overrides, is_own)), list(compress(overrides, map(not_, is_own)))
-
-
-def parse_overrides(overrides: list[str]) -> list[Override]:
-    """The overrides as Hydra parses them; `UserError` for the first one that it does not."""
-    with initialize_hydra():
-        choices = GlobalHydra.instance().config_loader()  # for sweeps such as experiment=glob(rating_*)
-    try:
-        parsed = OverridesParser.create(choices).parse_overrides(overrides)
-    except HydraException as error:
-        raise UserError(describe_error(error)) from None
-    check_choices(parsed)
-    return parsed
 
 
 def compose_record(overrides: list[str], flags: Namespace) -> Record:
@@ -151,14 +129,6 @@ def check_run_dir(arguments: list[str]) -> Path | None:
                 f"recsweep train run={folder} resume=true"
             )
     return folder
-
-
-def check_single(overrides: list[str]) -> None:
-    """Raises `UserError` for the first override that is wrong, or stands for several values."""
-    for override in parse_overrides(overrides):
-        if override.is_sweep_override():
-            advice = "quote it" if override.is_hydra_override() else "add -m for a sweep, or write a list as [a,b]"
-            raise UserError(f"{override.input_line}: several values: {advice}")
 
 
 def asks_for_help(arguments: list[str]) -> bool:

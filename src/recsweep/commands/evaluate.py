@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig
-
+from recsweep.api.run import Run
 from recsweep.commands import compose
 from recsweep.commands.flags import pop_option
 from recsweep.errors import UserError
 from recsweep.runs import build
-from recsweep.runs.folder import judge
-from recsweep.runs.memory import explain_memory
 from recsweep.runs.record import check_files, read_record
 from recsweep.sweeps import jobs
 from recsweep.sweeps.progress import describe_overrides, varying_keys
@@ -63,8 +60,7 @@ def _judge_run(arguments: list[str]) -> Judged:
     if (jobs.read_outcome(folder) or {}).get("status") != "completed":
         note = f"run={folder} did not complete: these are the metrics of its best epoch so far"
         print_line(note, stderr=True)
-    _, cfg = compose.build_config(origin, arguments)
-    return _judge(folder, cfg)
+    return _judge(Run(folder, *compose.build_config(origin, arguments)))
 
 
 def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
@@ -81,14 +77,12 @@ def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
     for folder in completed:
         rest = [f"run={folder}", *arguments]
         _, origin = compose.pop_run(rest)
-        checked.append((folder, compose.build_config(origin, rest)[1]))
-    return [_judge(folder, cfg) for folder, cfg in checked]
+        checked.append((folder, *compose.build_config(origin, rest)))
+    return [_judge(Run(*one)) for one in checked]  # each has its data only while it is judged
 
 
-def _judge(folder: Path, cfg: DictConfig) -> Judged:
-    with explain_memory():
-        metrics = judge(cfg, build.data(cfg), folder)
-    return Judged(folder, metrics, build.evaluation(cfg).objective)
+def _judge(trained: Run) -> Judged:
+    return Judged(trained.folder, trained.evaluate(), build.evaluation(trained.config).objective)
 
 
 def _print_run(judged: Judged) -> None:

@@ -1,26 +1,25 @@
 """`recsweep recommend`: the best unseen items of users, by the model of a finished run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from recsweep.api.run import Run
+from recsweep.api.tables import tabulate_recommendations
 from recsweep.commands import compose
 from recsweep.commands.flags import pop_option
-from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Scorer
-from recsweep.runs import build
-from recsweep.runs.folder import load_final_model
-from recsweep.runs.memory import explain_memory
-from recsweep.sampling import UserItems, group_items
+from recsweep.sampling import UserItems
 from recsweep.seeding import generator
 from recsweep.terminal import cell, print_line
 from recsweep.vectors.approximate import compare_with_exact, open_index
-from recsweep.vectors.exact import top_k
+from recsweep.vectors.exact import check_unseen
 from recsweep.vectors.export import load_vectors_for
 
 SAMPLE = 1000  # users on whom an index is compared with exact search
@@ -39,32 +38,19 @@ def run(arguments: list[str]) -> None:
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
     factory = pop_option(arguments, "index")
+    changed, cfg = compose.build_config(origin, arguments)
+    trained = Run(folder, changed, cfg)
+    data = trained.data.data
     raw_users = list(dict.fromkeys(users.split(",")))
-    _, cfg = compose.build_config(origin, arguments)
-    data = build.data(cfg)
-    user = data.data.user_ids.encode(raw_users)
-    rows = data.train.take(data.train.rating.nonzero()[:, 0]) if isinstance(data.data, BanditLog) else data.data
-    rows = rows if cfg.evaluation.get("mask_seen", True) else rows.take(torch.arange(0))
-    seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+    user = data.user_ids.encode(raw_users)
     if factory is None:
-        with explain_memory():
-            model = load_final_model(cfg, data, folder)
-            _check_scores(model, raw_users, user.to(build.device(cfg)))
-            items, scores = top_k(model.score_all, user.to(build.device(cfg)), seen, rows.n_items, int(k))
+        table = trained.recommend(raw_users, int(k))
+        check_unseen(user, trained.left_out, data.n_items, int(k))
     else:
-        items, scores = _search_index(factory, folder / "embeddings", data.data, user, seen, int(k))
-    _print_tables(data.data, raw_users, items, scores)
-
-
-@torch.inference_mode()
-def _check_scores(model: Scorer, raw_users: list[str], user: Tensor) -> None:
-    """Raises `UserError` for a user whose items all have the same score: their order would be arbitrary."""
-    scores = model.score_all(user)
-    for raw_user, is_constant in zip(raw_users, scores.amax(1) == scores.amin(1), strict=True):
-        if is_constant:
-            raise UserError(
-                f"user={raw_user}: the model gives every item the same score: it has learned nothing about this user"
-            )
+        items, scores = _search_index(factory, folder / "embeddings", data, user, trained.left_out, int(k))
+        table = tabulate_recommendations(data, user, items, scores)
+    for raw_user, rows in zip(raw_users, _split_by_user(table, data.user_ids.decode(user)), strict=True):
+        _print_table(raw_user, rows)
 
 
 def _search_index(
@@ -85,20 +71,15 @@ def _search_index(
     return result.items, result.scores
 
 
-def _print_tables(data: Interactions, raw_users: list[str], items: Tensor, scores: Tensor) -> None:
-    """A table for each user.
+def _split_by_user(table: pd.DataFrame, users: Iterable[int | str]) -> list[pd.DataFrame]:
+    """The rows of each user; none for a user of whom an index finds no item."""
+    return [table[table["user"] == user].drop(columns="user") for user in users]
 
-    Args:
-        items: [B, k], -1 where an index finds fewer than k.
-        scores: [B, k].
-    """
-    for raw_user, slate, score in zip(raw_users, items.cpu(), scores.cpu(), strict=True):
-        item = slate[slate >= 0]
-        columns = {"": [str(rank) for rank in range(1, len(item) + 1)], "item": data.item_ids.decode(item)}
-        if data.item_titles:
-            columns["title"] = [data.item_titles[index] for index in item.tolist()]
-        columns["score"] = [f"{value:.4f}" for value in score[: len(item)].tolist()]
-        table = Table(*columns, title=cell(f"user {raw_user}"))
-        for row in zip(*columns.values(), strict=True):
-            table.add_row(*(cell(str(value)) for value in row))
-        Console().print(table)
+
+def _print_table(raw_user: str, rows: pd.DataFrame) -> None:
+    """The recommendations for one user."""
+    columns = ["" if name == "rank" else str(name) for name in rows]
+    table = Table(*columns, title=cell(f"user {raw_user}"))
+    for row in rows.assign(score=rows["score"].map("{:.4f}".format)).itertuples(index=False):
+        table.add_row(*(cell(str(value)) for value in row))
+    Console().print(table)

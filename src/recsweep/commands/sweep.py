@@ -17,6 +17,7 @@ from recsweep.commands.flags import parse_flags
 from recsweep.commands.unused import check_sweep_overrides, merge_jobs
 from recsweep.config import compose_with_hydra, resolve
 from recsweep.config.files import search_path
+from recsweep.config.overrides import check_single, parse_overrides
 from recsweep.config.shape import MAX_WORKERS
 from recsweep.errors import UserError
 from recsweep.runs.record import Record, check_files, freeze
@@ -70,11 +71,11 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
         folder_of_origin, origin = compose.pop_run(arguments)
     compose.pop_plugins(arguments)
     flags = parse_flags(arguments)
-    typed = compose.parse_overrides(flags.overrides)
+    typed = parse_overrides(flags.overrides)
     if any(override.key_or_group in ("hydra.sweep.subdir", "hydra.output_subdir") for override in typed):
         raise UserError("hydra.sweep.dir alone may be set: the folders of a sweep's jobs are named by their numbers")
     own, of_hydra = compose.split_overrides(arguments)
-    compose.check_single(of_hydra)
+    check_single(of_hydra)
     if origin:
         origin.print_drift()
     searched = [override for override in own if key_of(override) == "search"]
@@ -90,7 +91,7 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
     else:
         overrides = _split_into_jobs(own, nodes)
     composed = compose_jobs(overrides, lambda job: _record(job, flags, origin))
-    check_sweep_overrides(compose.parse_overrides(own), composed, is_search=search is not None)
+    check_sweep_overrides(parse_overrides(own), composed, is_search=search is not None)
     records = merge_jobs(composed, lambda job: _record(job, flags, origin))
     source = str(folder_of_origin) if folder_of_origin else None
     request = Request(words=words, hydra=spelled, search=search, origin=source, records=records)
@@ -114,7 +115,7 @@ def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
         is_launcher = key_of(override).startswith(("hydra/launcher", "hydra.launcher.", "hydra.sweeper.storage"))
         if not (is_launcher or override in moved):
             raise UserError(f"{override}: a resumed sweep keeps its settings; start another to change something")
-    compose.parse_overrides(overrides)
+    parse_overrides(overrides)
     overrides = [override for override in overrides if override not in moved]
     request = read_request(folder)
     check_files(folder)
@@ -177,7 +178,7 @@ def _prepare_search(node: DictConfig, overrides: list[str], base: Recorded) -> "
         raise UserError("a guided search needs Optuna: pip install 'recsweep[search]'") from None
 
     settings = cast(dict[str, Any], resolve(node.sweeper))
-    plan = plan_search(settings, compose.parse_overrides(overrides), base)
+    plan = plan_search(settings, parse_overrides(overrides), base)
     probes = [base.change(plan.space.overrides_at(point)).build() for point in plan.space.probes()]
     for group in PROTOCOL:
         first, *rest = (cfg.get(group) for cfg in probes)
@@ -228,13 +229,13 @@ def _countable(overrides: list[Override]) -> list[Override]:
 
 def _first_of(overrides: list[str]) -> list[str]:
     """The first value of every key; ranges of a search are left out."""
-    return grid.first_job(_countable(compose.parse_overrides(overrides)))
+    return grid.first_job(_countable(parse_overrides(overrides)))
 
 
 def _experiments(own: list[str]) -> list[list[str]]:
     """The first job's overrides for every experiment that is swept."""
     first = _first_of(own)
-    swept = [o for o in compose.parse_overrides(own) if o.key_or_group == "experiment" and o.is_sweep_override()]
+    swept = [o for o in parse_overrides(own) if o.key_or_group == "experiment" and o.is_sweep_override()]
     if not swept:
         return [first]
     rest = [override for override in first if key_of(override) != "experiment"]
@@ -252,7 +253,7 @@ def _split_into_jobs(own: list[str], nodes: list[DictConfig]) -> list[list[str]]
     """The overrides of every job. Experiments that bring sweeps of their own follow each other."""
     sweeps = [_own_sweep(node, own) for node in nodes]
     if len(nodes) == 1 or not any(sweeps):
-        return grid.split_into_jobs(compose.parse_overrides([*own, *sweeps[0]]))
+        return grid.split_into_jobs(parse_overrides([*own, *sweeps[0]]))
     names = [node.runtime.choices["experiment"] for node in nodes]
     described = "; ".join(f"{name}: {' '.join(sweep) or 'none'}" for name, sweep in zip(names, sweeps, strict=True))
     print_line(f"each experiment with the sweep that its file brings ({described})", stderr=True)
@@ -260,7 +261,7 @@ def _split_into_jobs(own: list[str], nodes: list[DictConfig]) -> list[list[str]]
     return [
         job
         for name, sweep in zip(names, sweeps, strict=True)
-        for job in grid.split_into_jobs(compose.parse_overrides([f"experiment={name}", *rest, *sweep]))
+        for job in grid.split_into_jobs(parse_overrides([f"experiment={name}", *rest, *sweep]))
     ]
 
 

@@ -44,11 +44,23 @@ def run(arguments: list[str]) -> None:
     elif compose.asks_for_help(arguments):
         compose.run_hydra(arguments, lambda cfg: None)
     else:
-        compose.pop_plugins(arguments)
-        with announce("recsweep: checking the settings …"):
-            record = compose.prepare_run(arguments)
-        with _claim(arguments):
-            compose.run_hydra(arguments, lambda _: _train(record, OmegaConf.create(record.config), command))
+        start_run(arguments, command)
+
+
+def start_run(arguments: list[str], command: Command) -> Path:
+    """Trains one new run and returns its folder."""
+    folders: list[Path] = []
+
+    def task(_: DictConfig) -> None:
+        folders.append(Path(HydraConfig.get().runtime.output_dir))
+        _train(record, OmegaConf.create(record.config), command)
+
+    compose.pop_plugins(arguments)
+    with announce("recsweep: checking the settings …"):
+        record = compose.prepare_run(arguments)
+    with _claim(arguments):
+        compose.run_hydra(arguments, task)
+    return folders[0]
 
 
 def _claim(arguments: list[str]) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from recsweep.report.labels import labels as name_configurations
 from recsweep.report.measure import Measurements, mean_by_seed, measure
 from recsweep.report.protocols import DATA_SEEDS, add_protocols
 from recsweep.report.read import Run
+from recsweep.runs.record import describe_given_scores
 
 NOT_OURS = ("hydra", "+hydra", "++hydra", "~hydra", "plugins=", "-")
 """Starts of words that a stranger may have written into a record, and that nobody should type."""
@@ -132,8 +133,13 @@ def best_runs(comparison: Comparison, runs: tuple[Run, ...]) -> list[Run]:
 
 
 def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
-    """The command that trains the best configuration again: on its first fold, without the seeds that differ."""
+    """The command that trains the best configuration again: on its first fold, without the seeds that differ.
+
+    Of scores from elsewhere, which nothing here trains, a comment says where they come from.
+    """
     best = best_runs(comparison, runs)
+    if scores := describe_given_scores(best[0].config):
+        return f"# nothing to train: scores from elsewhere ({scores}), judged by recsweep.evaluate"
     varying_seeds = [key for key in SEEDS if key != "split.fold" and len({value(run, key) for run in best}) > 1]
     overrides = [
         text

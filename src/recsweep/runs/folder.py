@@ -94,17 +94,25 @@ def judge(cfg: DictConfig, data: InteractionData, folder: Path, leaves_evidence:
     Args:
         leaves_evidence: whether to write `evidence/` into the folder.
     """
-    protocol = build.evaluation(cfg).to(build.device(cfg))
+    evidence_folder = folder if leaves_evidence else None
+    on_val = judge_part(cfg, data, "val", _load_model(cfg, data, folder / "checkpoints" / BEST), evidence_folder)
+    return on_val | judge_part(cfg, data, "test", load_final_model(cfg, data, folder), evidence_folder)
 
-    def judge_part(part: Literal["val", "test"], model: Scorer) -> dict[str, float]:
-        target, evidence = data.target(part), list[Evidence]()
-        metrics = evaluate(model, protocol, target, evidence.append if leaves_evidence else None)
-        if leaves_evidence:
-            write_evidence(folder, part, target, evidence)
-        return {f"{part}/{name}": value for name, value in metrics.items()}
 
-    on_val = judge_part("val", _load_model(cfg, data, folder / "checkpoints" / BEST))
-    return on_val | judge_part("test", load_final_model(cfg, data, folder))
+def judge_part(
+    cfg: DictConfig, data: InteractionData, part: Literal["val", "test"], scorer: Scorer, evidence_folder: Path | None
+) -> dict[str, float]:
+    """The metrics of `scorer` on a part, under their names with the part's before them.
+
+    Args:
+        evidence_folder: the run's folder, to write `evidence/` into it; None writes nothing.
+    """
+    protocol, target = build.evaluation(cfg).to(build.device(cfg)), data.target(part)
+    evidence = list[Evidence]()
+    metrics = evaluate(scorer, protocol, target, evidence.append if evidence_folder else None)
+    if evidence_folder:
+        write_evidence(evidence_folder, part, target, evidence)
+    return {f"{part}/{name}": value for name, value in metrics.items()}
 
 
 def oracle_metrics(cfg: DictConfig, data: InteractionData) -> dict[str, float]:
@@ -141,12 +149,19 @@ def describe_epochs(model: RecModule | Baseline) -> dict[str, Any]:
 
 def describe_run(cfg: DictConfig, data: InteractionData, model: RecModule | Baseline) -> dict[str, Any]:
     """What metrics.json says besides metrics: the data, their sizes and fingerprints, the model's size, versions."""
-    rows, split = data.data, data.split
-    packages = ("recsweep", "torch", "lightning", "hydra-core")
     parameters = model.state_dict().values() if isinstance(model, Baseline) else model.parameters()
     return {
         "n_parameters": sum(tensor.numel() for tensor in parameters),
         "simple_baseline": model.simple_baseline,
+        **describe_data(data),
+    }
+
+
+def describe_data(data: InteractionData) -> dict[str, Any]:
+    """What metrics.json says about the data, their sizes and fingerprints, and about versions."""
+    rows, split = data.data, data.split
+    packages = ("recsweep", "torch", "lightning", "hydra-core")
+    return {
         "data": {
             "name": rows.name,
             "n_users": rows.n_users,

@@ -17,6 +17,9 @@ from recsweep.parse import name_file, read_json, read_yaml
 
 FOLDER = ".hydra"
 START = "start.json"
+GIVEN_SCORES = "scores"
+"""The one key of `model` in the record of a run that judges scores from elsewhere; it says where they come from."""
+
 RESOLVER = re.compile(r"\$\{[^}]*:|\}[\w.\s]*:")  # such as ${oc.env:HOME}: its value comes from outside
 STRICT = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -108,6 +111,12 @@ def write_record(folder: Path, record: Record) -> None:
 def has_record(folder: Path) -> bool:
     """Whether the folder is that of a run."""
     return (folder / FOLDER / "config.yaml").is_file()
+
+
+def describe_given_scores(config: Mapping[str, Any]) -> str | None:
+    """Where the scores come from that a run judges in place of a model; None for a run with a model."""
+    model = config.get("model")
+    return str(model[GIVEN_SCORES]) if isinstance(model, dict) and GIVEN_SCORES in model else None
 
 
 def check_files(folder: Path) -> None:

@@ -23,9 +23,22 @@ def top_k(
     Raises:
         UserError: a user has fewer than k unseen items.
     """
+    check_unseen(user, seen, n_items, k)
+    return best_items(score_all, user, seen, n_items, k)
+
+
+def check_unseen(user: Tensor, seen: UserItems, n_items: int, k: int) -> None:
+    """Raises `UserError` where one of the users [B] has fewer than k unseen items."""
     fewest = n_items - int(seen.start.diff()[user.cpu()].max())
     if k > fewest:
         raise UserError(f"k={k}: a user has only {fewest} unseen items of {n_items}")
+
+
+@torch.inference_mode()
+def best_items(
+    score_all: Callable[[Tensor], Tensor], user: Tensor, seen: UserItems, n_items: int, k: int
+) -> tuple[Tensor, Tensor]:
+    """`top_k` for k up to `n_items`; where a user has fewer items left, any others follow, with a score of -inf."""
     items, scores = [], []
     for chunk in user.split(max(1, MAX_SCORES // n_items)):
         score = score_all(chunk).float()

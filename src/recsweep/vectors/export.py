@@ -57,6 +57,14 @@ class Embeddings:
 
 
 @torch.inference_mode()
+def compute_vectors(model: Embedded, data: Interactions) -> Embeddings:
+    """The vectors of all users and items, on the CPU. A model with dropout must be in eval mode."""
+    item = model.item_vectors()
+    chunks = torch.arange(data.n_users, device=item.device).split(USERS_AT_ONCE)
+    user = torch.cat([model.user_vectors(chunk).float().cpu() for chunk in chunks])
+    return Embeddings(user, item.float().cpu(), data.user_ids, data.item_ids)
+
+
 def export_vectors(model: Embedded, train: Interactions, folder: Path) -> None:
     """Writes the vectors of a model, and the ids and rows that they belong to.
 
@@ -67,11 +75,9 @@ def export_vectors(model: Embedded, train: Interactions, folder: Path) -> None:
     A model with dropout must be in eval mode.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    item = model.item_vectors()
-    chunks = torch.arange(train.n_users, device=item.device).split(USERS_AT_ONCE)
-    user = torch.cat([model.user_vectors(chunk).float().cpu() for chunk in chunks])
-    _save_array(folder / "user_embeddings.npy", user.numpy())
-    _save_array(folder / "item_embeddings.npy", item.float().cpu().numpy())
+    vectors = compute_vectors(model, train)
+    _save_array(folder / "user_embeddings.npy", vectors.user.numpy())
+    _save_array(folder / "item_embeddings.npy", vectors.item.numpy())
     _save_array(folder / "user_ids.npy", _to_plain_array(train.user_ids.raw))
     _save_array(folder / "item_ids.npy", _to_plain_array(train.item_ids.raw))
     _save_array(folder / "trained_on.npy", train.checksum.numpy())
