@@ -74,5 +74,5 @@ def test_recent_rows_count_more() -> None:
     model.fit(data)
     assert model.score_all(torch.tensor([1])).tolist() == [[1.25, 0.5, 0]]
     for untimed in (replace(data, timestamp=None), replace(data, has_seconds=False)):
-        with pytest.raises(UserError, match="^model recent_popularity needs times, and rows has none: take model=pop"):
+        with pytest.raises(UserError, match=r"^model recent_popularity needs times, and rows has none: take model=pop"):
             RecentPopularity(untimed, half_life=3.0)

@@ -103,7 +103,7 @@ class Means(Baseline):
 class Popularity(Baseline):
     """Ranks items by their number of training rows (in a bandit log, by their reward); the same for every user."""
 
-    evaluations = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
+    evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
 
     count: Tensor
 
