@@ -28,7 +28,7 @@ class SLIM(ItemItem):
 
     For quadratic problems, over-relaxation and ρ near √(l2 (l2 + |XᵀX|)) are fast (Ghadimi et al., IEEE TAC 2015). It
     stops once |B - C| and the change of C are small (Boyd et al. 2011, section 3.3), or after `max_iterations`. An
-    iteration takes 2 n_items³ operations: about a second for 3,000 items, a minute for 12,000.
+    iteration takes 2 n_items³ operations: on a CPU seconds for 3,000 items, minutes for 12,000.
 
     Args:
         l1: strength of the penalty that makes weights zero, in users.
