@@ -91,7 +91,8 @@ def list_rows() -> dict[str, tuple[str, ...]]:
         rows[f"nominator {loss}"] = ("model=nominator", f"loss={loss}", *BANDIT, *SHORT)
     for loss in ("ddpg", "td3"):
         rows[f"drr {loss}"] = ("model=drr", f"loss={loss}", *SESSIONS, *SHORT[:3], *FEWER, "evaluation=full_ranking")
-    return rows | {name: (f"model={name}", *TABLE) for name in ("ials", "ease", "item_knn")}
+    rows["markov_chain"] = ("model=markov_chain", *TIMED)
+    return rows | {name: (f"model={name}", *TABLE) for name in ("ials", "ease", "slim", "item_knn", "user_knn")}
 
 
 class Watch(Callback):

@@ -1,5 +1,6 @@
 """Means and popularity: a 2 × 2 example as fractions, and an independent twin on random rows."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import interactions
 
-from recsweep.models.baselines import Means, Popularity, shrunk_means
+from recsweep.errors import UserError
+from recsweep.models.baselines import Means, Popularity, RecentPopularity, shrunk_means
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 3), st.sampled_from([1.0, 2.5, 3.0, 5.0])),
@@ -62,3 +64,15 @@ def test_popularity_counts_rows(rows: list[tuple[int, int, float]]) -> None:
     expected = [float(sum(other == i for _, other, _ in rows)) for i in range(4)]
     assert model.score_all(torch.tensor([3, 0])).tolist() == [expected, expected]
     assert model.score(torch.tensor([1, 1]), torch.tensor([2, 0])).tolist() == [expected[2], expected[0]]
+
+
+def test_recent_rows_count_more() -> None:
+    """Rows of item 0 are 0 and 6 days old, that of item 1 is 3: with a half-life of 3 days, 1 + 1/4 and 1/2."""
+    times = torch.tensor([6, 0, 3]) * 86400 + 10**9
+    data = replace(interactions([(0, 0, 1), (1, 0, 1), (1, 1, 1)], n_users=2, n_items=3), timestamp=times)
+    model = RecentPopularity(data, half_life=3.0)
+    model.fit(data)
+    assert model.score_all(torch.tensor([1])).tolist() == [[1.25, 0.5, 0]]
+    for untimed in (replace(data, timestamp=None), replace(data, has_seconds=False)):
+        with pytest.raises(UserError, match=r"^model recent_popularity needs times, and rows has none: take model=pop"):
+            RecentPopularity(untimed, half_life=3.0)

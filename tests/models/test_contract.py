@@ -44,6 +44,7 @@ BANDIT = (
     "data.val_users=10",
 )
 LIKED = ("data=positives", "data/base=table", "data.base.path={blocks}.csv", "evaluation=full_ranking")
+TIMED = ("data=synthetic", "data.n_users=40", "data.n_items=40", "data.n_interactions=400")
 LOG = ("data=bandit_table", "data.path={blocks}_log.csv", "data.context=[block]", "model.source=null")
 SHORT = ["trainer.max_epochs=3"]
 TOWERS = ["model.embedding_dim=8", "model.hidden=[8]"]
@@ -56,7 +57,11 @@ MODELS = {
     "mlp": Row(STEPS, predicts_blocks=True),
     "means": Row([], predicts_blocks=False),
     "popularity": Row([], predicts_blocks=False),
+    "recent_popularity": Row([], predicts_blocks=False, data=TIMED),
     "item_knn": Row([], predicts_blocks=False),
+    "markov_chain": Row([], predicts_blocks=False, data=TIMED),
+    "user_knn": Row([], predicts_blocks=False),
+    "slim": Row(["model.l1=1"], predicts_blocks=False),
     "ease": Row([], predicts_blocks=False),
     "ials": Row(["model.embedding_dim=4"], predicts_blocks=False),
     "bpr_mf": Row([*SHORT, "loss.n_negatives=2"], predicts_blocks=False),

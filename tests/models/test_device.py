@@ -27,6 +27,7 @@ from recsweep.runs import build
 from recsweep.sampling import group_items
 
 BLOCKS = ("data=table", "data.path={blocks}")
+TIMED = ("data=synthetic", "data.n_users=40", "data.n_items=40", "data.n_interactions=400")
 BANDIT = (
     "data=bandit",
     "data/base=table",
@@ -81,7 +82,11 @@ ROWS = {
     "nominator, ips_2": Row(("model=nominator", "loss=ips_2"), TWO_STAGE, BANDIT),
     "ease": Row(("model=ease",), ITEM_ITEM),
     "ials": Row(("model=ials",), RANKING),
+    "slim": Row(("model=slim", "model.l1=1"), ITEM_ITEM),
+    "markov_chain": Row(("model=markov_chain",), RANKING, TIMED),
+    "user_knn": Row(("model=user_knn",), RANKING),
 }
+BASELINES = ("ease", "ials", "slim", "markov_chain", "user_knn")
 
 
 def compose(row: Row, blocks: Path, cache: Path, *overrides: str) -> DictConfig:
@@ -94,7 +99,7 @@ def compose(row: Row, blocks: Path, cache: Path, *overrides: str) -> DictConfig:
         "trainer.max_epochs=1",
     ]
     quiet = ["regularization.dropout=0", "logger=none", "callbacks.progress=false", f"paths.cache_dir={cache}"]
-    is_baseline = row.overrides[0] in ("model=ease", "model=ials")
+    is_baseline = row.overrides[0] in {f"model={name}" for name in BASELINES}
     data = [text.format(blocks=blocks) for text in row.data]
     own = [*row.overrides, *data, *(quiet[1:] if is_baseline else [*common, *quiet]), *overrides]
     return compose_config(own)

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
+from recsweep.errors import UserError
 from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation, SessionEvaluation, TwoStageEvaluation
 
 Shrinkage = Annotated[float, Field(ge=0)]
+SECONDS_PER_DAY = 86_400
 
 
 def shrunk_means(data: Interactions, user_shrinkage: float, item_shrinkage: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +103,7 @@ class Means(Baseline):
 class Popularity(Baseline):
     """Ranks items by their number of training rows (in a bandit log, by their reward); the same for every user."""
 
-    evaluations = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
+    evaluations: ClassVar[tuple[type[Evaluation], ...]] = (RankingEvaluation, SessionEvaluation, TwoStageEvaluation)
 
     count: Tensor
 
@@ -118,3 +120,29 @@ class Popularity(Baseline):
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.count.expand(len(user), -1)
+
+
+class RecentPopularity(Popularity):
+    """Popularity that fades: a training row counts 2^(-age / half_life); the same for every user.
+
+    The age is that before the last training row. Ji et al. (SIGIR 2020, "A re-visit of the popularity baseline in
+    recommender systems") show that popularity at the time of a recommendation is the stronger baseline.
+
+    Args:
+        half_life: days after which a row counts half.
+
+    Raises:
+        UserError: timestamps are missing, or are no seconds of one clock.
+    """
+
+    evaluations = (RankingEvaluation, SessionEvaluation)
+
+    def __init__(self, data: Interactions, *, half_life: Annotated[float, Field(gt=0)]) -> None:
+        super().__init__(data)
+        if data.timestamp is None or not data.has_seconds:
+            raise UserError(f"model recent_popularity needs times, and {data.name} has none: take model=popularity")
+        self.half_life = half_life
+
+    def fit(self, data: Interactions) -> None:
+        days = (data.seconds.max() - data.seconds).double() / SECONDS_PER_DAY
+        self.count = torch.bincount(data.item, torch.exp2(-days / self.half_life), data.n_items).float()

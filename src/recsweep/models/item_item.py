@@ -1,4 +1,4 @@
-"""Item-to-item baselines: s_ui = Σ_{j in N(u)} w_ji, with weights w_ji between items that are fitted in closed form.
+"""Item-to-item baselines: s_ui = Σ_{j in N(u)} w_ji, with weights w_ji between items that are fitted at once.
 
 Every training pair counts once, whatever its rating.
 """
@@ -14,6 +14,7 @@ from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
 from recsweep.evaluation import RankingEvaluation, SessionEvaluation
 from recsweep.models.baselines import Baseline, Shrinkage
+from recsweep.models.histories import Events
 from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 4096
@@ -21,7 +22,7 @@ MAX_ITEMS = 2**14  # their weights take 1 GiB
 
 
 class ItemItem(Baseline):
-    """Scores x_u W, where x_u is 1 for the user's items and W is [n_items, n_items] with a zero diagonal."""
+    """Scores x_u W, where x_u is 1 for the user's items and W is [n_items, n_items]."""
 
     evaluations = (RankingEvaluation, SessionEvaluation)
     fits_on_device = True
@@ -40,21 +41,29 @@ class ItemItem(Baseline):
         self._store_items(data)
 
     def _store_items(self, data: Interactions) -> None:
-        user_items = group_items(data.user, data.item, data.n_users, data.n_items)
+        user_items = self.group_rows(data)
         self.register_buffer("items", user_items.item.to(self.weights.device), persistent=False)
         self.register_buffer("start", user_items.start.to(self.weights.device), persistent=False)
 
     def fit(self, data: Interactions) -> None:
         self._store_items(data)
+        self.weights = self.compute_weights(self.count_pairs()).float()
+
+    def group_rows(self, data: Interactions) -> UserItems | Events:
+        """The items of each user that `count_pairs` and `score_all` read, as `items` and `start`."""
+        return group_items(data.user, data.item, data.n_users, data.n_items)
+
+    def count_pairs(self) -> Tensor:
+        """XᵀX [n_items, n_items] float64: the users of both items, on the diagonal the users of each item."""
         counts = torch.zeros_like(self.weights, dtype=torch.float64)
-        for users in torch.arange(data.n_users, device=counts.device).split(USERS_AT_ONCE):
+        for users in torch.arange(len(self.start) - 1, device=counts.device).split(USERS_AT_ONCE):
             flags = self.flags(users)
             counts += (flags.T @ flags).double()  # whole numbers, exact in float32
-        self.weights = self.compute_weights(counts).float()
+        return counts
 
     @abstractmethod
     def compute_weights(self, counts: Tensor) -> Tensor:
-        """W from XᵀX [n_items, n_items] float64: the users of both items, on the diagonal the users of each item."""
+        """W [n_items, n_items] from the result of `count_pairs`."""
 
     def flags(self, user: Tensor) -> Tensor:
         """x_u [B, n_items] of users [B]: 1 for their items, else 0."""
