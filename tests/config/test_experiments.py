@@ -230,3 +230,12 @@ def test_an_experiment_on_real_data(name: str, first_users: Path, tmp_path: Path
     size = (run / "checkpoints" / "refit.ckpt").stat().st_size / 1e6
     max_mb = yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["callbacks"]["checkpoint"]["max_mb"]
     assert size * FULL_USERS[record["data"]["name"]] / record["data"]["n_users"] < max_mb  # with all users, too
+
+
+def test_sequential_models_and_their_rivals_on_a_small_file(tmp_path: Path) -> None:
+    """The experiments choose the data: the default data do not have the key that the command line sets for all."""
+    lines = [f"{user} {item}" for user in range(20) for item in range(user % 3, 25 + user % 3)]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines))
+    jobs, _ = run_sweep(tmp_path, "experiment=glob(seq_ml_1m*)", "data.path=sequences.txt", "seed=0", *SHORT)
+    assert len(jobs) == len(names("seq_ml_1m*"))
+    assert {read_metrics(job)["data"]["n_items"] for job in jobs} == {27}

@@ -102,7 +102,7 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
     ]
     flag_arguments = [argument for argument in arguments if argument not in flags.overrides]
     plugins = origin.plugins if origin and search is not None else None  # a grid's jobs have been checked
-    return _plan(folder, request, [*flag_arguments, *([] if origin else own), *kept], plugins)
+    return _plan(folder, request, [*flag_arguments, *kept], plugins)
 
 
 def resume_sweep(folder: Path, arguments: list[str]) -> Sweep:
