@@ -82,7 +82,7 @@ def list_rows() -> dict[str, tuple[str, ...]]:
     for loss in ("bpr", "in_batch", "mixed", "sampled_softmax", "gbce", "full_softmax"):
         few = FEW if loss in ("sampled_softmax", "gbce") else ()
         rows[f"bpr_mf {loss}"] = ("model=bpr_mf", f"loss={loss}", *few, *TABLE, *SHORT)
-    for history in ("none", "mean", "attention", "gru"):  # the last two need times, which the checkerboard lacks
+    for history in ("none", "mean", "attention", "gru", "transformer"):  # the last three need times
         data = TABLE if history in ("none", "mean") else TIMED
         rows[f"two_tower {history}"] = ("model=two_tower", f"model.history={history}", *FEW, *data, *SHORT, *NARROW)
     for loss in ("bpr_mse", "uncertainty", "gradnorm", "full_softmax_mse"):
