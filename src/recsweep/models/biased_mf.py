@@ -176,7 +176,7 @@ class BiasedMF(RecModule):
                 *(column.split(ROWS_AT_ONCE) for column in (data.user, data.item, data.rating)), strict=True
             )
         ]
-        return float(torch.stack(errors).sum()) / len(data)
+        return max(float(torch.stack(errors).sum()) / len(data), 1e-9)
 
 
 class SVDpp(BiasedMF):

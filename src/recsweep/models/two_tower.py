@@ -9,7 +9,7 @@ events, and each of them but the first is a positive: `trainer.batch_size` count
 """
 
 from copy import deepcopy
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -221,7 +221,8 @@ class TwoTower(Retrieval):
             raise refuse_new_users(self, "model.user_ids=true gives each user a vector of their own")
         if self.transformer is not None and self.transformer.has_gaps and history.timestamp is None:
             raise UserError("histories: no column timestamp, and model.time_gaps=true weighs by the time between items")
-        model = deepcopy(self, {id(parameter): parameter for parameter in self.parameters()})
+        shared = chain(self.parameters(), self.buffers())
+        model = deepcopy(self, {id(tensor): tensor for tensor in shared})
         model.remember(history)
         user = torch.arange(history.n_users, device=self.start.device)
         vectors = torch.cat([model.user_vectors(users) for users in user.split(HISTORIES_AT_ONCE)])
