@@ -19,10 +19,9 @@ from recsweep.models.biased_mf import MLP, BiasedMF, SVDpp
 from recsweep.models.ials import IALS
 from recsweep.models.item_item import EASE, ItemKNN
 from recsweep.models.markov_chain import MarkovChain
-from recsweep.models.new_users import Gaussian, fit_gaussian, fit_softmax, solve_ridge
+from recsweep.models.new_users import fit_gaussian, map_histories, solve_ridge
 from recsweep.models.user_knn import UserKNN
 from recsweep.runs import build
-from recsweep.sampling import group_items
 from recsweep.seeding import generator
 
 CHAIN = {"reach": 2, "step_decay": 0.5, "popularity_exponent": 0.5, "shrinkage": 1.0}
@@ -119,30 +118,34 @@ def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyP
         assert x == pytest.approx(np.linalg.lstsq(stacked, target)[0], abs=1e-5)
 
 
-def test_the_gradient_of_the_softmax_is_zero_at_the_vectors_and_nobody_sees_others() -> None:
-    """Λ (x - m) = Σ_{i in N(u)} (q_i - Σ_j softmax_j q_j), user by user."""
-    draw = generator(0)
-    q, b = torch.randn(6, 3, generator=draw), torch.randn(6, generator=draw)
-    prior = Gaussian(torch.tensor([0.5, 0.0, -0.5]).double(), torch.diag(torch.tensor([1.0, 2.0, 4.0])).double())
-    items = [[0, 3, 5], [], [2]]
-    user, item = torch.tensor([(user, item) for user, row in enumerate(items) for item in row]).T
-    vectors = fit_softmax(group_items(user, item, 3, 6), q, b, prior)
-    for row, x in zip(items, vectors, strict=True):
-        pull = sum((q[i] - (q @ x + b).softmax(0) @ q for i in row), torch.zeros(3))
-        torch.testing.assert_close(prior.precision.float() @ (x - prior.mean.float()), pull, rtol=0, atol=1e-2)
-    alone = fit_softmax(group_items(torch.zeros_like(item[:3]), item[:3], 1, 6), q, b, prior)
-    torch.testing.assert_close(alone[0], vectors[0])
+def test_a_linear_map_of_histories_is_found() -> None:
+    """Where p_u = A Σ q / √n + a log n + b, a new user has what the map says, but for the small penalty."""
+    rng = np.random.default_rng(0)
+    user, item = (torch.rand(3000, 7, generator=generator(0)) < 0.5).nonzero().T
+    ids = IdMap(np.arange(3000), "user"), IdMap(np.arange(7), "item")
+    train = Interactions("toy", user, item, torch.ones(len(user)), None, *ids, (0.0, 1.0))
+    q, weights = rng.normal(size=(7, 2)), rng.normal(size=(4, 2))
+
+    def vector(items: list[int]) -> np.ndarray:
+        n = len(items)
+        return np.concatenate([q[items].sum(0) / np.sqrt(n), [np.log(n), 1]]) @ weights if n else np.zeros(2)
+
+    p = np.stack([vector(item[user == number].tolist()) for number in range(3000)])
+    history = replace(history_of(train, [0, 1, 2]), item=torch.tensor([]).long(), user=torch.tensor([]).long())
+    new = [[0, 3, 5], [2], [1, 6]]
+    rows = torch.tensor([(number, index) for number, items in enumerate(new) for index in items])
+    history = replace(history, user=rows[:, 0], item=rows[:, 1], rating=torch.ones(len(rows)))
+    mapped = map_histories(history, train, torch.tensor(q).float(), torch.tensor(p).float())
+    torch.testing.assert_close(mapped, torch.tensor([vector(items) for items in new]).float(), rtol=0.02, atol=0.02)
 
 
-def test_a_factorization_takes_new_users_for_those_whose_items_they_have() -> None:
-    """Users in training like the first or the last items; so does a new one with another pair of the last."""
+def test_a_factorization_scores_new_users_by_their_vectors() -> None:
     model = bpr_mf().eval()
+    history = history_of(ROWS, OLD)
+    items, bias = model.table.items()
     with torch.no_grad():
-        sign = torch.tensor([1.0, -1, 1, -1, 1] + [1.0] * 5 + [-1.0] * 4)
-        model.table.rows.weight[:, 0] = 2 * sign
-        model.table.rows.weight[:, 1:] *= 0.1
-    scores = model.fold_in(history_of(ROWS, [2]), ROWS).score_all(torch.tensor([0]))[0]  # of item 5
-    assert scores[5:].min() > scores[:5].max()
+        expected = map_histories(history, ROWS, items, model.table.users()[0]) @ items.T + bias
+    torch.testing.assert_close(model.fold_in(history, ROWS).score_all(torch.arange(3)), expected)
 
 
 @pytest.mark.parametrize(

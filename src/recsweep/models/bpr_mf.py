@@ -14,10 +14,9 @@ from recsweep.evaluation import Scorer
 from recsweep.losses.rating import l2
 from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, PairTable, Std
-from recsweep.models.new_users import NewUsers, fit_gaussian, fit_softmax
+from recsweep.models.new_users import NewUsers, map_histories
 from recsweep.models.regularization import regularizers_but
 from recsweep.models.retrieval import Positives, Retrieval
-from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import generator
 
 
@@ -68,13 +67,10 @@ class BPRMF(Retrieval):
 
     @torch.no_grad()
     def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
-        """By the vectors that are most likely, given the items, for a softmax over the catalogue.
+        """By the vectors that a linear map of their items' vectors gives, fitted to the users in training.
 
-        Whatever the loss of the training: unlike the others, which draw negatives, that of `full_softmax` needs no
-        random numbers, and has one minimum. The vectors of the users in training are the prior.
+        Whatever the loss: no random negatives, no steps, and a user's vector depends on no other new user's.
         """
-        rows = group_items(history.user, history.item, history.n_users, history.n_items)
         items, bias = self.table.items()
-        own = self.table.users()[0][self.start.diff() > 0]
-        vectors = fit_softmax(UserItems(*(column.to(items.device) for column in rows)), items, bias, fit_gaussian(own))
+        vectors = map_histories(history, train, items, self.table.users()[0])
         return NewUsers(lambda user: vectors[user] @ items.T + bias)

@@ -1,7 +1,7 @@
 """Users who were not in training: the scores of a model from their rows alone, with all that it learned unchanged.
 
 Each model says in `fold_in` how a user's rows become scores. Where a user is a vector that was learned by gradient
-steps, the vectors of the users in training say which ones are likely: a Gaussian with their mean and covariance.
+steps, the vectors of the users in training say what to expect: as a function of their items, or by their distribution.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.sampling import UserItems
+from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 1024
-STEPS, LR = 200, 0.05  # of Adam
 
 
 @dataclass(frozen=True)
@@ -103,30 +103,27 @@ def solve_ridge(user: Tensor, features: Tensor, target: Tensor, n_users: int, no
     return (prior.mean + torch.cat(vectors)).float()
 
 
-@torch.enable_grad()
-def fit_softmax(history: UserItems, item: Tensor, bias: Tensor, prior: Gaussian) -> Tensor:
-    """The vectors x_u [n_users, d] that make each user's items most likely, by `STEPS` steps of Adam from the mean.
+def map_histories(history: Interactions, train: Interactions, item: Tensor, user: Tensor) -> Tensor:
+    """Vectors [n_users, d] of new users: a linear map of their items' vectors, which ridge regression fits on `train`.
 
-    They minimise -Σ_{i in N(u)} log softmax_i(<x_u, q> + b) + (x_u - m)ᵀ Λ (x_u - m) / 2, which is convex, over the
-    whole catalogue; m and Λ are the mean and precision of `prior`. A user's vector depends on no other user's.
+    The map takes Σ_{i in N(u)} q_i / √|N(u)|, log |N(u)| and 1, and minimises Σ_u |p_u - W f_u|² + |W|² over the users
+    who have rows.
 
     Args:
-        history: on the device of `item`.
         item: [n_items, d] the vectors q_i.
-        bias: [n_items] the b_i.
+        user: [n_users of train, d] the vectors p_u.
     """
-    mean, precision = prior.mean.float(), prior.precision.float()
-    vectors = []
-    for users in torch.arange(len(history.start) - 1, device=item.device).split(USERS_AT_ONCE):
-        user_index, item_index = history.pairs_of(users)
-        count = history.start.diff()[users]
-        x = mean.repeat(len(users), 1).requires_grad_()
-        optimizer = torch.optim.Adam([x], lr=LR)
-        for _ in range(STEPS):
-            scores = x @ item.T + bias
-            distance = x - mean
-            loss = (count * scores.logsumexp(1)).sum() - scores[user_index, item_index].sum()
-            (x.grad,) = torch.autograd.grad(loss + ((distance @ precision) * distance).sum() / 2, x)
-            optimizer.step()
-        vectors.append(x.detach())
-    return torch.cat(vectors)
+    features, count = _describe_histories(train, item)
+    features, target = features[count > 0], user[count > 0].double()
+    weights = torch.linalg.solve(features.T @ features + torch.eye(features.shape[1]).to(features), features.T @ target)
+    return (_describe_histories(history, item)[0] @ weights).float()
+
+
+def _describe_histories(rows: Interactions, item: Tensor) -> tuple[Tensor, Tensor]:
+    """The features [n_users, d + 2] of users, float64, and how many items each has [n_users]."""
+    items = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+    items = UserItems(*(column.to(item.device) for column in items))
+    count = items.start.diff()
+    total = embedding_bag(items.item, item, items.start, mode="sum", include_last_offset=True).double()
+    at_least_one = count.clamp(min=1).double()[:, None]
+    return torch.cat([total / at_least_one.sqrt(), at_least_one.log(), torch.ones_like(at_least_one)], 1), count
