@@ -10,15 +10,16 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from recsweep.api.histories import read_histories
 from recsweep.api.origin import change_settings, read_origin
 from recsweep.api.similar import find_similar_items, find_similar_users, read_vectors
 from recsweep.api.tables import Ids, encode_ids, encode_pairs, name_titles, tabulate_recommendations
 from recsweep.config.targets import check_plugins
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
-from recsweep.data.schema import IdMap
+from recsweep.data.schema import IdMap, Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, check_scores
+from recsweep.evaluation.protocol import MAX_SCORES, Scorer, check_scores
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -87,7 +88,16 @@ class Run:
     @property
     def left_out(self) -> UserItems:
         """What `recommend` leaves out for each user if nobody says otherwise; no part of the stable interface."""
-        return self.seen if self.config.evaluation.get("mask_seen", True) else _empty(self.seen)
+        return self.seen if self._masks_seen else _empty(self.seen)
+
+    @property
+    def _masks_seen(self) -> bool:
+        return self.config.evaluation.get("mask_seen", True)
+
+    @property
+    def _train(self) -> Interactions:
+        """The rows that the model learned from."""
+        return (self.data.refit_data() if self.config.trainer.refit else self.data).train
 
     def score(self, frame: pd.DataFrame) -> pd.Series:
         """The model's score of each row of a data frame, with the frame's index.
@@ -117,9 +127,10 @@ class Run:
 
     def recommend(
         self,
-        users: Ids,
+        users: Ids | None = None,
         k: int = 10,
         *,
+        histories: pd.DataFrame | None = None,
         exclude: Ids | None = None,
         only: Ids | None = None,
         filter_seen: bool | None = None,
@@ -130,18 +141,32 @@ class Run:
 
         Args:
             users: one raw id, or several.
+            histories: in place of `users`, the rows of users who were not in training: columns `user` (any ids), `item`
+                and, if there are any, `rating` and `timestamp`; without timestamps, rows are in their order of time.
+                Rows with an unknown item are left out, and a line says how many.
             exclude: items to leave out.
             only: the items to choose from; all without it.
             filter_seen: whether to leave out the items of the user's rows, those of validation and test included;
                 None does so unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
 
         Raises:
-            UserError: k is below 1, an id is unknown, or the model gives all items the same score for a user, so that
-                their order would be arbitrary.
+            UserError: k is below 1, an id is unknown, the model knows users of its training only, or it gives all items
+                the same score for a user, so that their order would be arbitrary.
         """
         _check_k(k)
         rows = self.data.data
-        user = encode_ids(users, rows.user_ids)
+        scorer: Scorer = self.model
+        if histories is None:
+            if users is None:
+                raise UserError("for whom? give users, or histories of new users")
+            user, seen = encode_ids(users, rows.user_ids), self.seen
+        else:
+            if users is not None:
+                raise UserError("users and histories: give one of them")
+            rows = read_histories(histories, rows)
+            user, seen = torch.arange(rows.n_users), group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+            with explain_memory():
+                scorer = self.model.fold_in(rows, self._train)
         is_left = torch.full((rows.n_items,), only is None)
         if only is not None:
             is_left[encode_ids(only, rows.item_ids)] = True
@@ -152,7 +177,7 @@ class Run:
 
         def score_all(user: Tensor) -> Tensor:
             """Scores [B, n_items], -inf for items that are left out and for no others."""
-            scores = check_scores(self.model.score_all(user), len(user), 2).float()
+            scores = check_scores(scorer.score_all(user), len(user), 2).float()
             is_constant = scores.amax(1) == scores.amin(1)
             if is_constant.any():
                 first = rows.user_ids.decode(user[is_constant])[0]
@@ -160,7 +185,8 @@ class Run:
                 raise UserError(f"user={first}: {reason}")
             return scores.clamp(min=torch.finfo(scores.dtype).min).where(is_left, -torch.inf)
 
-        seen = self.left_out if filter_seen is None else self.seen if filter_seen else _empty(self.seen)
+        leaves_out = self._masks_seen if filter_seen is None else filter_seen
+        seen = seen if leaves_out else _empty(seen)
         with explain_memory():
             items, scores = best_items(score_all, user.to(device), seen, rows.n_items, min(k, rows.n_items))
         return tabulate_recommendations(rows, user, items, scores)

@@ -57,8 +57,12 @@ examples:
     "recommend": """\
 usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
            the best items that a user has not seen
+       recsweep recommend run=DIR history=FILE [k=10]
+           the same for users who were not in training
 
   user=ID,…            ids as in the data set
+  history=FILE         their rows, text or Parquet: item and, if there are any,
+                       user, rating, timestamp
   k=10                 how many items
   index=HNSW32         by an approximate index over the run's embeddings/
                        (Flat, HNSW32, IVF64,Flat)

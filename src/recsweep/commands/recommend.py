@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from recsweep.api.histories import read_file
 from recsweep.api.run import Run
 from recsweep.api.tables import tabulate_recommendations
 from recsweep.commands import compose
@@ -28,18 +29,28 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 def run(arguments: list[str]) -> None:
     """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set.
 
+    `history=FILE` in place of `user` has the rows of users who were not in training.
+
     Items that a user has are left out, unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
     """
     folder, origin = compose.pop_run(arguments)
-    users, k = pop_option(arguments, "user"), pop_option(arguments, "k")
-    if users is None:
-        raise UserError("for whom? give user=ID, or several separated by commas")
+    users, history, k = (pop_option(arguments, key) for key in ("user", "history", "k"))
+    if (users is None) == (history is None):
+        raise UserError("for whom? give user=ID, or several separated by commas; or history=FILE of new users")
     k = "10" if k is None else k
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
     factory = pop_option(arguments, "index")
     changed, cfg = compose.build_config(origin, arguments)
     trained = Run(folder, changed, cfg)
+    if history is not None:
+        if factory is not None:
+            raise UserError(f"index={factory}: new users have no vectors in embeddings/; leave it out")
+        table = trained.recommend(histories=read_file(Path(history)), k=int(k))
+        for raw_user, rows in table.groupby("user", sort=False):
+            _print_table(str(raw_user), rows.drop(columns="user"))
+        return
+    assert users is not None
     data = trained.data.data
     raw_users = list(dict.fromkeys(users.split(",")))
     user = data.user_ids.encode(raw_users)

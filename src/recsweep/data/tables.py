@@ -167,7 +167,7 @@ def read_entities(file: FeatureFile | None, title: str | None = None) -> Entitie
     path, id_column = Path(file["path"]), str(file["id"])
     names = file.get("columns")
     if names is None:
-        names = parquet_column_names(path) if is_parquet(path) else _text_column_names(path, id_column)
+        names = read_column_names(path, id_column)
     types = {id_column: ID} | ({} if title is None else {title: TEXT})
     sheet = read_table(path, dict.fromkeys(names, ANY) | types)
     ids, frame = sort_by_id(sheet, id_column)
@@ -177,7 +177,10 @@ def read_entities(file: FeatureFile | None, title: str | None = None) -> Entitie
     return Entities(ids, str(path), build_features(columns) if columns else None, titles)
 
 
-def _text_column_names(path: Path, id_column: str) -> list[str]:
+def read_column_names(path: Path, id_column: str) -> list[str]:
+    """The names of all columns of a table that has the column `id_column`."""
+    if is_parquet(path):
+        return parquet_column_names(path)
     return layout_column_names(path, find_format(path, {id_column: ID}))
 
 

@@ -26,8 +26,16 @@ from recsweep.data.batches import Columns
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, JointEvaluation, RankingEvaluation, SessionEvaluation, evaluate_batches
+from recsweep.evaluation import (
+    Evaluation,
+    JointEvaluation,
+    RankingEvaluation,
+    Scorer,
+    SessionEvaluation,
+    evaluate_batches,
+)
 from recsweep.models.identity import Identity, identity
+from recsweep.models.new_users import refuse_new_users
 from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
 
@@ -133,6 +141,19 @@ class RecModule(LightningModule):
     @abstractmethod
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of the whole catalogue."""
+
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """The scores of users who were not in training, on the device of the model, which stays as it is.
+
+        Args:
+            history: their rows, in their order of time if they have no timestamps. Its users are the new ones; its
+                items, with all else about them, those of the training rows. Ratings that nobody gave are NaN.
+            train: the training rows.
+
+        Raises:
+            UserError: the model cannot, or the rows lack what it needs.
+        """
+        raise refuse_new_users(self)
 
     def setup(self, stage: str) -> None:
         self.data = cast(Any, self.trainer).datamodule

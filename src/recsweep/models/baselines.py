@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import Evaluation, RankingEvaluation, RatingEvaluation, SessionEvaluation, TwoStageEvaluation
+from recsweep.evaluation import (
+    Evaluation,
+    RankingEvaluation,
+    RatingEvaluation,
+    Scorer,
+    SessionEvaluation,
+    TwoStageEvaluation,
+)
+from recsweep.models.new_users import NewUsers, check_ratings, refuse_new_users
 
 Shrinkage = Annotated[float, Field(ge=0)]
 SECONDS_PER_DAY = 86_400
@@ -73,6 +81,10 @@ class Baseline(nn.Module, ABC):
     def score_all(self, user: Tensor) -> Tensor:
         """Scores [B, n_items] of the whole catalogue."""
 
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """As of `RecModule`."""
+        raise refuse_new_users(self)
+
 
 class Means(Baseline):
     """Global mean + user offset + item offset: what a rating model must beat."""
@@ -99,6 +111,14 @@ class Means(Baseline):
     def score_all(self, user: Tensor) -> Tensor:
         return self.mean + self.user[user, None] + self.item
 
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """The offset that minimises the objective of the fit, with the offsets of items as they are."""
+        check_ratings(history)
+        user, residual = history.user, history.rating - self.mean.cpu() - self.item.cpu()[history.item]
+        weight = (torch.bincount(user, minlength=history.n_users) + self.shrinkage[0]).clamp(min=1e-9)
+        offset = (torch.bincount(user, residual, history.n_users) / weight).to(self.item)
+        return NewUsers(lambda user: self.mean + offset[user, None] + self.item)
+
 
 class Popularity(Baseline):
     """Ranks items by their number of training rows (in a bandit log, by their reward); the same for every user."""
@@ -120,6 +140,10 @@ class Popularity(Baseline):
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.count.expand(len(user), -1)
+
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """The model itself, which does not tell users apart."""
+        return self
 
 
 class RecentPopularity(Popularity):

@@ -15,16 +15,20 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recsweep.data.batches import Ratings, ratings
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import RankingEvaluation, RatingEvaluation
+from recsweep.evaluation import RankingEvaluation, RatingEvaluation, Scorer
 from recsweep.losses import rating as rating_losses
 from recsweep.models.base import RecModule, Training
 from recsweep.models.baselines import shrunk_means
 from recsweep.models.layers import Dimension, Dropout, FeatureSum, GaussianNoise, NeighbourSum, PairTable, Std, mlp
+from recsweep.models.new_users import NewUsers, check_ratings, fit_gaussian, refuse_new_users, solve_ridge
 from recsweep.models.regularization import Regularization
 from recsweep.seeding import generator
+
+ROWS_AT_ONCE = 2**16
 
 
 class BiasedMF(RecModule):
@@ -134,6 +138,46 @@ class BiasedMF(RecModule):
         biases = self.table.users()[1][user, None] + self.table.items()[1]
         return self.mean + biases + self.user_factors(user) @ self.item_factors().T
 
+    def own_factors(self) -> Tensor:
+        """What p_u of every user is without the items that the user rated: [n_users, d]."""
+        return self.table.users()[0]
+
+    def history_factors(self, history: Interactions) -> tuple[Tensor, Tensor]:
+        """What the items add to p_u: of each new user [n_users, d], and for each row of `history` without it [N, d]."""
+        zeros = self.table.items()[0].new_zeros(1, self.table.dim)
+        return zeros.expand(history.n_users, -1), zeros.expand(len(history), -1)
+
+    @torch.no_grad()
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """By ridge regression of a user's ratings on the items' vectors, which has p_u and b_u as its solution.
+
+        The penalty is the distance to the users in training, as their mean and covariance measure it, and it weighs as
+        much as the mean squared error of the training rows says that a rating is worth.
+        """
+        check_ratings(history)
+        device = self.mean.device
+        user, item, rating = (column.to(device) for column in (history.user, history.item, history.rating))
+        has_rows = torch.bincount(train.user, minlength=train.n_users).to(device) > 0
+        own = torch.cat([self.own_factors(), self.table.users()[1][:, None]], 1)[has_rows]
+        q, bias = self.item_factors(), self.table.items()[1]
+        added, added_to_row = self.history_factors(history)
+        rest = rating - self.mean - bias[item] - (added_to_row * q[item]).sum(1)
+        features = pad(q, (0, 1), value=1.0)[item]
+        noise, prior = self._mean_squared_error(train), fit_gaussian(own)
+        solution = solve_ridge(user, features, rest, history.n_users, noise, prior)
+        p, offset = solution[:, :-1] + added, solution[:, -1:]
+        return NewUsers(lambda user: self.mean + offset[user] + bias + p[user] @ q.T)
+
+    def _mean_squared_error(self, data: Interactions) -> float:
+        device = self.mean.device
+        errors = [
+            (self.score(user.to(device), item.to(device)).cpu() - rating).square().sum()
+            for user, item, rating in zip(
+                *(column.split(ROWS_AT_ONCE) for column in (data.user, data.item, data.rating)), strict=True
+            )
+        ]
+        return max(float(torch.stack(errors).sum()) / len(data), 1e-9)
+
 
 class SVDpp(BiasedMF):
     """SVD++ (Koren 2008, equation 15), optionally on both sides and with side features.
@@ -191,6 +235,18 @@ class SVDpp(BiasedMF):
     def user_factors(self, user: Tensor) -> Tensor:
         return self._add_features(super().user_factors(user) + self.rated_items(user), self.user_features, user)
 
+    def own_factors(self) -> Tensor:
+        vectors = super().own_factors()
+        return self._add_features(vectors, self.user_features, torch.arange(len(vectors), device=vectors.device))
+
+    def history_factors(self, history: Interactions) -> tuple[Tensor, Tensor]:
+        y = self.rated_items.vectors.weight
+        user, item = history.user.to(y.device), history.item.to(y.device)
+        total = y.new_zeros(history.n_users, y.shape[1]).index_add(0, user, y[item])
+        count = torch.bincount(user, minlength=history.n_users)[:, None]
+        without = (total[user] - y[item]) * (count[user] - 1).clamp(min=1).rsqrt()
+        return total * count.clamp(min=1).rsqrt(), without
+
     def item_factors(self) -> Tensor:
         vectors = super().item_factors()
         item = torch.arange(len(vectors), device=vectors.device)
@@ -225,6 +281,9 @@ class MLP(BiasedMF):
 
     def interaction(self, p: Tensor, q: Tensor) -> Tensor:
         return self.perceptron(torch.cat([p, q, p * q], dim=-1))[:, 0]
+
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        raise refuse_new_users(self)
 
     def score_all(self, user: Tensor) -> Tensor:
         n_items = len(self.item_factors())

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from recsweep.data.schema import Interactions
+from recsweep.evaluation import Scorer
 from recsweep.losses.rating import l2
 from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, PairTable, Std
+from recsweep.models.new_users import NewUsers, map_histories
 from recsweep.models.regularization import regularizers_but
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
@@ -62,3 +64,13 @@ class BPRMF(Retrieval):
         """q_i ⊕ b_i."""
         rows = self.table.rows(item + self.table.n_users)
         return torch.cat([self.dropout(rows[:, :-1], self.generator), rows[:, -1:]], 1)
+
+    @torch.no_grad()
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """By the vectors that a linear map of their items' vectors gives, fitted to the users in training.
+
+        Whatever the loss: no random negatives, no steps, and a user's vector depends on no other new user's.
+        """
+        items, bias = self.table.items()
+        vectors = map_histories(history, train, items, self.table.users()[0])
+        return NewUsers(lambda user: vectors[user] @ items.T + bias)

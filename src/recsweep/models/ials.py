@@ -9,9 +9,10 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation, SessionEvaluation
+from recsweep.evaluation import RankingEvaluation, Scorer, SessionEvaluation
 from recsweep.models.baselines import Baseline
 from recsweep.models.layers import Dimension, Std
+from recsweep.models.new_users import NewUsers
 from recsweep.sampling import UserItems, group_items
 from recsweep.seeding import Seed, generator
 
@@ -114,6 +115,12 @@ class IALS(Baseline):
 
     def score_all(self, user: Tensor) -> Tensor:
         return self.user[user] @ self.item.T
+
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """By the optimal vectors for the items' vectors as they are."""
+        users = group_items(history.user, history.item, history.n_users, history.n_items)
+        vectors = self.solve(UserItems(*(column.to(self.item.device) for column in users)), self.item)
+        return NewUsers(lambda user: vectors[user] @ self.item.T)
 
 
 def _chunks(count: Tensor, dim: int) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ Every training pair counts once, whatever its rating.
 """
 
 from abc import abstractmethod
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation import RankingEvaluation, SessionEvaluation
+from recsweep.evaluation import RankingEvaluation, Scorer, SessionEvaluation
 from recsweep.models.baselines import Baseline, Shrinkage
 from recsweep.models.histories import Events
+from recsweep.models.new_users import NewUsers
 from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 4096
@@ -50,7 +52,7 @@ class ItemItem(Baseline):
         self.weights = self.compute_weights(self.count_pairs()).float()
 
     def group_rows(self, data: Interactions) -> UserItems | Events:
-        """The items of each user that `count_pairs` and `score_all` read, as `items` and `start`."""
+        """The items of each user that `count_pairs` and `score_users` read, as `items` and `start`."""
         return group_items(data.user, data.item, data.n_users, data.n_items)
 
     def count_pairs(self) -> Tensor:
@@ -67,7 +69,10 @@ class ItemItem(Baseline):
 
     def flags(self, user: Tensor) -> Tensor:
         """x_u [B, n_items] of users [B]: 1 for their items, else 0."""
-        user_index, item = UserItems(self.items, self.start).pairs_of(user)
+        return self._flag_items(UserItems(self.items, self.start), user)
+
+    def _flag_items(self, rows: UserItems, user: Tensor) -> Tensor:
+        user_index, item = rows.pairs_of(user)
         flags = torch.zeros(len(user), len(self.weights), device=user.device)
         return flags.index_put((user_index, item), flags.new_ones(()))
 
@@ -76,7 +81,17 @@ class ItemItem(Baseline):
         return self.score_all(distinct)[user_index, item]
 
     def score_all(self, user: Tensor) -> Tensor:
-        return self.flags(user) @ self.weights
+        return self.score_users(UserItems(self.items, self.start), user)
+
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """The scores of users in training who have these rows."""
+        rows = self.group_rows(history)
+        device = self.weights.device
+        return NewUsers(partial(self.score_users, UserItems(rows.item.to(device), rows.start.to(device))))
+
+    def score_users(self, rows: UserItems, user: Tensor) -> Tensor:
+        """Scores [B, n_items] of users [B] of `rows`, which are grouped as by `group_rows`."""
+        return self._flag_items(rows, user) @ self.weights
 
 
 class EASE(ItemItem):

@@ -12,6 +12,7 @@ from recsweep.errors import UserError
 from recsweep.models.baselines import Shrinkage
 from recsweep.models.histories import Events, events, windows
 from recsweep.models.item_item import ItemItem
+from recsweep.sampling import UserItems
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -85,8 +86,8 @@ class MarkovChain(ItemItem):
         target = counts.sum(0) ** self.popularity_exponent
         return counts.div_((source * target).add_(self.shrinkage).clamp_(min=1e-9))
 
-    def score_all(self, user: Tensor) -> Tensor:
-        item, count = windows(self.items, self.start[user], self.start[user + 1], self.max_history)
+    def score_users(self, rows: UserItems, user: Tensor) -> Tensor:
+        item, count = windows(rows.item, rows.start[user], rows.start[user + 1], self.max_history)
         age = count[:, None] - 1 - torch.arange(item.shape[1], device=item.device)  # negative in the padding
         decay = self.weights.new_full((), self.history_decay)
         weight = torch.where(age < 0, 0.0, decay ** age.clamp(min=0))

@@ -8,7 +8,8 @@ A training row is an event of a user with the events before it as the history. W
 events, and each of them but the first is a positive: `trainer.batch_size` counts windows then.
 """
 
-from itertools import pairwise
+from copy import deepcopy
+from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.functional import normalize
 from recsweep.data.batches import Columns
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
+from recsweep.evaluation import Scorer
 from recsweep.losses.ranking import RankingLoss
 from recsweep.models.base import Training
 from recsweep.models.histories import (
@@ -32,6 +34,7 @@ from recsweep.models.histories import (
     windows,
 )
 from recsweep.models.layers import Dimension, Dropout, FeatureSum, Std, embedding, linear
+from recsweep.models.new_users import NewUsers, refuse_new_users
 from recsweep.models.retrieval import PositiveLogits, Retrieval
 from recsweep.models.transformer import Transformer
 from recsweep.seeding import generator
@@ -210,6 +213,20 @@ class TwoTower(Retrieval):
     def encode_items(self, item: Tensor) -> Tensor:
         vectors = self.item_tower(self._item_inputs(item), self.generator)
         return normalize(vectors, dim=-1) if self.is_cosine else vectors
+
+    @torch.no_grad()
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """By the vectors of the new users' histories."""
+        if self.users is not None:
+            raise refuse_new_users(self, "model.user_ids=true gives each user a vector of their own")
+        if self.transformer is not None and self.transformer.has_gaps and history.timestamp is None:
+            raise UserError("histories: no column timestamp, and model.time_gaps=true weighs by the time between items")
+        shared = chain(self.parameters(), self.buffers())
+        model = deepcopy(self, {id(tensor): tensor for tensor in shared})
+        model.remember(history)
+        user = torch.arange(history.n_users, device=self.start.device)
+        vectors = torch.cat([model.user_vectors(users) for users in user.split(HISTORIES_AT_ONCE)])
+        return NewUsers(lambda user: vectors[user] @ self.item_vectors().T)
 
     def _scale(self, vectors: Tensor) -> Tensor:
         """The vectors [N, d], of length `scale` for a cosine."""

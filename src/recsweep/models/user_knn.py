@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from recsweep.data.schema import Interactions
-from recsweep.evaluation import RankingEvaluation, SessionEvaluation
+from recsweep.evaluation import RankingEvaluation, Scorer, SessionEvaluation
 from recsweep.models.baselines import Baseline, Shrinkage
+from recsweep.models.new_users import NewUsers
 from recsweep.sampling import UserItems, group_items
 
 CELLS = 2**24
@@ -62,17 +63,33 @@ class UserKNN(Baseline):
         nearest = [self._compute_nearest(users) for users in user.split(self.users_at_once)]
         self.similarity, self.neighbour = (torch.cat(part) for part in zip(*nearest, strict=True))
 
+    def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
+        """By the users in training who are nearest to each new one."""
+        rows = group_items(history.user, history.item, history.n_users, history.n_items)
+        rows = UserItems(*(column.to(self.items.device) for column in rows))
+
+        def score_all(user: Tensor) -> Tensor:
+            chunks = user.split(self.users_at_once)
+            return torch.cat([self._score_neighbours(*self._find_nearest(self._compare(rows, x))) for x in chunks])
+
+        return NewUsers(score_all)
+
     def _compute_nearest(self, user: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarities and ids of the nearest users, both [B, k], the nearest first."""
-        index = torch.arange(len(user), device=user.device)
-        user_index, item = UserItems(self.items, self.item_start).pairs_of(user)
+        """Similarities and ids of the users nearest to users in training [B], both [B, k], the nearest first."""
+        similarity = self._compare(UserItems(self.items, self.item_start), user)
+        similarity[user, torch.arange(len(user), device=user.device)] = 0
+        return self._find_nearest(similarity)
+
+    def _compare(self, rows: UserItems, user: Tensor) -> Tensor:
+        """The similarities [n_users, B] of all users in training to users [B] of `rows`."""
+        user_index, item = rows.pairs_of(user)
         flags = self.similarity.new_zeros(len(self.user_start) - 1, len(user))
         flags[item, user_index] = 1
         n_common = embedding_bag(self.items, flags, self.item_start, mode="sum", include_last_offset=True)
-        count = self.item_start.diff().float()
-        norm = (count[:, None] * count[user]).sqrt() + self.shrinkage
-        similarity = n_common / norm.clamp(min=1e-9)
-        similarity[user, index] = 0
+        count = self.item_start.diff().float()[:, None] * rows.start.diff().float()[user]
+        return n_common / (count.sqrt() + self.shrinkage).clamp(min=1e-9)
+
+    def _find_nearest(self, similarity: Tensor) -> tuple[Tensor, Tensor]:
         nearest = similarity.T.topk(self.neighbours)
         return nearest.values, nearest.indices
 
@@ -81,11 +98,13 @@ class UserKNN(Baseline):
         return self.score_all(distinct)[user_index, item]
 
     def score_all(self, user: Tensor) -> Tensor:
-        return torch.cat([self._score_users(users) for users in user.split(self.users_at_once)])
+        chunks = user.split(self.users_at_once)
+        return torch.cat([self._score_neighbours(self.similarity[users], self.neighbour[users]) for users in chunks])
 
-    def _score_users(self, user: Tensor) -> Tensor:
-        similarity = self.similarity.new_zeros(len(user), len(self.similarity))
-        similarity.scatter_(1, self.neighbour[user], self.similarity[user])
+    def _score_neighbours(self, nearest: Tensor, neighbour: Tensor) -> Tensor:
+        """Scores [B, n_items] by the similarities and ids of the nearest users, both [B, k]."""
+        similarity = self.similarity.new_zeros(len(nearest), len(self.similarity))
+        similarity.scatter_(1, neighbour, nearest)
         scores = embedding_bag(
             self.users, similarity.T.contiguous(), self.user_start, mode="sum", include_last_offset=True
         )

@@ -1,0 +1,97 @@
+"""The rows of new users, from a file or a data frame."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from recsweep.data.ids import ID, find_ids, raw_ids
+from recsweep.data.schema import IdMap, Interactions
+from recsweep.data.sheet import FLOAT, Types
+from recsweep.data.tables import read_column_names, read_table
+from recsweep.data.times import TIME, BadTime, MixedUnits, to_seconds
+from recsweep.errors import UserError
+from recsweep.terminal import print_line
+
+COLUMNS: Types = {"user": ID, "item": ID, "rating": FLOAT, "timestamp": TIME}
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """The columns of `COLUMNS` that a table has, `item` at least; without `user` all rows are of the user "new"."""
+    names = read_column_names(path, "item")
+    types = {name: dtype for name, dtype in COLUMNS.items() if name in names or name == "item"}
+    frame = read_table(path, types).frame
+    return frame if "user" in frame else frame.assign(user="new")
+
+
+def read_histories(frame: pd.DataFrame, data: Interactions) -> Interactions:
+    """The rows of `frame` as interactions of its users, in the order in which they appear, with the items of `data`.
+
+    Rows with an item that the data do not have are left out, and a line says how many. Without a column `rating` the
+    ratings are NaN.
+
+    Args:
+        frame: columns `user` and `item` (raw ids), and `rating` and `timestamp` if there are any.
+        data: of the run.
+
+    Raises:
+        UserError: a column or a value is missing, a rating is no number, a timestamp no time, or all items are unknown.
+    """
+    for column in ("user", "item"):
+        if column not in frame:
+            there = ", ".join(map(str, frame.columns))
+            raise UserError(f"histories: no column {column}; there are {there}: name the columns {', '.join(COLUMNS)}")
+    for column in [name for name in COLUMNS if name in frame]:
+        is_missing = frame[column].isna().to_numpy()
+        if is_missing.any():
+            row = int(is_missing.argmax()) + 1
+            raise UserError(f"histories, row {row}, column {column}: no value; leave the row out")
+    user, raw_users = pd.factorize(raw_ids(frame["user"]))
+    item = find_ids(data.item_ids.raw, raw_ids(frame["item"]))
+    is_known = item >= 0
+    if not is_known.any():
+        example = f"{data.item_ids.raw[0]} and {data.item_ids.raw[-1]}"
+        raise UserError(f"histories: none of the {len(frame)} rows has an item of the data, such as {example}")
+    if not is_known.all():
+        n_unknown = int((~is_known).sum())
+        print_line(
+            f"histories: {n_unknown:,} of {len(frame):,} rows have an item that the run does not know", stderr=True
+        )
+    rating, timestamp = _read_ratings(frame)[is_known], _read_times(frame)
+    return Interactions(
+        name=data.name,
+        user=torch.from_numpy(user[is_known]),
+        item=torch.from_numpy(item[is_known]),
+        rating=torch.from_numpy(rating),
+        timestamp=None if timestamp is None else timestamp[torch.from_numpy(is_known)],
+        user_ids=IdMap(raw_users, "user"),
+        item_ids=data.item_ids,
+        rating_scale=data.rating_scale,
+        item_features=data.item_features,
+        item_titles=data.item_titles,
+        has_seconds=data.has_seconds,
+    )
+
+
+def _read_ratings(frame: pd.DataFrame) -> np.ndarray:
+    if "rating" not in frame:
+        return np.full(len(frame), np.nan, np.float32)
+    try:
+        return frame["rating"].to_numpy(np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"histories, column rating: not numbers ({error})") from error
+
+
+def _read_times(frame: pd.DataFrame) -> Tensor | None:
+    if "timestamp" not in frame:
+        return None
+    try:
+        column = pa.chunked_array([pa.array(frame["timestamp"], from_pandas=True)])
+        return torch.tensor(to_seconds(column, None).seconds)
+    except BadTime as error:
+        raise UserError(f"histories, row {error.row + 1}, column timestamp: {error.problem}") from error
+    except (pa.ArrowException, MixedUnits) as error:
+        raise UserError(f"histories, column timestamp: no times of one kind ({error})") from error

@@ -1,0 +1,80 @@
+"""Recommendations for users who were not in training, from a data frame and from a file."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from shell import recsweep as run_command
+from shell import table_cells
+
+from recsweep import Run, UserError
+
+pytestmark = pytest.mark.xdist_group("api")
+
+
+@pytest.fixture(scope="module")
+def history(ease: Run) -> pd.DataFrame:
+    """The training rows of users 7 and 3 under other names."""
+    train, ids = ease.data.train, ease.data.data
+    rows = pd.DataFrame({"user": ids.user_ids.decode(train.user), "item": ids.item_ids.decode(train.item)})
+    return pd.concat([rows[rows["user"] == 7].assign(user="ann"), rows[rows["user"] == 3].assign(user="bob")])
+
+
+@pytest.mark.parametrize("filter_seen", [None, False])
+def test_a_new_user_gets_what_a_user_in_training_with_the_same_rows_gets(
+    filter_seen: bool | None, ease: Run, history: pd.DataFrame
+) -> None:
+    options = {"k": 5, "only": range(1, 81), "exclude": [12, 40]}
+    table = ease.recommend(histories=history, filter_seen=filter_seen, **options)
+    assert list(table) == ["user", "rank", "item", "title", "score"]
+    assert table["user"].tolist() == ["ann"] * 5 + ["bob"] * 5
+    for old, name in ((7, "ann"), (3, "bob")):
+        seen = set() if filter_seen is False else set(history.loc[history["user"] == name, "item"])
+        items = [item for item in range(1, 81) if item not in {12, 40} | seen]
+        scores = ease.score(pd.DataFrame({"user": old, "item": items})).set_axis(items).nlargest(5)
+        own = table[table["user"] == name]
+        assert own["item"].tolist() == scores.index.tolist()
+        assert own["score"].to_numpy() == pytest.approx(scores.to_numpy(), rel=1e-4)
+
+
+def test_the_verb_reads_a_file_and_prints_what_the_function_returns(
+    ease: Run, history: pd.DataFrame, tmp_path: Path
+) -> None:
+    ann = history.loc[history["user"] == "ann", ["item"]].astype(str)
+    pd.concat([pd.DataFrame({"item": ["none"]}), ann]).assign(more="x").to_csv(tmp_path / "h.csv", index=False)
+    outcome = run_command(tmp_path, "recommend", f"run={ease.folder.resolve()}", "history=h.csv", "k=4")
+    table = ease.recommend(histories=ann.assign(user="new"), k=4)
+    printed = [[str(rank), str(item), title, f"{score:.4f}"] for _, rank, item, title, score in table.to_numpy()]
+    assert table_cells(outcome.out) == printed and "user new" in outcome.out
+    assert outcome.err == f"histories: 1 of {len(ann) + 1} rows have an item that the run does not know\n"
+    for words, message in (
+        ("history=h.csv index=Flat", "index=Flat: new users have no vectors in embeddings/; leave it out"),
+        ("history=h.csv user=3", "for whom? give user=ID, or several separated by commas; or history=FILE of new"),
+        ("history=nope.csv", "nope.csv: no such file"),
+    ):
+        refused = run_command(tmp_path, "recommend", f"run={ease.folder.resolve()}", *words.split())
+        assert refused.status == 2 and refused.err.startswith(f"recsweep: {message}")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"user": [1]}, "histories: no column item; there are user: name the columns user, item, rating, timestamp"),
+        ({"user": [1], "item": ["x"]}, "histories: none of the 1 rows has an item of the data, such as 1 and 100"),
+        ({"user": [1, None], "item": [1, 2]}, "histories, row 2, column user: no value; leave the row out"),
+        ({"user": [1], "item": [1], "rating": ["good"]}, "histories, column rating: not numbers (could not convert"),
+        ({"user": [1], "item": [1], "timestamp": ["soon"]}, "histories, row 1, column timestamp: "),
+        ({"user": [1], "item": [1], "timestamp": [[3]]}, "histories, row 1, column timestamp: a value of type list"),
+    ],
+)  # fmt: skip
+def test_wrong_histories_are_one_line(frame: dict[str, list[object]], message: str, ease: Run) -> None:
+    with pytest.raises(UserError) as mistake:
+        ease.recommend(histories=pd.DataFrame(frame))
+    assert str(mistake.value).startswith(message) and "\n" not in str(mistake.value)
+
+
+def test_users_or_histories(ease: Run, history: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="for whom"):
+        ease.recommend()
+    with pytest.raises(UserError, match="users and histories: give one of them"):
+        ease.recommend(3, histories=history)

@@ -1,0 +1,168 @@
+"""New users: whoever has the rows of a user in training gets that user's scores; the solvers against other formulas."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from retrieval_models import ROWS, bpr_mf, two_tower
+from shell import tiny_config
+
+from recsweep.data.schema import IdMap, Interactions
+from recsweep.errors import UserError
+from recsweep.models import new_users
+from recsweep.models.base import RecModule
+from recsweep.models.baselines import Baseline, Means, Popularity
+from recsweep.models.biased_mf import MLP, BiasedMF, SVDpp
+from recsweep.models.ials import IALS
+from recsweep.models.item_item import EASE, ItemKNN
+from recsweep.models.markov_chain import MarkovChain
+from recsweep.models.new_users import fit_gaussian, map_histories, solve_ridge
+from recsweep.models.user_knn import UserKNN
+from recsweep.runs import build
+from recsweep.seeding import generator
+
+CHAIN = {"reach": 2, "step_decay": 0.5, "popularity_exponent": 0.5, "shrinkage": 1.0}
+ALS = {"embedding_dim": 2, "l2": 0.1, "unobserved_weight": 0.3, "frequency_exponent": 1.0, "init_std": 0.1, "seed": 0}
+OLD = [4, 0, 2]  # users in training, whom the new users 0, 1 and 2 repeat
+RATED = replace(ROWS, rating=torch.arange(len(ROWS)) % 3 / 2)
+
+
+def history_of(data: Interactions, users: list[int]) -> Interactions:
+    """The rows of these users as those of new users, the last rows first."""
+    number = torch.full((data.n_users,), -1)
+    number[users] = torch.arange(len(users))
+    rows = data.take((number[data.user] >= 0).nonzero()[:, 0].flip(0))
+    return replace(rows, user=number[rows.user], user_ids=IdMap(np.arange(len(users)) + 100, "user"))
+
+
+def histories(history: str, **options: Any) -> Callable[[], RecModule]:
+    return lambda: two_tower(history=history, user_ids=False, max_history=9, **options)
+
+
+FITTED: dict[str, Callable[[], Baseline]] = {
+    "popularity": lambda: Popularity(RATED),
+    "means": lambda: Means(RATED, user_shrinkage=1.0, item_shrinkage=2.0),
+    "ease": lambda: EASE(RATED, l2=1.0),
+    "item_knn": lambda: ItemKNN(RATED, neighbours=2, shrinkage=1.0),
+    "markov_chain": lambda: MarkovChain(RATED, **CHAIN, max_history=2, history_decay=0.5),
+    "ials": lambda: IALS(RATED, **ALS, epochs=400),  # until the vectors of users are those of the last items
+}
+ENCODING: dict[str, Callable[[], RecModule]] = {
+    "mean": histories("mean", item_features=["colour"]),
+    "attention": histories("attention"),
+    "gru": histories("gru"),
+    "transformer": histories("transformer", time_gaps=True),
+}
+
+
+@pytest.mark.parametrize("name", [*FITTED, *ENCODING])
+def test_the_rows_of_a_user_in_training_give_the_scores_of_that_user(name: str) -> None:
+    model: Any = FITTED[name]() if name in FITTED else ENCODING[name]().eval()
+    if name in FITTED:
+        model.fit(RATED)
+    before = model.score_all(torch.arange(ROWS.n_users))
+    folded = model.fold_in(history_of(RATED, OLD), RATED)
+    torch.testing.assert_close(folded.score_all(torch.arange(3)), before[OLD], rtol=1e-4, atol=1e-5)
+    pairs = folded.score(torch.tensor([2, 0]), torch.tensor([1, 5]))
+    torch.testing.assert_close(pairs, before[torch.tensor([2, 4]), torch.tensor([1, 5])], rtol=1e-4, atol=1e-5)
+    assert torch.equal(model.score_all(torch.arange(ROWS.n_users)), before)
+
+
+def test_a_new_user_has_the_neighbours_that_the_same_user_has_in_training() -> None:
+    """In training nobody is their own neighbour; here user 0 is not there at all."""
+    others = ROWS.take((ROWS.user != 0).nonzero()[:, 0])
+    with_user, without = (UserKNN(data, neighbours=2, shrinkage=1.0) for data in (ROWS, others))
+    with_user.fit(ROWS)
+    without.fit(others)
+    expected = with_user.score_all(torch.tensor([0]))
+    assert expected.any()
+    torch.testing.assert_close(without.fold_in(history_of(ROWS, [0]), others).score_all(torch.tensor([0])), expected)
+
+
+@pytest.mark.parametrize("model_class", [BiasedMF, SVDpp])
+def test_ratings_that_a_user_explains_in_full_give_back_that_user(model_class: type[BiasedMF]) -> None:
+    """The training rows have no error, so ratings count for all and the other users for nothing."""
+    pairs = (torch.rand(20, 12, generator=generator(0)) < 0.7).nonzero()
+    user, item = pairs.T
+    ids = IdMap(np.arange(20), "user"), IdMap(np.arange(12), "item")
+    data = Interactions("toy", user, item, torch.ones(len(user)), None, *ids, (-99.0, 99.0))
+    options = {"item_side": True, "user_features": [], "item_features": []} if model_class is SVDpp else {}
+    model = model_class(
+        data, build.training(tiny_config("regularization=none")), embedding_dim=3, init_std=0.5, **options
+    )
+    torch.nn.init.normal_(model.table.rows.weight, std=0.7, generator=generator(1))
+    with torch.no_grad():
+        data = replace(data, rating=model.score(user, item))
+        vectors, biases = model.table(user, item)
+        p, _ = model.training_factors(vectors, user, item, torch.ones(len(user)))[0]
+        told = model.mean + biases.sum(0) + (p * model.item_factors()[item]).sum(1)
+        expected = model.score_all(torch.arange(20))
+    history = history_of(replace(data, rating=told), [7, 3])
+    folded = model.fold_in(history, data).score_all(torch.arange(2))
+    torch.testing.assert_close(folded, expected[[7, 3]], rtol=1e-3, atol=1e-3)
+
+
+def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_users, "USERS_AT_ONCE", 2)
+    rng = np.random.default_rng(0)
+    user, a, y = np.array([0, 3, 0, 1, 3, 3, 0]), rng.normal(size=(7, 3)), rng.normal(size=7)
+    prior = fit_gaussian(torch.tensor(rng.normal(size=(9, 3))))
+    mean, root = prior.mean.numpy(), np.linalg.cholesky(prior.precision.numpy()).T
+    solution = solve_ridge(torch.tensor(user), torch.tensor(a), torch.tensor(y), 4, 0.25, prior)
+    for number, x in enumerate(solution.numpy()):
+        own = user == number
+        stacked, target = np.concatenate([a[own] / 0.5, root]), np.concatenate([y[own] / 0.5, root @ mean])
+        assert x == pytest.approx(np.linalg.lstsq(stacked, target)[0], abs=1e-5)
+
+
+def test_a_linear_map_of_histories_is_found() -> None:
+    """Where p_u = A Σ q / √n + a log n + b, a new user has what the map says, but for the small penalty."""
+    rng = np.random.default_rng(0)
+    user, item = (torch.rand(3000, 7, generator=generator(0)) < 0.5).nonzero().T
+    ids = IdMap(np.arange(3000), "user"), IdMap(np.arange(7), "item")
+    train = Interactions("toy", user, item, torch.ones(len(user)), None, *ids, (0.0, 1.0))
+    q, weights = rng.normal(size=(7, 2)), rng.normal(size=(4, 2))
+
+    def vector(items: list[int]) -> np.ndarray:
+        n = len(items)
+        return np.concatenate([q[items].sum(0) / np.sqrt(n), [np.log(n), 1]]) @ weights if n else np.zeros(2)
+
+    p = np.stack([vector(item[user == number].tolist()) for number in range(3000)])
+    history = replace(history_of(train, [0, 1, 2]), item=torch.tensor([]).long(), user=torch.tensor([]).long())
+    new = [[0, 3, 5], [2], [1, 6]]
+    rows = torch.tensor([(number, index) for number, items in enumerate(new) for index in items])
+    history = replace(history, user=rows[:, 0], item=rows[:, 1], rating=torch.ones(len(rows)))
+    mapped = map_histories(history, train, torch.tensor(q).float(), torch.tensor(p).float())
+    torch.testing.assert_close(mapped, torch.tensor([vector(items) for items in new]).float(), rtol=0.02, atol=0.02)
+
+
+def test_a_factorization_scores_new_users_by_their_vectors() -> None:
+    model = bpr_mf().eval()
+    history = history_of(ROWS, OLD)
+    items, bias = model.table.items()
+    with torch.no_grad():
+        expected = map_histories(history, ROWS, items, model.table.users()[0]) @ items.T + bias
+    torch.testing.assert_close(model.fold_in(history, ROWS).score_all(torch.arange(3)), expected)
+
+
+@pytest.mark.parametrize(
+    ("build_model", "history", "message"),
+    [
+        (two_tower, ROWS, "TwoTower cannot recommend to users who were not in training: model.user_ids=true gives"),
+        (ENCODING["transformer"], replace(ROWS, timestamp=None), "histories: no column timestamp, and model.time_gaps"),
+        (FITTED["means"], replace(ROWS, rating=ROWS.rating + 1), "rating 2; this model learns from ratings, from 0 to"),
+        (FITTED["means"], replace(ROWS, rating=ROWS.rating.log() / 0), "no rating; this model learns from ratings"),
+        (
+            lambda: MLP(ROWS, bpr_mf().training_setup, embedding_dim=2, init_std=0.1, hidden=[2]),
+            ROWS,
+            "MLP cannot recommend to users who were not in training: it learned something of its own about each user",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_folded_in_is_refused(build_model: Any, history: Interactions, message: str) -> None:
+    with pytest.raises(UserError) as mistake:
+        build_model().fold_in(history, ROWS)
+    assert message in str(mistake.value) and "\n" not in str(mistake.value)
