@@ -56,7 +56,8 @@ def test_the_mean_of_the_seeds_of_each_configuration_is_a_run_of_its_own(own: Pa
     assert content["members"] == [{"job": "2", "weight": 0.5}, {"job": "3", "weight": 0.5}]
     rows = [line.split() for line in outcome.out.splitlines()]
     assert rows[2][:3] == ["ensemble_seed_2", f"{on_val:.4f}", f"{on_test:.4f}"]
-    assert outcome.out.splitlines()[-1].endswith("ensemble_seed_2: weights of the jobs: 2 0.500, 3 0.500")
+    line = "sweep/ensemble_seed_2: biased_mf (mean of the 2 seeds); weights of the jobs: 2: 0.5, 3: 0.5"
+    assert outcome.out.splitlines()[-1] == line
     table = recsweep.read_runs(own).set_index("run")
     assert table.loc["ensemble_seed_2", ["label", "seed"]].tolist() == ["biased_mf (mean of the 2 seeds)", ""]
     assert table["split_fingerprint"].nunique() == 1 and set(table["status"]) == {"completed"}
@@ -132,7 +133,11 @@ def test_what_is_no_ensemble_is_refused_in_one_line(words: list[str], message: s
 
 
 def test_a_configuration_with_one_seed_has_no_mean(own: Path) -> None:
-    for job in "13":
-        shutil.rmtree(own / job)
+    shutil.rmtree(own / "1")
+    content = read_metrics(own / "3")
+    content["objective"]["value"] = None  # of a run that diverged
+    (own / "3" / "metrics.json").write_text(json.dumps(content))
     outcome = run_command(own.parent, "evaluate", "sweep=sweep", "ensemble=seed")
-    assert outcome == (2, "", "recsweep: sweep=sweep: ensemble=seed needs two runs that differ in seed alone\n")
+    lines = ["1 of 3 jobs have diverged: left out"]
+    lines += ["recsweep: sweep=sweep: ensemble=seed needs two runs that differ in seed alone"]
+    assert (outcome.status, outcome.err.splitlines()) == (2, lines)

@@ -20,9 +20,10 @@ from recsweep.runs import build
 from recsweep.runs.folder import judge_part, load_chosen_model, load_final_model
 from recsweep.runs.memory import explain_memory
 from recsweep.runs.provenance import describe_command, describe_start
-from recsweep.runs.record import MEMBERS, Record, has_record
+from recsweep.runs.record import ENSEMBLE_OF, Record, has_record
 from recsweep.runs.recorded import key_of
 from recsweep.sweeps import jobs
+from recsweep.terminal import print_line
 
 By = Literal["seed", "all"]
 
@@ -63,15 +64,20 @@ def judge_ensembles(sweep: Path, runs: Sequence[Run], by: By, command: list[str]
         UserError: there are too few runs, an evaluation judges more than scores of pairs, runs of one ensemble differ
             in data, split or evaluation, or an ensemble is there already.
     """
-    runs = [run for run in runs if _has_converged(run)]
-    configurations = list(_group_by_configuration(runs).values())
+    converged = [run for run in runs if _has_converged(run)]
+    if len(converged) < len(runs):
+        print_line(f"{len(runs) - len(converged)} of {len(runs)} jobs have diverged: left out", stderr=True)
+    configurations = list(_group_by_configuration(converged).values())
     if by == "all":
         sets = {"all": configurations}
     else:
         sets = {f"seed_{group[0].folder.name}": [group] for group in configurations if len(group) > 1}
-    if not sets or len(runs) < 2:
+    if not sets or len(converged) < 2:
         wanted = "two runs that differ in seed alone" if by == "seed" else "two completed runs"
         raise UserError(f"sweep={sweep}: ensemble={by} needs {wanted}")
+    if by == "seed" and len(sets) < len(configurations):
+        n_alone = len(configurations) - len(sets)
+        print_line(f"{n_alone} of {len(configurations)} configurations have one run: left out", stderr=True)
     for name, groups in sets.items():
         _check_same([run for group in groups for run in group])
         if has_record(sweep / f"ensemble_{name}"):
@@ -189,7 +195,7 @@ def _record_seeds(runs: Sequence[Run]) -> Record:
     """The record of the mean of runs that differ in `seed` alone: theirs, without a seed."""
     record = runs[0].origin.record
     name = f"{record.choices['model']} (mean of the {len(runs)} seeds)"
-    model = {**record.config["model"], MEMBERS: _list(runs)}
+    model = {**record.config["model"], ENSEMBLE_OF: _list(runs)}
     overrides = [word for word in record.overrides if key_of(word) not in ("seed", "model")]
     return _change(record, {**record.config, "seed": None, "model": model}, record.choices, name, overrides)
 
@@ -201,7 +207,7 @@ def _record_all(runs: Sequence[Run]) -> Record:
     shared = set.intersection(*(set(run.origin.record.overrides) for run in runs))
     overrides = [word for word in record.overrides if word in shared and key_of(word).split(".")[0] in SHARED]
     choices = {group: name for group, name in record.choices.items() if group in SHARED}
-    config |= {"model": {MEMBERS: _list(runs)}}
+    config |= {"model": {ENSEMBLE_OF: _list(runs)}}
     return _change(record, config, choices, f"ensemble of {len(runs)} runs", overrides)
 
 

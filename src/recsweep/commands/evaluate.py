@@ -55,10 +55,8 @@ def run(arguments: list[str]) -> None:
         writer.writerows([one.folder, *(one.metrics.get(name) for name in names)] for one in judged)
     elif sweep is None:
         _print_run(judged[0].metrics)
-    elif by is None:
-        _print_sweep(judged)
     else:
-        _print_ensembles([one for one in judged if isinstance(one, Ensemble)])
+        _print_sweep(judged)
 
 
 def _check_choice(sweep: str | None, by: str | None, arguments: Sequence[str]) -> None:
@@ -108,7 +106,10 @@ def _print_run(metrics: Mapping[str, float]) -> None:
 
 
 def _print_sweep(judged: Sequence[Judged | Ensemble]) -> None:
-    """A row a job: its objective on validation and on test, and what tells it from the others."""
+    """A row a job or an ensemble: its objective on validation and on test, and what tells it from the others.
+
+    Then a line an ensemble: its jobs with their weights.
+    """
     records = [read_record(one.folder) for one in judged]
     keys = varying_keys(records)
     objectives = list(dict.fromkeys(one.objective for one in judged))  # several where the jobs' protocols differ
@@ -122,21 +123,10 @@ def _print_sweep(judged: Sequence[Judged | Ensemble]) -> None:
         for one, record in zip(judged, records, strict=True)
     ]
     _print_columns([head, *rows], texts=(len(head) - 1,))
-
-
-def _print_ensembles(ensembles: Sequence[Ensemble]) -> None:
-    """A row an ensemble, its objective on validation and on test; then its members with their weights."""
-    name = ensembles[0].objective
-    records = [read_record(one.folder) for one in ensembles]
-    keys = varying_keys(records) - {"model"}
-    rows = [
-        (one.folder.name, *_cells(one.metrics, name), f"{one.name} {describe_overrides(record.overrides, keys)}")
-        for one, record in zip(ensembles, records, strict=True)
-    ]
-    _print_columns([("ensemble", f"val/{name}", f"test/{name}", ""), *rows], texts=(0, 3))
-    for one in ensembles:
-        weights = ", ".join(f"{job} {weight:.3f}" for job, weight in one.weights.items() if weight)
-        print_line(f"{one.folder}: weights of the jobs: {weights}")
+    for one in judged:
+        if isinstance(one, Ensemble):
+            weights = ", ".join(f"{job}: {weight:.3g}" for job, weight in one.weights.items() if weight)
+            print_line(f"{one.folder}: {one.name}; weights of the jobs: {weights}")
 
 
 def _cells(metrics: Mapping[str, float], name: str) -> tuple[str, str]:

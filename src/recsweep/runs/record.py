@@ -20,7 +20,7 @@ START = "start.json"
 GIVEN_SCORES = "scores"
 """The one key of `model` in the record of a run that judges scores from elsewhere; it says where they come from."""
 
-MEMBERS = "members"
+ENSEMBLE_OF = "ensemble_of"
 """A key of `model` in the record of an ensemble: the jobs of the sweep whose scores it averages."""
 
 RESOLVER = re.compile(r"\$\{[^}]*:|\}[\w.\s]*:")  # such as ${oc.env:HOME}: its value comes from outside
@@ -121,8 +121,8 @@ def describe_given_scores(config: Mapping[str, Any]) -> str | None:
     model = config.get("model")
     if not isinstance(model, dict):
         return None
-    if MEMBERS in model:
-        return f"an ensemble of jobs ({model[MEMBERS]})"
+    if ENSEMBLE_OF in model:
+        return f"an ensemble of jobs ({model[ENSEMBLE_OF]})"
     return f"scores from elsewhere ({model[GIVEN_SCORES]})" if GIVEN_SCORES in model else None
 
 
