@@ -135,7 +135,7 @@ def test_what_is_no_ensemble_is_refused_in_one_line(words: list[str], message: s
 def test_a_configuration_with_one_seed_has_no_mean(own: Path) -> None:
     shutil.rmtree(own / "1")
     content = read_metrics(own / "3")
-    content["objective"]["value"] = None  # of a run that diverged
+    content["objective"]["value"] = float("nan")  # of a run that diverged
     (own / "3" / "metrics.json").write_text(json.dumps(content))
     outcome = run_command(own.parent, "evaluate", "sweep=sweep", "ensemble=seed")
     lines = ["1 of 3 jobs have diverged: left out"]
