@@ -74,7 +74,7 @@ def test_it_stands_in_reports_and_says_that_nothing_can_be_trained(folder: Path,
     assert table.loc["theirs", "fingerprint"] == table.loc["popularity", "fingerprint"]
     report = run_command(folder, "report", ".")
     assert "The best again: # nothing to train: scores from elsewhere (a data frame)" in report.out
-    reason = "run=theirs: scores from elsewhere, without a model that could be trained, evaluated or asked"
+    reason = "run=theirs: scores from elsewhere (a data frame), without a model of its own that could be trained"
     for verb, words in (("evaluate", ()), ("recommend", ("user=1",)), ("train", ("seed=1",))):
         outcome = run_command(folder, verb, "run=theirs", *words)
         assert outcome.status == 2 and outcome.err.startswith(f"recsweep: {reason}")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -80,24 +80,44 @@ def evaluate(
             metrics |= judge_part(cfg, parts, part, scorer, folder)
             if isinstance(scorer, TableScores):
                 _print_missing(scorer, parts, part)
-        oracle = oracle_metrics(cfg, parts)
-    protocol, end = build.evaluation(cfg), time.perf_counter()
-    key, description = f"val/{protocol.objective}", describe_data(parts)
+        end = time.perf_counter()
+        seconds = {"data": data_end - start, "test": end - data_end, "total": end - start}
+        write_run(folder, record, cfg, parts, metrics, provenance, {"seconds": seconds})
+    return metrics
+
+
+def write_run(
+    folder: Path,
+    record: Record,
+    cfg: DictConfig,
+    parts: InteractionData,
+    metrics: Mapping[str, float],
+    provenance: Mapping[str, Any],
+    details: Mapping[str, Any],
+) -> None:
+    """Writes the record and metrics.json of a run that judged scores, and has no model of its own.
+
+    Args:
+        folder: with the evidence.
+        provenance: command, machine and time.
+        details: what else metrics.json says, such as `seconds`.
+    """
+    protocol, description = build.evaluation(cfg), describe_data(parts)
+    key = f"val/{protocol.objective}"
     outcome = {
         "status": "completed",
         "objective": {"name": key, "value": metrics[key], "mode": protocol.mode},
-        "metrics": metrics,
-        "oracle": oracle,
+        "metrics": dict(metrics),
+        "oracle": oracle_metrics(cfg, parts),
         "tags": list(cfg.get("tags", [])),
         "simple_baseline": False,
-        "seconds": {"data": data_end - start, "test": end - data_end, "total": end - start},
+        **details,
         **description,
         **provenance,
     }
     write_record(folder, record)
     write_start(folder, {**provenance, **description})
     write_json(folder / "metrics.json", outcome)
-    return metrics
 
 
 def _compose(words: list[str], name: str, source: str) -> tuple[Record, DictConfig]:

@@ -28,11 +28,8 @@ def read_origin(folder: Path, plugins: tuple[str, ...] = (), config_dir: str | N
         raise UserError(f"run={folder}: no run of recsweep (it has no .hydra/config.yaml)")
     check_files(folder)
     record = read_record(folder)
-    if describe_given_scores(record.config):
-        raise UserError(
-            f"run={folder}: scores from elsewhere, without a model that could be trained, evaluated or asked; "
-            "recsweep.evaluate judges scores again"
-        )
+    if scores := describe_given_scores(record.config):
+        raise UserError(f"run={folder}: {scores}, without a model of its own that could be trained, evaluated or asked")
     return Recorded(f"run={folder}", record, plugins, config_dir)
 
 

@@ -56,7 +56,7 @@ class Run:
     def __init__(self, folder: Path, origin: Recorded, config: DictConfig) -> None:
         self.folder = folder
         self.config = config
-        self._origin = origin
+        self.origin = origin  # no part of the stable interface
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}>"
@@ -235,7 +235,7 @@ class Run:
         """
         words = [evaluation] if isinstance(evaluation, str) else list(evaluation or ())
         overrides = [word if "=" in word else f"evaluation={word}" for word in words]
-        cfg = change_settings(self._origin, overrides)[1] if overrides else self.config
+        cfg = change_settings(self.origin, overrides)[1] if overrides else self.config
         with explain_memory():
             return judge(cfg, build.data(cfg) if overrides else self.data, self.folder)
 

@@ -1,12 +1,13 @@
-"""`recsweep evaluate`: the metrics of finished runs' checkpoints, of one run or of every job of a sweep."""
+"""`recsweep evaluate`: the metrics of finished runs' checkpoints, of one run, of every job of a sweep, of ensembles."""
 
 import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
+from recsweep.api.ensemble import By, Ensemble, judge_ensembles
 from recsweep.api.run import Run
 from recsweep.commands import compose
 from recsweep.commands.flags import pop_option
@@ -29,18 +30,21 @@ class Judged(NamedTuple):
 
 
 def run(arguments: list[str]) -> None:
-    """`evaluate run=DIR [overrides]`, or `sweep=DIR`; overrides can change the protocol, the rest is as recorded."""
+    """`evaluate run=DIR [overrides]`, or `sweep=DIR [ensemble=seed|all]`; overrides can change the protocol alone."""
+    command = ["evaluate", *arguments]
     chosen = [argument for argument in arguments if argument in FORMATS]
     if len(set(chosen)) > 1:
         raise UserError("--json and --csv: choose one of them")
     arguments = [argument for argument in arguments if argument not in FORMATS]
-    sweep = pop_option(arguments, "sweep")
+    sweep, by = pop_option(arguments, "sweep"), pop_option(arguments, "ensemble")
+    _check_choice(sweep, by, arguments)
+    judged: Sequence[Judged | Ensemble]
     if sweep is None:
         judged = [_judge_run(arguments)]
-    elif any(argument.startswith("run=") for argument in arguments):
-        raise UserError("run= and sweep=: choose one of them")
+    elif by is None:
+        judged = [_judge(run) for run in _list_runs(sweep, arguments)]  # each has its data only while it is judged
     else:
-        judged = _judge_sweep(sweep, arguments)
+        judged = judge_ensembles(Path(sweep), _list_runs(sweep, arguments), cast(By, by), command)
     if "--json" in chosen:
         content = {str(one.folder): one.metrics for one in judged} if sweep else judged[0].metrics
         print(json.dumps(content, indent=2))
@@ -50,9 +54,19 @@ def run(arguments: list[str]) -> None:
         writer.writerow(["run", *names])
         writer.writerows([one.folder, *(one.metrics.get(name) for name in names)] for one in judged)
     elif sweep is None:
-        _print_run(judged[0])
+        _print_run(judged[0].metrics)
     else:
         _print_sweep(judged)
+
+
+def _check_choice(sweep: str | None, by: str | None, arguments: Sequence[str]) -> None:
+    """Raises `UserError` where it is not clear what to evaluate."""
+    if by is not None and by not in get_args(By):
+        raise UserError(f"ensemble={by}: allowed are {' and '.join(get_args(By))}")
+    if sweep is None and by is not None:
+        raise UserError(f"ensemble={by}: of which sweep? give sweep=DIR")
+    if sweep is not None and any(argument.startswith("run=") for argument in arguments):
+        raise UserError("run= and sweep=: choose one of them")
 
 
 def _judge_run(arguments: list[str]) -> Judged:
@@ -63,8 +77,8 @@ def _judge_run(arguments: list[str]) -> Judged:
     return _judge(Run(folder, *compose.build_config(origin, arguments)))
 
 
-def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
-    """The completed jobs, in the order of their numbers; all are checked before the first is judged."""
+def _list_runs(sweep: str, arguments: list[str]) -> list[Run]:
+    """The completed jobs, in the order of their numbers, all of them checked; the others are named on stderr."""
     if sweep:
         check_files(Path(sweep))
     folders = sorted(jobs.folders(Path(sweep)) if sweep else [], key=lambda path: int(path.name))
@@ -77,23 +91,25 @@ def _judge_sweep(sweep: str, arguments: list[str]) -> list[Judged]:
     for folder in completed:
         rest = [f"run={folder}", *arguments]
         _, origin = compose.pop_run(rest)
-        checked.append((folder, *compose.build_config(origin, rest)))
-    return [_judge(Run(*one)) for one in checked]  # each has its data only while it is judged
+        checked.append(Run(folder, *compose.build_config(origin, rest)))
+    return checked
 
 
 def _judge(trained: Run) -> Judged:
     return Judged(trained.folder, trained.evaluate(), build.evaluation(trained.config).objective)
 
 
-def _print_run(judged: Judged) -> None:
+def _print_run(metrics: Mapping[str, float]) -> None:
     """A row a metric, on validation and on test."""
-    metrics = judged.metrics
     names = dict.fromkeys(name.partition("/")[2] for name in metrics)
     _print_columns([("", "val", "test"), *((name, *_cells(metrics, name)) for name in names)], texts=(0,))
 
 
-def _print_sweep(judged: Sequence[Judged]) -> None:
-    """A row a job: its objective on validation and on test, and what tells it from the others."""
+def _print_sweep(judged: Sequence[Judged | Ensemble]) -> None:
+    """A row a job or an ensemble: its objective on validation and on test, and what tells it from the others.
+
+    Then a line an ensemble: its jobs with their weights.
+    """
     records = [read_record(one.folder) for one in judged]
     keys = varying_keys(records)
     objectives = list(dict.fromkeys(one.objective for one in judged))  # several where the jobs' protocols differ
@@ -107,6 +123,10 @@ def _print_sweep(judged: Sequence[Judged]) -> None:
         for one, record in zip(judged, records, strict=True)
     ]
     _print_columns([head, *rows], texts=(len(head) - 1,))
+    for one in judged:
+        if isinstance(one, Ensemble):
+            weights = ", ".join(f"{job}: {weight:.3g}" for job, weight in one.weights.items() if weight)
+            print_line(f"{one.folder}: {one.name}; weights of the jobs: {weights}")
 
 
 def _cells(metrics: Mapping[str, float], name: str) -> tuple[str, str]:

@@ -43,6 +43,10 @@ usage: recsweep evaluate run=DIR [key=value …]
            metrics on validation and test, from the run's checkpoints
        recsweep evaluate sweep=DIR [key=value …]
            the objective of every completed job, a row a run
+       recsweep evaluate sweep=DIR ensemble=seed|all [key=value …]
+           the completed jobs averaged, left as a run in DIR that stands in
+           its report: seed, the runs of each configuration; all, one ensemble
+           of all runs, weighted by validation
 
   key=value            another protocol, such as evaluation=full_ranking; the
                        rest is as recorded

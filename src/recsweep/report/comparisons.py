@@ -135,11 +135,11 @@ def best_runs(comparison: Comparison, runs: tuple[Run, ...]) -> list[Run]:
 def train_command(comparison: Comparison, runs: tuple[Run, ...]) -> str:
     """The command that trains the best configuration again: on its first fold, without the seeds that differ.
 
-    Of scores from elsewhere, which nothing here trains, a comment says where they come from.
+    Of scores from elsewhere and of an ensemble, which nothing here trains, a comment says where they come from.
     """
     best = best_runs(comparison, runs)
     if scores := describe_given_scores(best[0].config):
-        return f"# nothing to train: scores from elsewhere ({scores}), judged by recsweep.evaluate"
+        return f"# nothing to train: {scores}"
     varying_seeds = [key for key in SEEDS if key != "split.fold" and len({value(run, key) for run in best}) > 1]
     overrides = [
         text

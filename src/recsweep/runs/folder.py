@@ -76,10 +76,15 @@ def load_final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> Re
     """
     if cfg.trainer.refit:
         return _load_model(cfg, data.refit_data(), folder / "checkpoints" / REFIT)
-    model = _load_model(cfg, data, folder / "checkpoints" / BEST)
+    model = load_chosen_model(cfg, data, folder)
     if isinstance(model, Retrieval) and model.knows_histories:
         model.remember(data.refit_data().train)
     return model
+
+
+def load_chosen_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
+    """The model of the epoch that validation chose, which has learned from train alone, in eval mode on its device."""
+    return _load_model(cfg, data, folder / "checkpoints" / BEST)
 
 
 def _load_model(cfg: DictConfig, data: InteractionData, path: Path) -> RecModule | Baseline:
@@ -95,7 +100,7 @@ def judge(cfg: DictConfig, data: InteractionData, folder: Path, leaves_evidence:
         leaves_evidence: whether to write `evidence/` into the folder.
     """
     evidence_folder = folder if leaves_evidence else None
-    on_val = judge_part(cfg, data, "val", _load_model(cfg, data, folder / "checkpoints" / BEST), evidence_folder)
+    on_val = judge_part(cfg, data, "val", load_chosen_model(cfg, data, folder), evidence_folder)
     return on_val | judge_part(cfg, data, "test", load_final_model(cfg, data, folder), evidence_folder)
 
 

@@ -20,6 +20,9 @@ START = "start.json"
 GIVEN_SCORES = "scores"
 """The one key of `model` in the record of a run that judges scores from elsewhere; it says where they come from."""
 
+ENSEMBLE_OF = "ensemble_of"
+"""A key of `model` in the record of an ensemble: the jobs of the sweep whose scores it averages."""
+
 RESOLVER = re.compile(r"\$\{[^}]*:|\}[\w.\s]*:")  # such as ${oc.env:HOME}: its value comes from outside
 STRICT = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -114,9 +117,13 @@ def has_record(folder: Path) -> bool:
 
 
 def describe_given_scores(config: Mapping[str, Any]) -> str | None:
-    """Where the scores come from that a run judges in place of a model; None for a run with a model."""
+    """What a run judges in place of a model of its own: scores from elsewhere, or an ensemble; None for other runs."""
     model = config.get("model")
-    return str(model[GIVEN_SCORES]) if isinstance(model, dict) and GIVEN_SCORES in model else None
+    if not isinstance(model, dict):
+        return None
+    if ENSEMBLE_OF in model:
+        return f"an ensemble of jobs ({model[ENSEMBLE_OF]})"
+    return f"scores from elsewhere ({model[GIVEN_SCORES]})" if GIVEN_SCORES in model else None
 
 
 def check_files(folder: Path) -> None:
