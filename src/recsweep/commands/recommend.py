@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from recsweep.api.rules import read_item_ids
 from recsweep.api.run import Run
 from recsweep.api.tables import tabulate_recommendations
 from recsweep.commands import compose
@@ -26,26 +28,41 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 
 
 def run(arguments: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set.
+    """`recommend run=DIR user=ID[,ID…]|users=all k=10 to=FILE only=FILE exclude=FILE filter=F!=LABEL index=HNSW32`.
+
+    Ids are raw ids, as in the data set.
 
     Items that a user has are left out, unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
     """
     folder, origin = compose.pop_run(arguments)
-    users, k = pop_option(arguments, "user"), pop_option(arguments, "k")
-    if users is None:
-        raise UserError("for whom? give user=ID, or several separated by commas")
+    users, everybody, k = (pop_option(arguments, key) for key in ("user", "users", "k"))
+    if users is None and everybody is None:
+        raise UserError("for whom? give user=ID, or several separated by commas, or users=all to=FILE")
     k = "10" if k is None else k
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
-    factory = pop_option(arguments, "index")
+    factory, to = pop_option(arguments, "index"), pop_option(arguments, "to")
+    if everybody is not None and (everybody != "all" or users is not None or to is None):
+        raise UserError("users=all to=FILE.parquet or FILE.csv writes all users; user=ID,… names some")
+    rules: dict[str, Any] = {
+        key: read_item_ids(Path(file)) for key in ("only", "exclude") if (file := pop_option(arguments, key))
+    }
+    rules["filter"] = [text for text in (pop_option(arguments, "filter") or "").split(",") if text]
+    if factory is not None and (to is not None or any(rules.values())):
+        raise UserError(f"index={factory}: leave out to, only, exclude and filter, which need exact search")
     changed, cfg = compose.build_config(origin, arguments)
     trained = Run(folder, changed, cfg)
+    if to is not None:
+        trained.write_recommendations(to, "all" if users is None else users.split(","), int(k), **rules)
+        print_line(to)
+        return
     data = trained.data.data
-    raw_users = list(dict.fromkeys(users.split(",")))
+    raw_users = list(dict.fromkeys((users or "").split(",")))
     user = data.user_ids.encode(raw_users)
     if factory is None:
-        table = trained.recommend(raw_users, int(k))
-        check_unseen(user, trained.left_out, data.n_items, int(k))
+        table = trained.recommend(raw_users, int(k), **rules)
+        if not any(rules.values()):
+            check_unseen(user, trained.left_out, data.n_items, int(k))
     else:
         items, scores = _search_index(factory, folder / "embeddings", data, user, trained.left_out, int(k))
         table = tabulate_recommendations(data, user, items, scores)
