@@ -13,9 +13,10 @@ from rows import interactions
 from run_folders import write_run
 from shell import recsweep, table_cells
 
-from recsweep.commands.recommend import _print_tables
+from recsweep.api.tables import tabulate_recommendations
+from recsweep.commands.recommend import _print_table
 from recsweep.data.schema import IdMap
-from recsweep.terminal import cell, escape, print_line
+from recsweep.terminal import cell, escape, print_line, show_progress
 
 SHOWN = {
     "Movie [/rec]": "Movie [/rec]",
@@ -48,7 +49,8 @@ def test_titles_and_ids_are_shown_in_full(capsys: pytest.CaptureFixture[str]) ->
     data = interactions([(0, 0, 3.0)], n_users=1, n_items=3)
     ids = IdMap(np.array(["[/i]", "[b]1", "\x1b[2J"]), "item")
     data = replace(data, item_ids=ids, item_titles=["Movie [/rec]", "A [bold] move", "\x1b]0;x\x07"])
-    _print_tables(data, ["[/c]\x1b"], torch.tensor([[0, 1, 2]]), torch.tensor([[3.0, 2.0, 1.0]]))
+    first, best = torch.tensor([0]), (torch.tensor([[0, 1, 2]]), torch.tensor([[3.0, 2.0, 1.0]]))
+    _print_table("[/c]\x1b", tabulate_recommendations(data, first, *best).drop(columns="user"))
     out = capsys.readouterr().out
     assert [row[1:3] for row in table_cells(out)] == [
         ["[/i]", "Movie [/rec]"],
@@ -75,3 +77,14 @@ def test_choices_of_a_run_never_act_in_a_report(tmp_path: Path) -> None:
     for text in (outcome.out, page):
         assert not {"\x1b", "\x9b", "\u202e"} & set(text)
     assert r"[/b]\x1b[2J" in page and page.count("<script>") == 1  # its own
+
+
+def test_progress_off_a_terminal_is_lines_that_count_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("recsweep.terminal.LINE_EVERY", -1)
+    assert list(show_progress([[1, 2], [3]], len, 5, "users", done=2)) == [[1, 2], [3]]
+    assert [line.rpartition(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "4 of 5 users",
+        "5 of 5 users",
+    ]

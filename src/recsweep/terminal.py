@@ -4,12 +4,18 @@ import logging
 import re
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+T = TypeVar("T")
+PATIENCE, LINE_EVERY = 3, 30  # seconds until a progress bar appears, and between lines off a terminal
 
 log = logging.getLogger(__name__)
 logging.raiseExceptions = False  # on a full disk each message that run.log cannot take would print a traceback
@@ -59,6 +65,29 @@ def announce(text: str) -> Iterator[None]:
     finally:
         sys.stderr.write("\x1b[2K\r")
         sys.stderr.flush()
+
+
+def show_progress(parts: Iterable[T], size: Callable[[T], int], total: int, text: str, done: int = 0) -> Iterator[T]:
+    """The same parts, one after another; shows on stderr how far they are, if they take long.
+
+    On a terminal a bar, from the third second on; off it a line every half minute.
+
+    Args:
+        size: how much a part is of `total`.
+        text: what is counted, such as "users".
+        done: how much of `total` was done before.
+    """
+    start = shown = time.monotonic()
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(text, total=total, completed=done, visible=False)
+        for part in parts:
+            yield part
+            done, now = done + size(part), time.monotonic()
+            bar.update(task, completed=done, visible=now - start > PATIENCE)
+            if bar.disable and now - shown > LINE_EVERY:
+                shown = now
+                print_line(f"{done:,} of {total:,} {text}, {now - start:.0f} s", stderr=True)
 
 
 def send_logs_to_file() -> None:

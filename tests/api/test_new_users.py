@@ -49,7 +49,10 @@ def test_the_verb_reads_a_file_and_prints_what_the_function_returns(
     assert outcome.err == f"histories: 1 of {len(ann) + 1} rows have an item that the run does not know\n"
     for words, message in (
         ("history=h.csv index=Flat", "index=Flat: new users have no vectors in embeddings/; leave it out"),
-        ("history=h.csv user=3", "for whom? give user=ID, or several separated by commas; or history=FILE of new"),
+        (
+            "history=h.csv user=3",
+            "for whom? give user=ID, or several separated by commas, or users=all to=FILE, or history=FILE of new",
+        ),
         ("history=nope.csv", "nope.csv: no such file"),
     ):
         refused = run_command(tmp_path, "recommend", f"run={ease.folder.resolve()}", *words.split())

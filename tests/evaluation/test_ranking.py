@@ -118,9 +118,11 @@ def expected_mrr_all(scorer: ScoreTable, target: Target) -> float:
 
 
 @pytest.mark.parametrize("at_once", [2**24, 7 * 60, 1])
-def test_mrr_all_equals_the_twin(at_once, monkeypatch):
-    """Also if batches hold seven users or one, and as many held-out items are compared at once."""
+@pytest.mark.parametrize("on_cpu", [7 * 60, 1])
+def test_mrr_all_equals_the_twin(at_once, on_cpu, monkeypatch):
+    """Also if batches hold seven users or one, or are ranked in parts of seven or one."""
     monkeypatch.setattr("recsweep.evaluation.ranking.MAX_SCORES", at_once)
+    monkeypatch.setattr("recsweep.evaluation.ranking.CPU_SCORES", on_cpu)
     scorer, target = random_pairs()
     got = evaluate(scorer, full_ranking(ks=(1, 5), objective="mrr_all", batch_size=100), target)
     assert got["mrr_all"] == pytest.approx(expected_mrr_all(scorer, target), abs=1e-12)

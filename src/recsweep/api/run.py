@@ -1,19 +1,22 @@
 """A trained run: what its model says about users and items, by their raw ids."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from recsweep.api.bulk import check_path, write_in_parts
 from recsweep.api.histories import read_histories
 from recsweep.api.origin import change_settings, read_origin
+from recsweep.api.rules import allow_items
 from recsweep.api.similar import find_similar_items, find_similar_users, read_vectors
 from recsweep.api.tables import Ids, encode_ids, encode_pairs, name_titles, tabulate_recommendations
+from recsweep.cache import fingerprint
 from recsweep.config.targets import check_plugins
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
@@ -44,6 +47,14 @@ class Vectors(NamedTuple):
 
     users: pd.DataFrame
     items: pd.DataFrame
+
+
+class Known(NamedTuple):
+    """Users to recommend to: their rows, the items that each has, and what scores items for them."""
+
+    rows: Interactions
+    seen: UserItems
+    scorer: Scorer
 
 
 class Run:
@@ -133,6 +144,7 @@ class Run:
         histories: pd.DataFrame | None = None,
         exclude: Ids | None = None,
         only: Ids | None = None,
+        filter: str | Sequence[str] = (),
         filter_seen: bool | None = None,
     ) -> pd.DataFrame:
         """The k best items for each user; a user has fewer rows where fewer items are left.
@@ -146,6 +158,7 @@ class Run:
                 Rows with an unknown item are left out, and a line says how many.
             exclude: items to leave out.
             only: the items to choose from; all without it.
+            filter: conditions on labels of item features, `"genres!=Horror"` or `"genres=Drama"`; all must hold.
             filter_seen: whether to leave out the items of the user's rows, those of validation and test included;
                 None does so unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
 
@@ -153,43 +166,93 @@ class Run:
             UserError: k is below 1, an id is unknown, the model knows users of its training only, or it gives all items
                 the same score for a user, so that their order would be arbitrary.
         """
-        _check_k(k)
-        rows = self.data.data
-        scorer: Scorer = self.model
+        is_allowed = allow_items(self.data.data, only, exclude, _as_list(filter))
         if histories is None:
             if users is None:
                 raise UserError("for whom? give users, or histories of new users")
-            user, seen = encode_ids(users, rows.user_ids), self.seen
-        else:
-            if users is not None:
-                raise UserError("users and histories: give one of them")
-            rows = read_histories(histories, rows)
-            user, seen = torch.arange(rows.n_users), group_items(rows.user, rows.item, rows.n_users, rows.n_items)
-            with explain_memory():
-                scorer = self.model.fold_in(rows, self._train)
-        is_left = torch.full((rows.n_items,), only is None)
-        if only is not None:
-            is_left[encode_ids(only, rows.item_ids)] = True
-        if exclude is not None:
-            is_left[encode_ids(exclude, rows.item_ids)] = False
-        device = build.device(self.config)
-        is_left = is_left.to(device)
+            user = encode_ids(users, self.data.data.user_ids)
+            return self._best(self._known_users(), k, filter_seen, is_allowed)(user)
+        if users is not None:
+            raise UserError("users and histories: give one of them")
+        rows = read_histories(histories, self.data.data)
+        seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+        with explain_memory():
+            known = Known(rows, seen, self.model.fold_in(rows, self._train))
+        return self._best(known, k, filter_seen, is_allowed)(torch.arange(rows.n_users))
+
+    def _known_users(self) -> "Known":
+        return Known(self.data.data, self.seen, self.model)
+
+    def write_recommendations(
+        self,
+        to: str | Path,
+        users: Ids | Literal["all"] = "all",
+        k: int = 10,
+        *,
+        exclude: Ids | None = None,
+        only: Ids | None = None,
+        filter: str | Sequence[str] = (),
+        filter_seen: bool | None = None,
+    ) -> None:
+        """Writes what `recommend` returns to a Parquet or CSV file; for all users, it needs little memory.
+
+        The file appears when it is complete. Until then parts are in the folder `TO.parts`, and the same call after a
+        kill goes on from there. A user of whom the model has learned nothing, so that all items have the same score,
+        gets no rows.
+
+        Args:
+            to: the file, `.parquet` or `.csv`.
+            users: raw ids, or "all".
+            k, exclude, only, filter, filter_seen: as in `recommend`.
+        """
+        rows = self.data.data
+        check_path(Path(to))
+        user = (
+            torch.arange(rows.n_users)
+            if isinstance(users, str) and users == "all"
+            else encode_ids(users, rows.user_ids)
+        )
+        is_allowed = allow_items(rows, only, exclude, _as_list(filter))
+        best = self._best(self._known_users(), k, filter_seen, is_allowed, skips_constant=True)
+        checkpoints = sorted((self.folder / "checkpoints").iterdir())
+        request = {
+            "run": str(self.folder.resolve()),
+            "checkpoints": [[path.name, path.stat().st_mtime_ns] for path in checkpoints],
+            "settings": fingerprint(user, is_allowed).hex(),
+            "k": k,
+            "filter_seen": filter_seen,
+        }
+        write_in_parts(Path(to), user, k, request, best)
+
+    def _best(
+        self, known: "Known", k: int, filter_seen: bool | None, is_allowed: Tensor, skips_constant: bool = False
+    ) -> Callable[[Tensor], pd.DataFrame]:
+        """A function from users [B] to the table of their k best items."""
+        _check_k(k)
+        rows, device = known.rows, build.device(self.config)
+        is_left_out = ~is_allowed.to(device)
 
         def score_all(user: Tensor) -> Tensor:
-            """Scores [B, n_items], -inf for items that are left out and for no others."""
-            scores = check_scores(scorer.score_all(user), len(user), 2).float()
+            """Scores [B, n_items], -inf for items that are left out, and for all of a user who is skipped."""
+            scores = check_scores(known.scorer.score_all(user), len(user), 2).float()
             is_constant = scores.amax(1) == scores.amin(1)
-            if is_constant.any():
+            if is_constant.any() and not skips_constant:
                 first = rows.user_ids.decode(user[is_constant])[0]
                 reason = "the model gives every item the same score: it has learned nothing about this user"
                 raise UserError(f"user={first}: {reason}")
-            return scores.clamp(min=torch.finfo(scores.dtype).min).where(is_left, -torch.inf)
+            scores = scores.clamp(min=torch.finfo(scores.dtype).min)  # a copy
+            scores[is_constant] = -torch.inf
+            return scores.masked_fill_(is_left_out, -torch.inf)
 
         leaves_out = self._masks_seen if filter_seen is None else filter_seen
-        seen = seen if leaves_out else _empty(seen)
-        with explain_memory():
-            items, scores = best_items(score_all, user.to(device), seen, rows.n_items, min(k, rows.n_items))
-        return tabulate_recommendations(rows, user, items, scores)
+        seen = known.seen if leaves_out else _empty(known.seen)
+
+        def recommend(user: Tensor) -> pd.DataFrame:
+            with explain_memory():
+                items, scores = best_items(score_all, user.to(device), seen, rows.n_items, min(k, rows.n_items))
+            return tabulate_recommendations(rows, user, items, scores)
+
+        return recommend
 
     def similar_items(self, items: Ids, k: int = 10) -> pd.DataFrame:
         """The k most similar items of each item: columns `item`, `rank`, `similar`, `title`, `similarity`.
@@ -259,6 +322,10 @@ def load(folder: str | Path, overrides: Sequence[str] = (), plugins: Sequence[st
 def _empty(items: UserItems) -> UserItems:
     """No items, for the same users."""
     return UserItems(items.item[:0], torch.zeros_like(items.start))
+
+
+def _as_list(text: str | Sequence[str]) -> list[str]:
+    return [text] if isinstance(text, str) else list(text)
 
 
 def _check_k(k: int) -> None:

@@ -63,11 +63,19 @@ usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
            the best items that a user has not seen
        recsweep recommend run=DIR history=FILE [k=10]
            the same for users who were not in training
+       recsweep recommend run=DIR users=all to=FILE [k=10]
+           those of all users, into a Parquet or CSV file; goes on after a kill
 
   user=ID,…            ids as in the data set
   history=FILE         their rows, text or Parquet: item and, if there are any,
                        user, rating, timestamp
   k=10                 how many items
+  to=FILE              .parquet or .csv, instead of a table
+  only=FILE            choose from these items: a file with a column item, or
+                       with an id a line
+  exclude=FILE         leave these items out
+  filter=genres!=Horror,…
+                       conditions on labels of item features; all must hold
   index=HNSW32         by an approximate index over the run's embeddings/
                        (Flat, HNSW32, IVF64,Flat)
   plugins=MODULE,…     modules of your own that the record names
@@ -75,6 +83,7 @@ usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
 examples:
   recsweep recommend run=outputs/svdpp/DATE_TIME user=42
   recsweep recommend run=outputs/two_tower/DATE_TIME user=42,7 k=5 index=HNSW32
+  recsweep recommend run=outputs/ease/DATE_TIME users=all k=100 to=recs.parquet
 """,
     "data": """\
 usage: recsweep data list

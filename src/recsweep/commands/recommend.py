@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,6 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from recsweep.api.histories import read_file
+from recsweep.api.rules import read_item_ids
 from recsweep.api.run import Run
 from recsweep.api.tables import tabulate_recommendations
 from recsweep.commands import compose
@@ -27,38 +29,73 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 
 
 def run(arguments: list[str]) -> None:
-    """`recommend run=DIR user=ID[,ID…] k=10 index=HNSW32`, with raw ids as in the data set.
+    """`recommend run=DIR user=ID[,ID…]|users=all k=10 to=FILE only=FILE exclude=FILE filter=F!=LABEL index=HNSW32`.
+
+    Ids are raw ids, as in the data set.
 
     `history=FILE` in place of `user` has the rows of users who were not in training.
 
     Items that a user has are left out, unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
     """
     folder, origin = compose.pop_run(arguments)
-    users, history, k = (pop_option(arguments, key) for key in ("user", "history", "k"))
-    if (users is None) == (history is None):
-        raise UserError("for whom? give user=ID, or several separated by commas; or history=FILE of new users")
-    k = "10" if k is None else k
-    if not k.isdecimal() or int(k) < 1:
-        raise UserError(f"k={k}: a whole number from 1 on")
-    factory = pop_option(arguments, "index")
+    users, history, to = _pop_users(arguments)
+    k, factory, rules = _pop_k(arguments), pop_option(arguments, "index"), _pop_rules(arguments)
+    if factory is not None and (to is not None or any(rules.values())):
+        raise UserError(f"index={factory}: leave out to, only, exclude and filter, which need exact search")
+    if factory is not None and history is not None:
+        raise UserError(f"index={factory}: new users have no vectors in embeddings/; leave it out")
     changed, cfg = compose.build_config(origin, arguments)
     trained = Run(folder, changed, cfg)
     if history is not None:
-        if factory is not None:
-            raise UserError(f"index={factory}: new users have no vectors in embeddings/; leave it out")
-        table = trained.recommend(histories=read_file(Path(history)), k=int(k))
+        table = trained.recommend(histories=read_file(Path(history)), k=k, **rules)
         for raw_user, rows in table.groupby("user", sort=False):
             _print_table(str(raw_user), rows.drop(columns="user"))
-        return
-    assert users is not None
+    elif to is not None:
+        trained.write_recommendations(to, users or "all", k, **rules)
+        print_line(to)
+    else:
+        _print_known_users(trained, users, k, rules, factory)
+
+
+def _pop_users(arguments: list[str]) -> tuple[list[str], str | None, str | None]:
+    """Removes who gets recommendations: raw ids (none for all users), a file of histories, a file to write."""
+    users, everybody, history, to = (pop_option(arguments, key) for key in ("user", "users", "history", "to"))
+    if (users is None and everybody is None) == (history is None):
+        raise UserError(
+            "for whom? give user=ID, or several separated by commas, or users=all to=FILE, or history=FILE of new users"
+        )
+    if everybody is not None and (everybody != "all" or users is not None or to is None):
+        raise UserError("users=all to=FILE.parquet or FILE.csv writes all users; user=ID,… names some")
+    if history is not None and to is not None:
+        raise UserError("to=FILE takes users of the run; leave it out with history=FILE")
+    return users.split(",") if users is not None else [], history, to
+
+
+def _pop_k(arguments: list[str]) -> int:
+    k = pop_option(arguments, "k") or "10"
+    if not k.isdecimal() or int(k) < 1:
+        raise UserError(f"k={k}: a whole number from 1 on")
+    return int(k)
+
+
+def _pop_rules(arguments: list[str]) -> dict[str, Any]:
+    """Removes which items may be recommended, the arguments `only`, `exclude` and `filter` of `Run.recommend`."""
+    files = ((key, pop_option(arguments, key)) for key in ("only", "exclude"))
+    rules: dict[str, Any] = {key: read_item_ids(Path(file)) for key, file in files if file}
+    conditions = pop_option(arguments, "filter") or ""
+    return rules | {"filter": [text for text in conditions.split(",") if text]}
+
+
+def _print_known_users(trained: Run, users: list[str], k: int, rules: dict[str, Any], factory: str | None) -> None:
     data = trained.data.data
-    raw_users = list(dict.fromkeys(users.split(",")))
+    raw_users = list(dict.fromkeys(users))
     user = data.user_ids.encode(raw_users)
     if factory is None:
-        table = trained.recommend(raw_users, int(k))
-        check_unseen(user, trained.left_out, data.n_items, int(k))
+        table = trained.recommend(raw_users, k, **rules)
+        if not any(rules.values()):
+            check_unseen(user, trained.left_out, data.n_items, k)
     else:
-        items, scores = _search_index(factory, folder / "embeddings", data, user, trained.left_out, int(k))
+        items, scores = _search_index(factory, trained.folder / "embeddings", data, user, trained.left_out, k)
         table = tabulate_recommendations(data, user, items, scores)
     for raw_user, rows in zip(raw_users, _split_by_user(table, data.user_ids.decode(user)), strict=True):
         _print_table(raw_user, rows)

@@ -21,6 +21,7 @@ from recsweep.evaluation.rating import RatingEvaluation
 from recsweep.evaluation.sessions import SessionEvaluation
 from recsweep.evaluation.supplements import Supplement, build_supplements
 from recsweep.evaluation.two_stage import TwoStageEvaluation
+from recsweep.terminal import show_progress
 
 __all__ = [
     "BinaryEvaluation",
@@ -67,7 +68,9 @@ def evaluate(
         UserError: nothing is held out, a score is NaN, a cut-off exceeds the candidates, or a user has too few unseen
             items to sample negatives from.
     """
-    batches = evaluation.batches(target, evaluation.device)
+    batches: Iterable[tuple[Any, ...]] = evaluation.batches(target, evaluation.device)
+    if isinstance(evaluation, RankingEvaluation):
+        batches = show_progress(batches, lambda batch: len(batch[0]), evaluation.count_lists(target), "lists ranked")
     return evaluate_batches(scorer, evaluation, batches, keep, build_supplements(evaluation, target))
 
 

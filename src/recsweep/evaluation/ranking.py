@@ -1,6 +1,6 @@
-"""Full and sampled rankings: candidates, mask and tie rule."""
+"""Full and sampled rankings: mask and tie rule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -10,12 +10,13 @@ from torchmetrics import Metric
 
 from recsweep.data.logged import BanditLog
 from recsweep.errors import UserError
+from recsweep.evaluation.candidates import candidate_batches, catalogue_batches
 from recsweep.evaluation.protocol import MAX_SCORES, Evidence, Rows, Scorer, Target, check_not_empty, check_scores
 from recsweep.metrics import ranking
-from recsweep.sampling import ROWS_AT_ONCE, group_items, sample_negatives, unseen_items
 from recsweep.seeding import Seed
 
 MRR_ALL = "mrr_all"
+CPU_SCORES = 2**20  # scores that a CPU masks and sorts at once: 4 MiB of float32
 
 
 class RankingEvaluation(Metric):
@@ -97,32 +98,44 @@ class RankingEvaluation(Metric):
         batch_size = max(1, min(self.batch_size, MAX_SCORES // n_candidates))
         target_without_seen = target._replace(seen=target.seen[:0])
         if self.n_negatives is None:
-            batches = _catalogue_batches(target if self.mask_seen else target_without_seen, batch_size)
+            batches = catalogue_batches(target if self.mask_seen else target_without_seen, batch_size)
         else:
             negatives_target = target_without_seen if self.negatives == "reference" else target
-            batches = _candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
+            batches = candidate_batches(negatives_target, batch_size, self.n_negatives, self.seed)
         for batch in batches:
             yield tuple(column.to(device) if isinstance(column, Tensor) else column for column in batch)
+
+    def count_lists(self, target: Target) -> int:
+        """The number of lists in all `batches`."""
+        return len(target.data.user[target.held_out].unique() if self.n_negatives is None else target.held_out)
 
     def measure(self, scorer: Scorer, *batch: Any) -> "RankedLists":
         """The metrics of every list in one batch of `batches`; `UserError` if a score is NaN."""
         score = _score_catalogue if self.n_negatives is None else _score_candidates
-        lists = score(scorer, *batch)
+        parts = [self._rank(lists) for lists in score(scorer, *batch)]
+        ranks = _Ranks(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        values = ranking.per_list(ranks.relevant, ranks.n_relevant, self.ks)
+        if MRR_ALL in self.names:
+            values[MRR_ALL] = ranking.mean_reciprocal_rank(ranks.all_relevant, ranks.n_relevant)
+        items = torch.cat([ranks.relevant_item, ranks.irrelevant_item], 1)
+        rank = torch.cat([ranks.relevant, ranks.irrelevant], 1)
+        return RankedLists(Rows(batch[0], values), items, rank, ranks.relevant.shape[1])
+
+    def _rank(self, lists: "_Lists") -> "_Ranks":
         limit = max(self.ks)
         relevant = lists.relevant.topk(min(limit, lists.relevant.shape[1]))
         irrelevant = lists.irrelevant.topk(min(limit, lists.irrelevant.shape[1]))
         rank, irrelevant_rank = ranking.ranks(relevant.values, irrelevant.values)
         # `ranks` is only a bound beyond the limit, but mrr needs the exact rank of the first relevant item.
         first = 1 + (lists.irrelevant >= relevant.values[:, :1]).sum(1, keepdim=True, dtype=torch.int32)
-        rank = torch.cat([first.double(), rank[:, 1:]], 1)
-        n_relevant = (lists.relevant > -torch.inf).sum(1)
-        values = ranking.per_list(rank, n_relevant, self.ks)
-        if MRR_ALL in self.names:
-            values[MRR_ALL] = ranking.mean_reciprocal_rank(_all_ranks(lists), n_relevant)
-        items = torch.cat(
-            [lists.relevant_item.gather(1, relevant.indices), lists.irrelevant_item.gather(1, irrelevant.indices)], 1
+        return _Ranks(
+            torch.cat([first.double(), rank[:, 1:]], 1),
+            irrelevant_rank,
+            lists.relevant_item.gather(1, relevant.indices),
+            lists.irrelevant_item.gather(1, irrelevant.indices),
+            (lists.relevant > -torch.inf).sum(1),
+            _all_ranks(lists) if MRR_ALL in self.names else rank[:, :0],
         )
-        return RankedLists(Rows(batch[0], values), items, torch.cat([rank, irrelevant_rank], 1), rank.shape[1])
 
     def update(self, ranked: "RankedLists") -> None:
         """Adds what `measure` found."""
@@ -181,73 +194,50 @@ class _Lists(NamedTuple):
     irrelevant_item: Tensor
 
 
-def _catalogue_batches(target: Target, batch_size: int) -> Iterator[tuple[Any, ...]]:
-    """One list a user: user [L], the pairs (list, item) that are relevant ([P], [P]) and seen ([S], [S]), and R.
+class _Ranks(NamedTuple):
+    """Ranks in a batch of lists.
 
-    R, the most relevant items of a list, is counted here, where the pairs are on the CPU: a GPU would be waited for.
+    Args:
+        relevant: [L, R'] ranks of relevant_item: [L, R'], the best ones.
+        irrelevant: [L, C'] ranks of irrelevant_item: [L, C'], the best ones.
+        n_relevant: [L].
+        all_relevant: [L, R] exact ranks of all relevant items; [L, 0] where no metric needs them.
     """
-    data = target.data
-    users, user_index = torch.unique(data.user[target.held_out], return_inverse=True)
-    relevant = group_items(user_index, data.item[target.held_out], len(users), data.n_items)
-    seen = group_items(*_seen_pairs(target, users), len(users), data.n_items)
-    for first in range(0, len(users), batch_size):
-        end = min(first + batch_size, len(users))
-        most = int(relevant.start[first : end + 1].diff().max())
-        yield users[first:end], *relevant.pairs_between(first, end), *seen.pairs_between(first, end), most
 
-
-def _candidate_batches(target: Target, batch_size: int, n_negatives: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
-    """One list a held-out row: user [L], and candidates [L, 1 + n] with the held-out item first."""
-    data = target.data
-    user, item = data.user[target.held_out], data.item[target.held_out]
-    if target.candidates is None:
-        negatives_of = _negative_sampler(target, n_negatives, seed)
-    elif target.candidates.shape[1] == n_negatives:
-        negatives_of = target.candidates.__getitem__
-    else:
-        raise UserError(
-            f"evaluation.n_negatives={n_negatives}, but {data.name} publishes {target.candidates.shape[1]} "
-            "negatives a row: set it to that"
-        )
-    for index in torch.arange(len(user)).split(ROWS_AT_ONCE):  # all at once would take gigabytes for a million users
-        candidates = torch.cat([item[index, None], negatives_of(index)], 1)
-        yield from zip(user[index].split(batch_size), candidates.split(batch_size), strict=True)
-
-
-def _negative_sampler(target: Target, n_negatives: int, seed: int) -> Callable[[Tensor], Tensor]:
-    """A function from positions [L] in `target.held_out` to negatives [L, n]; each call continues the random stream."""
-    data = target.data
-    users, user_index = torch.unique(data.user[target.held_out], return_inverse=True)
-    seen_index, seen_item = _seen_pairs(target, users)
-    excluded_index = torch.cat([seen_index, user_index])
-    excluded_item = torch.cat([seen_item, data.item[target.held_out]])
-    unseen = unseen_items(group_items(excluded_index, excluded_item, len(users), data.n_items), data.n_items)
-    generator = torch.Generator().manual_seed(seed)
-    return lambda index: sample_negatives(user_index[index], n_negatives, unseen, generator)
-
-
-def _seen_pairs(target: Target, users: Tensor) -> tuple[Tensor, Tensor]:
-    """(position in `users`, item) of each seen row of one of the ascending `users`."""
-    index_of_user = torch.full((target.data.n_users,), -1)
-    index_of_user[users] = torch.arange(len(users))
-    user_index = index_of_user[target.data.user[target.seen]]
-    is_kept = user_index >= 0
-    return user_index[is_kept], target.data.item[target.seen][is_kept]
+    relevant: Tensor
+    irrelevant: Tensor
+    relevant_item: Tensor
+    irrelevant_item: Tensor
+    n_relevant: Tensor
+    all_relevant: Tensor
 
 
 def _score_catalogue(
     scorer: Scorer, user: Tensor, user_index: Tensor, item: Tensor, seen_index: Tensor, seen_item: Tensor, most: int
-) -> _Lists:
-    scores = _clamp_scores(scorer.score_all(user), len(user), 2)
-    start = torch.searchsorted(user_index, torch.arange(len(user), device=item.device))
-    column = torch.arange(len(item), device=item.device) - start[user_index]
+) -> Iterator[_Lists]:
+    """The lists of a batch, in parts that are small on a CPU: what is copied there stays in the cache.
+
+    A CPU's allocator keeps freed blocks below 32 MiB, while larger ones come anew from the system, page by page.
+    """
+    scores = check_scores(scorer.score_all(user), len(user), 2)
+    n_items = scores.shape[1]
+    first_pair = torch.searchsorted(user_index, torch.arange(len(user), device=item.device))
+    column = torch.arange(len(item), device=item.device) - first_pair[user_index]
     shape = (len(user), most)
-    relevant = scores.new_full(shape, -torch.inf).index_put((user_index, column), scores[user_index, item])
+    relevant = _clamp(scores[user_index, item])
+    relevant = relevant.new_full(shape, -torch.inf).index_put((user_index, column), relevant)
     relevant_item = item.new_zeros(shape).index_put((user_index, column), item)
-    masked = torch.cat([user_index, seen_index]), torch.cat([item, seen_item])
-    irrelevant = scores.index_put(masked, scores.new_full((), -torch.inf))
-    irrelevant_item = torch.arange(scores.shape[1], device=item.device).expand_as(scores)
-    return _Lists(relevant, relevant_item, irrelevant, irrelevant_item)
+    masked_index, order = torch.cat([user_index, seen_index]).sort()
+    masked_item = torch.cat([item, seen_item])[order]
+    n_lists = max(1, CPU_SCORES // n_items) if scores.device.type == "cpu" else len(user)
+    n_masked = torch.bincount(masked_index // n_lists).tolist() if n_lists < len(user) else [len(order)]
+    first = range(0, len(user), n_lists)
+    for start, index, masked in zip(first, masked_index.split(n_masked), masked_item.split(n_masked), strict=True):
+        rows = slice(start, start + n_lists)
+        irrelevant = _clamp(scores[rows])
+        irrelevant[index - start, masked] = -torch.inf
+        irrelevant_item = torch.arange(n_items, device=item.device).expand_as(irrelevant)
+        yield _Lists(relevant[rows], relevant_item[rows], irrelevant, irrelevant_item)
 
 
 def _all_ranks(lists: _Lists) -> Tensor:
@@ -261,13 +251,13 @@ def _all_ranks(lists: _Lists) -> Tensor:
     return infinite.index_put((list_index, column), (1 + column + n_above).double())
 
 
-def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> _Lists:
+def _score_candidates(scorer: Scorer, user: Tensor, candidates: Tensor) -> Iterator[_Lists]:
     n_candidates = candidates.shape[1]
     scores = scorer.score(user.repeat_interleave(n_candidates), candidates.flatten())
-    scores = _clamp_scores(scores, candidates.numel(), 1).view_as(candidates)
-    return _Lists(scores[:, :1], candidates[:, :1], scores[:, 1:], candidates[:, 1:])
+    scores = _clamp(check_scores(scores, candidates.numel(), 1)).view_as(candidates)
+    yield _Lists(scores[:, :1], candidates[:, :1], scores[:, 1:], candidates[:, 1:])
 
 
-def _clamp_scores(scores: Tensor, n_rows: int, n_dims: Literal[1, 2]) -> Tensor:
-    """Scores with -inf raised to the lowest finite number, since -inf marks what is masked."""
-    return check_scores(scores, n_rows, n_dims).clamp(min=torch.finfo(scores.dtype).min)
+def _clamp(scores: Tensor) -> Tensor:
+    """A copy with -inf raised to the lowest finite number, since -inf marks what is masked."""
+    return scores.clamp(min=torch.finfo(scores.dtype).min)

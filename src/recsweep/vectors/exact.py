@@ -9,6 +9,8 @@ from recsweep.errors import UserError
 from recsweep.evaluation.protocol import MAX_SCORES
 from recsweep.sampling import UserItems
 
+CPU_SCORES = 2**22  # scores at once on a CPU, whose allocator keeps freed blocks below 32 MiB for the next ones
+
 
 @torch.inference_mode()
 def top_k(
@@ -40,7 +42,8 @@ def best_items(
 ) -> tuple[Tensor, Tensor]:
     """`top_k` for k up to `n_items`; where a user has fewer items left, any others follow, with a score of -inf."""
     items, scores = [], []
-    for chunk in user.split(max(1, MAX_SCORES // n_items)):
+    at_once = min(MAX_SCORES, CPU_SCORES) if user.device.type == "cpu" else MAX_SCORES
+    for chunk in user.split(max(1, at_once // n_items)):
         score = score_all(chunk).float()
         user_index, item = seen.pairs_of(chunk.cpu())
         masked = user_index.to(score.device), item.to(score.device)

@@ -1,0 +1,119 @@
+"""Recommendations into files, and rules about which items they may hold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pa_parquet
+import pytest
+import torch
+from rows import interactions
+from shell import recsweep as run_command
+
+from recsweep import Run, UserError
+from recsweep.api.rules import allow_items, read_item_ids
+from recsweep.data.schema import Features, Interactions
+
+pytestmark = pytest.mark.xdist_group("api")
+
+
+@pytest.fixture(autouse=True)
+def parts_of_seven_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsweep.api.bulk.ROWS_AT_ONCE", 7 * 5)
+
+
+@pytest.mark.parametrize("name", ["recs.parquet", "recs.csv"])
+def test_the_verb_writes_what_recommend_returns_for_all_users(name: str, bpr: Run, tmp_path: Path) -> None:
+    assert run_command(tmp_path, "recommend", f"run={bpr.folder}", "users=all", "k=5", f"to={name}").status == 0
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    expected = bpr.recommend(bpr.data.data.user_ids.raw, k=5)
+    pd.testing.assert_frame_equal(read(tmp_path / name), expected, check_exact=False, check_dtype=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name == "recs.parquet":
+        assert pa_parquet.ParquetFile(tmp_path / name).num_row_groups == 9  # 60 users, seven at once
+
+
+def test_a_killed_call_goes_on_where_it_was_unless_the_request_changes(
+    bpr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to, calls, score_all = tmp_path / "recs.parquet", [], bpr.model.score_all
+
+    def count(user: object, limit: int) -> object:
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(user)
+        return score_all(user)
+
+    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    with pytest.raises(KeyboardInterrupt):
+        bpr.write_recommendations(to, k=5)
+    assert not to.exists()
+    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 100))
+    bpr.write_recommendations(to, k=5)
+    assert len(calls) == 9 and "21 of 60 users are done already" in capsys.readouterr().err
+    expected = bpr.recommend(bpr.data.data.user_ids.raw, k=5)
+    pd.testing.assert_frame_equal(pd.read_parquet(to), expected)
+
+    calls.clear()
+    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    with pytest.raises(KeyboardInterrupt):
+        bpr.write_recommendations(to, k=5)
+    monkeypatch.setattr(bpr.model, "score_all", score_all)
+    bpr.write_recommendations(to, k=5, exclude=[1, 2])
+    assert not set(pd.read_parquet(to)["item"]) & {1, 2}
+
+
+@pytest.fixture
+def labelled() -> Interactions:
+    """Three items: the colours red, blue, blue, and the genres Horror; none; Horror and Drama."""
+    genres = torch.tensor([[0.5, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    columns = {"colour": torch.tensor([0, 1, 1]), "genres": genres, "year": torch.ones(3)}
+    features = Features(columns, {"colour": ("red", "blue"), "genres": ("Horror", "Drama")})
+    return replace(interactions([(0, 0, 3.0)], n_users=1, n_items=3), item_features=features)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "allowed"),
+    [
+        (["genres=Horror"], [True, False, True]),
+        (["genres!=Horror"], [False, True, False]),
+        (["colour=blue"], [False, True, True]),
+        (["colour!=red", "genres=Drama"], [False, False, True]),
+    ],
+)
+def test_conditions_on_features(conditions: list[str], allowed: list[bool], labelled: Interactions) -> None:
+    assert allow_items(labelled, None, None, conditions).tolist() == allowed
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("genres", "filter genres: write FEATURE=LABEL or FEATURE!=LABEL"),
+        ("size=big", "no item feature size that has labels; .* has colour, genres"),
+        ("year=1990", "no item feature year that has labels"),
+        ("colour=green", "colour has no label green; there are red, blue"),
+    ],
+)
+def test_a_wrong_condition_is_refused(condition: str, message: str, labelled: Interactions) -> None:
+    with pytest.raises(UserError, match=message):
+        allow_items(labelled, None, None, [condition])
+
+
+def test_ids_in_files(tmp_path: Path) -> None:
+    for name, text in {"list.txt": "7\n3\n", "one.csv": "item\n7\n3\n", "two.csv": "n,item\n1,7\n2,3\n"}.items():
+        (tmp_path / name).write_text(text)
+        assert read_item_ids(tmp_path / name) == [7, 3]
+    pd.DataFrame({"movie": ["b", "a"]}).to_parquet(tmp_path / "ids.parquet")
+    assert read_item_ids(tmp_path / "ids.parquet") == ["b", "a"]
+    (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column item; the file has a, b"):
+        read_item_ids(tmp_path / "none.csv")
+
+
+def test_the_verb_reads_only_and_exclude_from_files(bpr: Run, tmp_path: Path) -> None:
+    (tmp_path / "only.csv").write_text("item\n" + "\n".join(map(str, range(1, 51))))
+    (tmp_path / "without.txt").write_text("1\n2\n")
+    words = ["user=3,7", "k=5", "to=r.csv", "only=only.csv", "exclude=without.txt"]
+    assert run_command(tmp_path, "recommend", f"run={bpr.folder}", *words).status == 0
+    expected = bpr.recommend([3, 7], k=5, only=range(1, 51), exclude=[1, 2])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "r.csv"), expected, check_exact=False, check_dtype=False)
