@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from recsweep.api.judge import STAND_INS, write_run
 from recsweep.api.mixture import Mixture, Standardized, average, choose_weights, hold_batches
@@ -26,6 +27,7 @@ from recsweep.sweeps import jobs
 from recsweep.terminal import print_line
 
 By = Literal["seed", "all"]
+Part = Literal["val", "test"]
 
 SHARED = ("data", "split", "evaluation", "filter")
 """Groups whose choices an ensemble of several configurations shares with its members."""
@@ -102,7 +104,7 @@ def _judge(folder: Path, groups: Sequence[Sequence[Run]], by: By, command: list[
         metrics: dict[str, float] = {}
         for part, load in (("val", load_chosen_model), ("test", load_final_model)):
             members = [(_scale(load(run.config, parts, run.folder), first), weights[run.folder.name]) for run in chosen]
-            metrics |= judge_part(cfg, parts, part, Mixture(members), folder)
+            metrics |= judge_part(cfg, parts, cast(Part, part), Mixture(members), folder)
         end = time.perf_counter()
         seconds = {"data": data_end - start, "choice": choice_end - data_end, "test": end - choice_end}
         details = {
@@ -125,11 +127,12 @@ def _choose_weights(groups: Sequence[Sequence[Run]], parts: InteractionData) -> 
     device = build.device(first.config)
     held = hold_batches(build.evaluation(first.config).to(device), parts.target("val"))
 
-    def record(group: Iterable[Run]) -> Iterator[list]:
+    def record(group: Iterable[Run]) -> Iterator[list[Tensor]]:
         for run in group:  # one model in memory at a time
             yield held.record(_scale(load_chosen_model(run.config, parts, run.folder), first))
 
-    return choose_weights([average(record(group)) for group in groups], held.judge, held.evaluation.mode)
+    mode = cast(Literal["min", "max"], held.evaluation.mode)
+    return choose_weights([average(record(group)) for group in groups], held.judge, mode)
 
 
 def _scale(model: Scorer, run: Run) -> Scorer:

@@ -1,7 +1,7 @@
 """Several models as one `Scorer`, and weights that validation chooses."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class Held(NamedTuple):
     """Batches of an evaluation whose scores are kept."""
 
     evaluation: Evaluation
-    batches: list[tuple[object, ...]]
+    batches: list[tuple[Any, ...]]
 
     def record(self, scorer: Scorer) -> list[Tensor]:
         """The scores that the evaluation asks for, a tensor a batch."""
