@@ -73,7 +73,8 @@ def test_recommend_shows_bought_items_where_the_evaluation_ranks_them(tmp_path: 
     [
         (
             "",
-            "for whom? give user=ID, or several separated by commas, or users=all to=FILE, or history=FILE of new users",
+            "for whom? give user=ID, or several separated by commas, or users=all to=FILE, "
+            "or history=FILE of new users",
         ),
         ("users=all", "users=all to=FILE.parquet or FILE.csv writes all users; user=ID,… names some"),
         ("users=all to=r.txt", "to=r.txt: the name of the file ends in .parquet or .csv"),
