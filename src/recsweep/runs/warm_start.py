@@ -74,7 +74,9 @@ def _copy_weights(
     buffers = model.state_dict().keys() - parameters.keys()
     others = sorted(parameters.keys() ^ (weights.keys() - buffers))
     if others:
-        raise UserError(f"{source}: another architecture ({others[0]} is in one of the two only); set model and loss so")
+        raise UserError(
+            f"{source}: another architecture ({others[0]} is in one of the two only); set model and loss so"
+        )
     both = torch.where(old_row["item"] >= 0, old_row["item"] + n_old["user"], -1)
     rows_by_size: dict[tuple[int, int], list[Tensor]] = {}
     for rows, n in (
@@ -86,12 +88,14 @@ def _copy_weights(
     tables = _name_tables(model)
     for name, parameter in parameters.items():
         old = weights[name].to(parameter)
-        choices = rows_by_size.get((len(old), len(parameter)), []) if name in tables and old.dim() else []
+        choices = rows_by_size.get((len(old), len(parameter)), []) if name in tables else []
         if old.shape[1:] != parameter.shape[1:] or (not choices and old.shape != parameter.shape):
             shapes = f"{tuple(old.shape)} there, {tuple(parameter.shape)} here"
             raise UserError(f"{source}: another architecture ({name} is {shapes}); set model as that run had it")
         if any(not torch.equal(rows, choices[0]) for rows in choices):
-            raise UserError(f"{source}: both runs have as many users as items, so {name} could be of either; start anew")
+            raise UserError(
+                f"{source}: both runs have as many users as items, so {name} could be of either; start anew"
+            )
         if choices:
             is_old = (choices[0] >= 0).to(parameter.device)
             parameter[is_old] = old[choices[0].to(parameter.device)[is_old]]
