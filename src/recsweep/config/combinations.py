@@ -42,6 +42,7 @@ def check_combination(cfg: DictConfig) -> None:
         _check_processes(cfg, model)
         check_engine(cfg, model)
     _check_pretrained(cfg)
+    _check_start(cfg, model)
     _check_exports(cfg, model, evaluation)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is visible; take cpu or auto")
@@ -150,6 +151,21 @@ def _check_pretrained(cfg: DictConfig) -> None:
         raise UserError("model.frozen=true: random vectors would never be learned; give model.pretrained=DIR")
     if cfg.model.get("pretrained") and cfg.trainer.refit:
         raise UserError("trainer.refit=true: model.pretrained was trained without the validation rows; set it to false")
+
+
+def _check_start(cfg: DictConfig, model: type[RecModule | Baseline]) -> None:
+    start = cfg.trainer.get("start_from")
+    if not start:
+        return
+    if not issubclass(model, RecModule):
+        reason = "is fitted from all rows at once and starts from nothing"
+    elif model.training_step is not RecModule.training_step or hasattr(model, "rows"):
+        reason = "has a state besides its weights"
+    elif cfg.model.get("pretrained"):
+        reason = "starts from model.pretrained already"
+    else:
+        return
+    raise UserError(f"trainer.start_from={start}: model {model.__name__} {reason}; set it to null")
 
 
 def _check_processes(cfg: DictConfig, model: type[RecModule]) -> None:

@@ -46,6 +46,7 @@ class Trainer(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"] = "32-true"
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     fast_dev_run: bool | Positive = False
+    start_from: str | None = None
 
 
 class EarlyStopping(BaseModel):

@@ -22,6 +22,8 @@ from recsweep.runs import build
 from recsweep.runs.callbacks import EpochLines, EpochProgress, ResumePoint, SaveBest, StopEarly
 from recsweep.runs.checkpoints import WholeCheckpoints, explain_checkpoint, read_checkpoint
 from recsweep.runs.folder import BEST, LAST, REFIT, load_weights, save_weights
+from recsweep.runs.warm_start import start_from
+from recsweep.terminal import print_line
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ def _fit_by_steps(
     is_first = processes.rank() == 0
     if processes.count() > 1:  # the module logs values of all processes already
         warnings.filterwarnings("ignore", ".*sync_dist=True")
+    _start(cfg, data, model, checkpoints / LAST, is_first)
     callbacks = _selection_callbacks(cfg, model, checkpoints)
     if is_first:
         callbacks += [*extra_callbacks, *build.callbacks(cfg)]
@@ -102,9 +105,22 @@ def _fit_by_steps(
         refit_model = build.model(cfg, refit_data)
         assert isinstance(refit_model, RecModule)
         refit_model.objectives = model.objectives
-        _run_trainer(cfg, refit_data, refit_model, model.best_epoch + 1, [], checkpoints / "refit_last.ckpt")
+        refit_point = checkpoints / "refit_last.ckpt"
+        _start(cfg, data, refit_model, refit_point, is_first=False)
+        _run_trainer(cfg, refit_data, refit_model, model.best_epoch + 1, [], refit_point)
         if is_first:
             save_weights(checkpoints / REFIT, refit_model, refit_data)
+
+
+def _start(cfg: DictConfig, data: InteractionData, model: RecModule, resume_point: Path, is_first: bool) -> None:
+    """Takes over the weights of another run, if one is named and no training goes on."""
+    folder = cfg.trainer.get("start_from")
+    if folder and not resume_point.is_file():
+        line = start_from(Path(folder), model, data)
+        if is_first:
+            log.info(line)
+        if is_first and cfg.callbacks.progress:
+            print_line(line, stderr=True)
 
 
 def _selection_callbacks(cfg: DictConfig, module: RecModule, checkpoints: Path) -> list[Callback]:
