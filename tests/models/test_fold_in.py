@@ -136,7 +136,9 @@ def test_a_linear_map_of_histories_is_found() -> None:
     rows = torch.tensor([(number, index) for number, items in enumerate(new) for index in items])
     history = replace(history, user=rows[:, 0], item=rows[:, 1], rating=torch.ones(len(rows)))
     mapped = map_histories(history, train, torch.tensor(q).float(), torch.tensor(p).float())
-    torch.testing.assert_close(mapped, torch.tensor([vector(items) for items in new]).float(), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(
+        mapped, torch.tensor(np.stack([vector(items) for items in new])).float(), rtol=0.02, atol=0.02
+    )
 
 
 def test_a_factorization_scores_new_users_by_their_vectors() -> None:
