@@ -201,7 +201,9 @@ VALUES = {
     "model=bpr_mf loss=in_batch loss.n_shared=-1": "loss.n_shared=-1: it should be greater than or equal to 0",
     "model=bpr_mf loss=in_batch loss.log_q=1": "loss.log_q=1: it should be a valid boolean",
     "model=bpr_mf loss=full_softmax +loss.n_negatives=5": "loss.n_negatives: no such key; there are none",
-    "model=two_tower model.history=lstm": ("model.history=lstm: it should be 'none', 'mean', 'attention' or 'gru'"),
+    "model=two_tower model.history=lstm": (
+        "model.history=lstm: it should be 'none', 'mean', 'attention', 'gru' or 'transformer'"
+    ),
     "model=two_tower model.hidden=[8,1]": "model.hidden.1=1: it should be greater than or equal to 2",
     "model=two_tower model.max_history=0": "model.max_history=0: it should be greater than or equal to 1",
     "model=two_tower model.scale=0": "model.scale=0: it should be greater than 0",

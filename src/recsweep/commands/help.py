@@ -81,7 +81,6 @@ usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
   plugins=MODULE,…     modules of your own that the record names
 
 examples:
-  recsweep recommend run=outputs/svdpp/DATE_TIME user=42
   recsweep recommend run=outputs/two_tower/DATE_TIME user=42,7 k=5 index=HNSW32
   recsweep recommend run=outputs/ease/DATE_TIME users=all k=100 to=recs.parquet
 """,
