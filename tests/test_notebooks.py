@@ -39,8 +39,16 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookClient]
         yield client
 
 
-def test_there_are_six_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["drr", "multitask", "off_policy", "own_csv", "rating", "retrieval"]
+def test_there_are_seven_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == [
+        "drr",
+        "multitask",
+        "off_policy",
+        "own_csv",
+        "rating",
+        "retrieval",
+        "sequences",
+    ]
 
 
 def run_code(client: NotebookClient, source: str) -> None:

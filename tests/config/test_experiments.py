@@ -239,3 +239,13 @@ def test_sequential_models_and_their_rivals_on_a_small_file(tmp_path: Path) -> N
     jobs, _ = run_sweep(tmp_path, "experiment=glob(seq_ml_1m*)", "data.path=sequences.txt", "seed=0", *SHORT)
     assert len(jobs) == len(names("seq_ml_1m*"))
     assert {read_metrics(job)["data"]["n_items"] for job in jobs} == {27}
+
+
+def test_models_of_histories_know_the_validation_rows_without_a_refit(tmp_path: Path) -> None:
+    """Each item has one successor, the same for all users: the last item is first only after the validation item."""
+    lines = [f"{user} {(user + step) % 40}" for user in range(40) for step in range(8)]
+    (tmp_path / "sequences.txt").write_text("\n".join(lines))
+    chain = "experiment=seq_ml_1m_markov_chain", "model.reach=1", "model.max_history=1", "model.shrinkage=0"
+    run = train_run(tmp_path, *chain, "data.path=sequences.txt", "seed=0", "trainer.refit=false", "logger=none")
+    assert read_metrics(run)["metrics"]["test/hit_rate@10"] == 1
+    assert read_metrics(run)["metrics"]["test/ndcg@10"] == 1

@@ -40,15 +40,16 @@ class ItemItem(Baseline):
                 f"this model weighs every pair of items, and {data.n_items} are more than {MAX_ITEMS} of them"
             )
         self.register_buffer("weights", torch.zeros(data.n_items, data.n_items))
-        self._store_items(data)
+        self.remember(data)
 
-    def _store_items(self, data: Interactions) -> None:
+    def remember(self, data: Interactions) -> None:
+        """Takes the rows of `data`, of the same users and items, for what users have; the weights stay."""
         user_items = self.group_rows(data)
         self.register_buffer("items", user_items.item.to(self.weights.device), persistent=False)
         self.register_buffer("start", user_items.start.to(self.weights.device), persistent=False)
 
     def fit(self, data: Interactions) -> None:
-        self._store_items(data)
+        self.remember(data)
         self.weights = self.compute_weights(self.count_pairs()).float()
 
     def group_rows(self, data: Interactions) -> UserItems | Events:

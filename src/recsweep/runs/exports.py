@@ -15,6 +15,7 @@ from recsweep.errors import UserError
 from recsweep.evaluation import evaluate
 from recsweep.models.base import RecModule, objective_tags
 from recsweep.models.baselines import Baseline
+from recsweep.models.item_item import ItemItem
 from recsweep.models.retrieval import Retrieval
 from recsweep.runs import build
 from recsweep.runs.comparison import Curve, comparison
@@ -60,7 +61,7 @@ def write_vectors(cfg: DictConfig, data: InteractionData, folder: Path, loggers:
     model = load_final_model(cfg, data, folder)
     assert isinstance(model, Embedded), "the configuration was checked"
     trained_on = data.refit_data() if cfg.trainer.refit else data
-    if isinstance(model, Retrieval) and model.knows_histories:
+    if isinstance(model, Retrieval):
         model.remember(trained_on.train)
     export_vectors(model, trained_on.train, folder / "embeddings")
     for logger in loggers:
@@ -106,4 +107,6 @@ def _baseline_metrics(cfg: DictConfig, node: DictConfig, data: InteractionData) 
     on_val = judge_part("val")
     if cfg.trainer.refit:
         model.fit(data.refit_data().train)
+    elif isinstance(model, ItemItem):
+        model.remember(data.refit_data().train)
     return {**on_val, **judge_part("test")}

@@ -25,6 +25,7 @@ from recsweep.evaluation import (
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.models.identity import check_identity, identity
+from recsweep.models.item_item import ItemItem
 from recsweep.models.retrieval import Retrieval
 from recsweep.runs import build
 from recsweep.runs.checkpoints import explain_checkpoint, read_checkpoint, write_checkpoint
@@ -72,12 +73,13 @@ def check_size(model: nn.Module, data: InteractionData, max_mb: float) -> None:
 def load_final_model(cfg: DictConfig, data: InteractionData, folder: Path) -> RecModule | Baseline:
     """The model that a run ended with, in eval mode on its device: the refitted one where there was a refit.
 
-    Histories hold the validation rows, too: a model that has not learned from them knows them as what came before.
+    What users had includes the validation rows: histories, and the items from which a model with weights between items
+    scores. A model that has not learned from these rows knows them as what came before.
     """
     if cfg.trainer.refit:
         return _load_model(cfg, data.refit_data(), folder / "checkpoints" / REFIT)
     model = load_chosen_model(cfg, data, folder)
-    if isinstance(model, Retrieval) and model.knows_histories:
+    if isinstance(model, Retrieval | ItemItem):
         model.remember(data.refit_data().train)
     return model
 
