@@ -20,23 +20,23 @@ ON = {"data": "synthetic", "split": "leave_last_out", "overrides": SYNTHETIC}
 
 
 @pytest.fixture(scope="module")
-def scores(ease: Run) -> pd.DataFrame:
+def scores(bpr: Run) -> pd.DataFrame:
     """The scores of every pair, by a model of the project."""
     pairs = pd.MultiIndex.from_product([range(1, 61), range(1, 101)], names=["user", "item"]).to_frame(index=False)
-    return pairs.assign(score=ease.score(pairs)).sample(frac=1, random_state=0)
+    return pairs.assign(score=bpr.score(pairs)).sample(frac=1, random_state=0)
 
 
-def test_scores_of_a_model_give_its_metrics_and_evidence(ease: Run, scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_scores_of_a_model_give_its_metrics_and_evidence(bpr: Run, scores: pd.DataFrame, tmp_path: Path) -> None:
     def score(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        return ease.score(pd.DataFrame({"user": users, "item": items})).to_numpy()
+        return bpr.score(pd.DataFrame({"user": users, "item": items})).to_numpy()
 
-    assert recsweep.evaluate(scores, to=tmp_path / "table", **ON) == ease.metrics
-    assert recsweep.evaluate(score, to=tmp_path / "function", **ON) == ease.metrics
+    assert recsweep.evaluate(scores, to=tmp_path / "table", **ON) == bpr.metrics
+    assert recsweep.evaluate(score, to=tmp_path / "function", **ON) == bpr.metrics
     for part in ("val", "test"):
-        expected = pd.read_parquet(ease.folder / "evidence" / f"{part}.parquet")
+        expected = pd.read_parquet(bpr.folder / "evidence" / f"{part}.parquet")
         assert pd.read_parquet(tmp_path / "table" / "evidence" / f"{part}.parquet").equals(expected)
     for key in ("metrics", "oracle", "objective", "data"):
-        assert read_metrics(tmp_path / "table")[key] == read_metrics(ease.folder)[key]
+        assert read_metrics(tmp_path / "table")[key] == read_metrics(bpr.folder)[key]
 
 
 def test_missing_pairs_are_lowest_and_counted(

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.xdist_group("api")
 
 @pytest.fixture(scope="module")
 def history(ease: Run) -> pd.DataFrame:
-    """The training rows of users 7 and 3 under other names."""
-    train, ids = ease.data.train, ease.data.data
+    """What the model knows of users 7 and 3, the rows of train and validation, under other names."""
+    train, ids = ease.data.refit_data().train, ease.data.data
     rows = pd.DataFrame({"user": ids.user_ids.decode(train.user), "item": ids.item_ids.decode(train.item)})
     return pd.concat([rows[rows["user"] == 7].assign(user="ann"), rows[rows["user"] == 3].assign(user="bob")])
 

@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig
 from shell import TINY, read_metrics, recsweep, train_run
 
-from recsweep.commands import evaluate, job
+from recsweep.api import run as api_run
+from recsweep.commands import job
 from recsweep.runs.memory import explain_memory
 
 ADVICE = "lower trainer.batch_size, evaluation.batch_size, loss.n_negatives or model.embedding_dim"
@@ -42,7 +43,7 @@ def test_a_run_that_is_judged_on_a_smaller_gpu(tmp_path: Path, monkeypatch: pyte
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB")
 
     run = train_run(tmp_path, *TINY, "model=means")
-    monkeypatch.setattr(evaluate, "judge", run_out)
+    monkeypatch.setattr(api_run, "judge", run_out)
     outcome = recsweep(tmp_path, "evaluate", f"run={run}")
     assert outcome == (2, "", f"recsweep: the GPU has too little memory for this run: {ADVICE}\n")
 

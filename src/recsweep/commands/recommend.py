@@ -72,7 +72,8 @@ def _pop_users(arguments: list[str]) -> tuple[list[str], str | None, str | None]
 
 
 def _pop_k(arguments: list[str]) -> int:
-    k = pop_option(arguments, "k") or "10"
+    k = pop_option(arguments, "k")
+    k = "10" if k is None else k
     if not k.isdecimal() or int(k) < 1:
         raise UserError(f"k={k}: a whole number from 1 on")
     return int(k)

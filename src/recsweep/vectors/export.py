@@ -62,7 +62,7 @@ def compute_vectors(model: Embedded, data: Interactions) -> Embeddings:
     item = model.item_vectors()
     chunks = torch.arange(data.n_users, device=item.device).split(USERS_AT_ONCE)
     user = torch.cat([model.user_vectors(chunk).float().cpu() for chunk in chunks])
-    return Embeddings(user, item.float().cpu(), data.user_ids, data.item_ids)
+    return Embeddings(user.detach(), item.detach().float().cpu(), data.user_ids, data.item_ids)
 
 
 def export_vectors(model: Embedded, train: Interactions, folder: Path) -> None:
