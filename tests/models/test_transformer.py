@@ -150,7 +150,7 @@ def test_shared_negatives_and_the_batch_compete_with_every_position() -> None:
     batch = model.columns(ROWS)
     for loss, expected in (
         (Sampled("softmax", N_ITEMS, shared=True), softmax(positive, all_others)),
-        (Calibrated(N_ITEMS, 0.5, shared=True), gbce(positive, all_others, N_ITEMS / (N_ITEMS - 1), 0.5)),
+        (Calibrated(N_ITEMS, 0.5, shared=True), gbce(positive, all_others, 1.0, 0.5)),
     ):
         model.training_setup = replace(model.training_setup, loss=loss)
         assert_equal(model.training_loss(batch), expected)

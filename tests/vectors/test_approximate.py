@@ -184,6 +184,23 @@ def test_recommend_by_an_index(run: Path) -> None:
 
 
 @in_one_process
+def test_an_index_and_exact_search_know_the_same_histories(tmp_path: Path) -> None:
+    """The validation rows, too, which the exported vectors of users do not know."""
+    towers = [
+        "model=two_tower",
+        "model.history=mean",
+        "model.hidden=[]",
+        "model.embedding_dim=8",
+        "model.user_ids=false",
+    ]
+    training = ["split=leave_last_out", "trainer.max_epochs=1", "callbacks.embeddings=true", "logger=none"]
+    run = train_run(tmp_path, *SYNTHETIC, *towers, *training, "callbacks.compare_with=[]")
+    arguments = ["recommend", f"run={run}", "user=3,7", "k=5"]
+    exact, by_index = (recsweep(tmp_path, *arguments, *more).out for more in ([], ["index=Flat"]))
+    assert [row[1] for row in table_cells(exact)] == [row[1] for row in table_cells(by_index)]
+
+
+@in_one_process
 def test_an_index_that_finds_fewer_than_k(run: Path) -> None:
     """Two of 16 cells hold far fewer than 30 of the 100 items; the table is shorter."""
     outcome = recsweep(run.parent, "recommend", f"run={run}", "user=3", "k=30", "index=IVF16,Flat")

@@ -1,6 +1,7 @@
 """`recsweep recommend`: the best unseen items of users, by the model of a finished run."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ from torch import Tensor
 from recsweep.api.histories import read_file
 from recsweep.api.rules import read_item_ids
 from recsweep.api.run import Run
+from recsweep.api.similar import read_vectors
 from recsweep.api.tables import tabulate_recommendations
 from recsweep.commands import compose
 from recsweep.commands.flags import pop_option
-from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.sampling import UserItems
 from recsweep.seeding import generator
 from recsweep.terminal import cell, print_line
 from recsweep.vectors.approximate import compare_with_exact, open_index
@@ -96,17 +96,21 @@ def _print_known_users(trained: Run, users: list[str], k: int, rules: dict[str, 
         if not any(rules.values()):
             check_unseen(user, trained.left_out, data.n_items, k)
     else:
-        items, scores = _search_index(factory, trained.folder / "embeddings", data, user, trained.left_out, k)
+        items, scores = _search_index(factory, trained, user, k)
         table = tabulate_recommendations(data, user, items, scores)
     for raw_user, rows in zip(raw_users, _split_by_user(table, data.user_ids.decode(user)), strict=True):
         _print_table(raw_user, rows)
 
 
-def _search_index(
-    factory: str, folder: Path, data: Interactions, user: Tensor, seen: UserItems, k: int
-) -> tuple[Tensor, Tensor]:
-    """Items and scores [B, k] from an index over the exported vectors; prints its recall and speed."""
+def _search_index(factory: str, trained: Run, user: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Items and scores [B, k] from an index over the exported vectors; prints its recall and speed.
+
+    A model with histories encodes its users anew: exported vectors know the training rows alone.
+    """
+    data, seen, folder = trained.data.data, trained.left_out, trained.folder / "embeddings"
     vectors = load_vectors_for(data, folder)
+    if trained.config.model.get("history", "none") != "none":
+        vectors = replace(vectors, user=read_vectors(trained.model, data).user)
     index = open_index(folder, factory, vectors.item, print_line)
     result = compare_with_exact(index, vectors, user, seen, k)
     eligible = (data.n_items - seen.start.diff() >= k).nonzero()[:, 0]

@@ -236,7 +236,7 @@ class Calibrated(RankingLoss):
 
     def __call__(self, batch: BatchLogits) -> Tensor:
         logits = draw_negatives(batch, self.n_negatives, self.shared)
-        return gbce(*logits, self.n_negatives / (batch.n_items - 1), self.calibration)
+        return gbce(*logits, min(1.0, self.n_negatives / (batch.n_items - 1)), self.calibration)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class TwoTower(Retrieval):
         scale: of the cosine; 1 / temperature.
         learn_scale: whether the scale is learned, as the exponential of a parameter; weight decay pulls it towards 1.
         init_std: standard deviation of the initial embeddings.
-        similarity: cosine, or the dot product itself, without a scale.
+        similarity: cosine, or the dot product itself, on which `scale` has no effect.
         blocks, heads: of the transformer; `heads` also of attention, where they need not divide `embedding_dim`.
         positions: how the transformer knows the order of items, see `Transformer`.
         time_gaps: whether the transformer's attention has a bias for the time between two items.
