@@ -171,7 +171,7 @@ class Run:
             if users is None:
                 raise UserError("for whom? give users, or histories of new users")
             user = encode_ids(users, self.data.data.user_ids)
-            return self._best(self._known_users(), k, filter_seen, is_allowed)(user)
+            return self._best(self._gather_known_users(), k, filter_seen, is_allowed)(user)
         if users is not None:
             raise UserError("users and histories: give one of them")
         rows = read_histories(histories, self.data.data)
@@ -180,7 +180,7 @@ class Run:
             known = Known(rows, seen, self.model.fold_in(rows, self._train))
         return self._best(known, k, filter_seen, is_allowed)(torch.arange(rows.n_users))
 
-    def _known_users(self) -> "Known":
+    def _gather_known_users(self) -> "Known":
         return Known(self.data.data, self.seen, self.model)
 
     def write_recommendations(
@@ -213,7 +213,7 @@ class Run:
             else encode_ids(users, rows.user_ids)
         )
         is_allowed = allow_items(rows, only, exclude, _as_list(filter))
-        best = self._best(self._known_users(), k, filter_seen, is_allowed, skips_constant=True)
+        best = self._best(self._gather_known_users(), k, filter_seen, is_allowed, skips_constant=True)
         checkpoints = sorted((self.folder / "checkpoints").iterdir())
         request = {
             "run": str(self.folder.resolve()),

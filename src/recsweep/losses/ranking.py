@@ -88,8 +88,8 @@ def full_softmax(logits: Tensor, user_index: Tensor, item: Tensor) -> Tensor:
 def full_softmax_of_products(vectors: Tensor, items: Tensor, item: Tensor) -> Tensor:
     """`full_softmax` where the logits are dot products and each positive has its own, without a matrix of all of them.
 
-    Computes the gradient with the loss, for so few rows at once that their logits stay in the cache. This is 2.5 times
-    as fast as logits that are kept for a backward pass, and takes no memory for them.
+    Computes the gradient with the loss, for so few rows at once that their logits stay in the cache, and keeps none of
+    them for a backward pass; `benchmarks/bench_sequences.py` times a training step with it.
 
     Args:
         vectors: [B, d], whose products with `items` are the logits of a row.
