@@ -50,63 +50,54 @@ ODD = [
 """Configurations that no run has, but that can be compared."""
 
 
-def report_on(folder: Path, broken: str) -> tuple[str, str]:
-    """Status and reason of the broken run; two others are compared."""
+def report_on(folder: Path) -> dict[str, tuple[str, str]]:
+    """Status and reason of each run of the folder, and of two whole ones beside them, which are compared."""
     for seed in range(2):
-        write_run(folder / str(seed), f"seed={seed}")
+        write_run(folder / f"whole {seed}", f"seed={seed}")
     runs = collect(folder)
     results = comparisons(runs, None)
     export.write(folder, runs, results)
     html.render(runs, results, folder)
     assert len(results[0].table) >= 2
-    row = runs.table[runs.table["run"] == broken].iloc[0]
-    return row["status"], row["reason"]
+    return {row.run: (row.status, row.reason) for row in runs.table.itertuples()}
+
+
+def assert_unreadable(folder: Path, file: str, reasons: dict[bytes, str]) -> None:
+    """Of many runs in one report, each with one of these contents in this file, every one is listed with its reason."""
+    for number, content in enumerate(reasons):
+        (write_run(folder / str(number)) / file).write_bytes(content)
+    listed = report_on(folder)
+    for number, message in enumerate(reasons.values()):
+        status, reason = listed[str(number)]
+        assert status == "unreadable" and reason.startswith(message)
 
 
 @pytest.mark.parametrize("name", ["overrides", "config", "hydra"])
-@pytest.mark.parametrize("kind", BROKEN_YAML)
-def test_broken_yaml(kind: str, name: str, tmp_path: Path) -> None:
-    content, message = BROKEN_YAML[kind]
-    (write_run(tmp_path / "7") / ".hydra" / f"{name}.yaml").write_bytes(content)
-    status, reason = report_on(tmp_path, "7")
-    assert status == "unreadable" and reason.startswith(f".hydra/{name}.yaml{message}")
+def test_broken_yaml_and_other_types(name: str, tmp_path: Path) -> None:
+    file = f".hydra/{name}.yaml"
+    broken = {content: f"{file}{message}" for content, message in BROKEN_YAML.values()}
+    other_types = {content.encode(): message for (of, content), message in OTHER_TYPES.items() if of == name}
+    assert_unreadable(tmp_path, file, broken | other_types)
 
 
-@pytest.mark.parametrize("kind", BROKEN_JSON)
-def test_broken_json(kind: str, tmp_path: Path) -> None:
-    content, message = BROKEN_JSON[kind]
-    (write_run(tmp_path / "7") / "metrics.json").write_bytes(content)
-    status, reason = report_on(tmp_path, "7")
-    assert status == "unreadable" and reason.startswith(f"metrics.json{message}")
-
-
-@pytest.mark.parametrize(("name", "content"), OTHER_TYPES)
-def test_other_types(name: str, content: str, tmp_path: Path) -> None:
-    (write_run(tmp_path / "7") / ".hydra" / f"{name}.yaml").write_text(content)
-    status, reason = report_on(tmp_path, "7")
-    assert status == "unreadable" and reason.startswith(OTHER_TYPES[name, content])
-
-
-@pytest.mark.parametrize("content", RECORDS)
-def test_other_records(content: str, tmp_path: Path) -> None:
-    (write_run(tmp_path / "7") / "metrics.json").write_text(content)
-    status, reason = report_on(tmp_path, "7")
-    assert status == "unreadable" and reason.startswith(RECORDS[content])
+def test_broken_json_and_other_records(tmp_path: Path) -> None:
+    broken = {content: f"metrics.json{message}" for content, message in BROKEN_JSON.values()}
+    assert_unreadable(tmp_path, "metrics.json", broken | {text.encode(): message for text, message in RECORDS.items()})
 
 
 @pytest.mark.parametrize("content", ODD)
 def test_odd_configurations_are_compared(content: str, tmp_path: Path) -> None:
     (write_run(tmp_path / "7") / ".hydra" / "config.yaml").write_text(content)
-    assert report_on(tmp_path, "7") == ("completed", "")
+    assert report_on(tmp_path)["7"] == ("completed", "")
 
 
 def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     run = write_run(tmp_path / "7")
     shutil.move(run / ".hydra" / "config.yaml", run / "config.yaml")
     (run / ".hydra" / "config.yaml").mkdir()
-    assert report_on(tmp_path, "7") == ("unreadable", ".hydra/config.yaml: not a file")
+    assert report_on(tmp_path)["7"] == ("unreadable", ".hydra/config.yaml: not a file")
 
 
 def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     write_run(tmp_path / "\udcff")
-    assert report_on(tmp_path, r"\udcff") == ("completed", "")
+    assert report_on(tmp_path)[r"\udcff"] == ("completed", "")
