@@ -12,11 +12,11 @@ from hypothesis import settings
 if "RECSWEEP_DATA_DIR" in os.environ:  # tests run in folders of their own
     os.environ["RECSWEEP_DATA_DIR"] = str(Path(os.environ["RECSWEEP_DATA_DIR"]).resolve())
 
-settings.register_profile("recsweep", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("recsweep", deadline=None, max_examples=50)  # a busy machine is no fault of the code
 settings.load_profile("recsweep")
 
-LONG = ("test_quality.py", "test_notebooks.py", "test_launchers.py", "test_search_processes.py")
-"""Files whose single tests take many seconds."""
+LONG = ("test_quality.py", "test_notebooks.py", "test_experiments.py", "test_launchers.py", "test_search_processes.py")
+"""Files whose single tests, or groups of tests that one worker runs, take many seconds."""
 
 collect_ignore = ["pretend_gpu.py"]
 """Registers its device once in a process; collecting its doctests would do so again."""
@@ -65,3 +65,11 @@ def forkserver() -> None:
     import shell  # noqa: F401  (says what to import)
 
     forkserver.ensure_running()
+
+
+@pytest.fixture
+def blank_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the HTML page, a fifth of a small sweep's time: for tests of jobs, not of pages."""
+    from recsweep.report import html
+
+    monkeypatch.setattr(html, "write", lambda path, *_: path.write_text(""))

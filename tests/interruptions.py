@@ -23,9 +23,10 @@ class Interrupted(Exception):
 
 def train_and_judge(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains or resumes a run; its checkpoints, objectives, metrics, and what metrics.json says about its epochs."""
-    model = fit_model(cfg, folder / "checkpoints")
+    data = build.data(cfg)
+    model = fit_model(cfg, folder / "checkpoints", data)
     tensors = {path.name: weights(path) for path in (folder / "checkpoints").glob("*.ckpt")}
-    metrics = judge(cfg, build.data(cfg), folder)
+    metrics = judge(cfg, data, folder)
     epochs = describe_epochs(model)
     return {"checkpoints": tensors, "objectives": model.objectives, "metrics": metrics, "epochs": epochs}
 

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from recsweep.cli import main
 from recsweep.config import compose_config
+from recsweep.data.datamodules import InteractionData
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -152,9 +155,9 @@ def equal_weights(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
-def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
+def fit_model(cfg: DictConfig, checkpoints: Path, data: InteractionData | None = None) -> RecModule | Baseline:
     """Trains a model, from `checkpoints` on where there are some, and returns it in eval mode."""
-    data = build.data(cfg)
+    data = data or build.data(cfg)
     model = build.model(cfg, data)
     checkpoints.parent.mkdir(parents=True, exist_ok=True)
     fit(cfg, data, model, checkpoints, [])
@@ -163,4 +166,9 @@ def fit_model(cfg: DictConfig, checkpoints: Path) -> RecModule | Baseline:
 
 def tiny_config(*overrides: str) -> DictConfig:
     """The configuration of a small silent run."""
+    return deepcopy(_compose_tiny(overrides))
+
+
+@cache
+def _compose_tiny(overrides: tuple[str, ...]) -> DictConfig:
     return compose_config([*TINY, "callbacks.progress=false", *overrides])

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from shell import TINY, read_metrics, recsweep, train_run
 
+pytestmark = pytest.mark.usefixtures("blank_page")
+
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:

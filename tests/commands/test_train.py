@@ -69,15 +69,6 @@ def test_metrics_json_says_how_the_training_went(run: Path, means_run: Path, eve
     assert (record["epochs"], record["chosen_epoch"], record["ended_by"]) == (None, None, "no epochs")
 
 
-def test_jobs_say_the_command_of_their_sweep(tmp_path: Path) -> None:
-    overrides = ["-m", *TINY, "model=means", "seed=0,1", "hydra.sweep.dir=my sweep"]
-    assert recsweep(tmp_path, "train", *overrides).status == 0
-    records = [read_metrics(tmp_path / "my sweep" / job) for job in "01"]
-    command = f"recsweep train -m {' '.join(TINY)} model=means seed=0,1 'hydra.sweep.dir=my sweep'"
-    assert [record["command"] for record in records] == [command] * 2
-    assert len({record["data"]["fingerprint"] for record in records}) == 1
-
-
 def test_tensorboard_has_the_curves_and_the_objective_first(run: Path, events: EventAccumulator) -> None:
     """One point has only the objective on test, at the chosen epoch; all else are curves over the epochs."""
     record = read_metrics(run)
@@ -139,15 +130,19 @@ def test_hparams_have_choices_and_values(events: EventAccumulator) -> None:
 
 
 def test_a_sweep_of_two_models_and_two_seeds(tmp_path: Path) -> None:
-    outcome = recsweep(tmp_path, "train", "-m", *TINY, "model=means,biased_mf", "seed=0,1", "hydra.sweep.dir=sweep")
+    words = [*TINY, "model=means,biased_mf", "seed=0,1"]
+    outcome = recsweep(tmp_path, "train", "-m", *words, "hydra.sweep.dir=my sweep")
     assert (outcome.status, outcome.err) == (0, "")
-    folders = [tmp_path / "sweep" / str(job) for job in range(4)]
+    folders = [tmp_path / "my sweep" / str(job) for job in range(4)]
     records = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     assert [record["status"] for record in records] == ["completed"] * 4
     configs = [yaml.safe_load((folder / ".hydra" / "config.yaml").read_text()) for folder in folders]
     assert [(cfg["name"], cfg["seed"]) for cfg in configs] == [(m, s) for m in ("means", "biased_mf") for s in (0, 1)]
     assert len({record["metrics"]["test/mse"] for record in records}) == 3  # the means do not depend on the seed
-    assert (tmp_path / "sweep" / "report.html").is_file()
+    assert len({record["data"]["fingerprint"] for record in records}) == 1
+    command = f"recsweep train -m {' '.join(words)} 'hydra.sweep.dir=my sweep'"
+    assert [record["command"] for record in records] == [command] * 4
+    assert (tmp_path / "my sweep" / "report.html").is_file()
     assert not list(tmp_path.rglob("*.part"))
 
 

@@ -7,6 +7,8 @@ from shell import TINY, recsweep, train_run
 
 from recsweep.commands.sweep import prepare_sweep
 
+pytestmark = pytest.mark.usefixtures("blank_page")
+
 IGNORED = {
     "model=means regularization.dropout=0.2": "regularization.dropout=0.2: model means ignores it; leave it out",
     "model=drr regularization.l2=0.1": "regularization.l2=0.1: model drr ignores it; leave it out",

@@ -15,3 +15,8 @@ def four_jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (outcome.status, outcome.err) == (0, "")
     (folder / "output").write_text(outcome.out)
     return folder / "sweep"
+
+
+@pytest.fixture(autouse=True)
+def no_page(blank_page: None) -> None:
+    """These tests look at jobs; those of tests/report/ and tests/commands/ at pages."""
