@@ -111,8 +111,7 @@ def compose_and_build(overrides: list[str], conf: Path | None = None) -> DictCon
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     fill_missing(cfg)
-    check_config(cfg)
-    for group in TARGET_GROUPS:
-        instantiate(cfg[group])
+    check_config(cfg)  # makes the objects of all other groups
+    instantiate(cfg.model)
     build.training(cfg)
     return cfg

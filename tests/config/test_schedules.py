@@ -17,8 +17,9 @@ from recsweep.runs.folder import LAST
 @pytest.mark.parametrize("optimizer", names("optimizer"))
 def test_optimizers_and_schedules_train(optimizer: str, scheduler: str, tmp_path: Path) -> None:
     cfg = tiny_config(f"optimizer={optimizer}", f"scheduler={scheduler}", "regularization=none")
-    before = build.model(cfg, build.data(cfg)).state_dict()
-    after = fit_model(cfg, tmp_path).state_dict()
+    data = build.data(cfg)
+    before = build.model(cfg, data).state_dict()
+    after = fit_model(cfg, tmp_path, data).state_dict()
     assert after["table.rows.weight"].isfinite().all()
     assert not torch.equal(after["table.rows.weight"], before["table.rows.weight"])
 

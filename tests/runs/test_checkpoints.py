@@ -13,7 +13,10 @@ import pytest
 import torch
 from shell import TINY, equal_weights, fit_model, recsweep, start_program, tiny_config, train_run, wait_for, weights
 
+from recsweep.data.datamodules import InteractionData
 from recsweep.errors import UserError
+from recsweep.models.base import RecModule
+from recsweep.models.baselines import Baseline
 from recsweep.runs import build
 from recsweep.runs.checkpoints import read_checkpoint, write_checkpoint
 from recsweep.runs.folder import BEST, LAST, load_weights
@@ -90,14 +93,19 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def untrained() -> tuple[RecModule | Baseline, InteractionData]:
+    data = build.data(tiny_config())
+    return build.model(tiny_config(), data), data
+
+
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_checkpoint_is_one_line_with_its_name(
-    damage: Callable[[Path], object], run: Path, tmp_path: Path
+    damage: Callable[[Path], object], run: Path, untrained: tuple[RecModule | Baseline, InteractionData], tmp_path: Path
 ) -> None:
     path = Path(shutil.copy(run / "checkpoints" / BEST, tmp_path))
     damage(path)
-    data = build.data(tiny_config())
-    assert refuses(path, lambda: load_weights(path, build.model(tiny_config(), data), data))
+    assert refuses(path, lambda: load_weights(path, *untrained))
 
 
 def test_flipped_bits_are_noticed_where_they_matter(run: Path, tmp_path: Path) -> None:

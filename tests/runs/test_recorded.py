@@ -13,6 +13,8 @@ from recsweep.errors import UserError
 from recsweep.runs.record import Record, read_record
 from recsweep.runs.recorded import Recorded
 
+pytestmark = pytest.mark.usefixtures("blank_page")
+
 EXPERIMENT = """# @package _global_
 defaults:
   - override /model: biased_mf

@@ -36,24 +36,16 @@ SESSIONS = [
     "trainer.limit_batches=5",
 ]
 
+PLATEAU = ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"]
+EARLY_STOP = ["callbacks.early_stopping.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=8"]
+REFIT_AFTER_EARLY_STOP = ["trainer.refit=true", *EARLY_STOP, "scheduler=one_cycle", *NOISE]
+
 VARIANTS = {
-    "plateau": ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"],
-    "one_cycle": ["scheduler=one_cycle", "optimizer.lr=0.05"],
-    "cosine": ["scheduler=cosine"],
-    "step": ["scheduler=step", "scheduler.step_size=2", "optimizer=adagrad"],
-    "momentum": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
+    "momentum, cosine": ["optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true", "scheduler=cosine"],
+    "adagrad, step": ["optimizer=adagrad", "scheduler=step", "scheduler.step_size=2"],
     "sparse": ["optimizer=sparse_adam", "regularization=none"],
-    "noise": NOISE,
-    "stopped early": ["callbacks.early_stopping.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=8"],
-    "refit": ["trainer.refit=true", "optimizer.lr=0.1", "scheduler.patience=0"],
-    "refit after an early stop": [
-        "trainer.refit=true",
-        "callbacks.early_stopping.patience=1",
-        "optimizer.lr=0.3",
-        "trainer.max_epochs=8",
-        "scheduler=one_cycle",
-        *NOISE,
-    ],
+    "refit, plateau": ["trainer.refit=true", *PLATEAU],
+    "refit after an early stop": REFIT_AFTER_EARLY_STOP,
     "svdpp": ["model=svdpp", *NOISE],
     "mlp": ["model=mlp", *NOISE],
     "gradnorm": ["model=multitask", "loss=gradnorm", "loss.alpha=10", "model.embedding_dim=4", *NOISE],
@@ -62,6 +54,7 @@ VARIANTS = {
     "drr": [*SESSIONS, "scheduler=plateau"],
     "td3": [*SESSIONS, "loss=td3", "model.exploration=ou", "trainer.refit=true", "optimizer.lr=0.1"],
 }
+"""Each optimizer, scheduler, noise, and state of a model once, some of them together."""
 
 
 @pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())
@@ -110,7 +103,7 @@ def test_a_run_that_is_interrupted_at_every_epoch(
 
 def test_the_variants_stop_early_and_lower_the_learning_rate(tmp_path: Path) -> None:
     """Early stopping stops, the best epoch is judged, and the plateau lowers the rate."""
-    stopped = train_and_judge(tiny_config(*VARIANTS["stopped early"]), tmp_path / "stopped")
+    stopped = train_and_judge(tiny_config(*EARLY_STOP), tmp_path / "stopped")
     objectives = stopped["objectives"]
     assert len(objectives) < 8
     assert min(objectives) < objectives[-1]
@@ -118,13 +111,13 @@ def test_the_variants_stop_early_and_lower_the_learning_rate(tmp_path: Path) -> 
     chosen_epoch = 1 + objectives.index(min(objectives))
     expected = {"epochs": len(objectives), "chosen_epoch": chosen_epoch, "ended_by": "early stopping"}
     assert stopped["epochs"] == expected
-    train_and_judge(tiny_config("trainer.max_epochs=4", *VARIANTS["plateau"]), tmp_path / "plateau")
+    train_and_judge(tiny_config("trainer.max_epochs=4", *PLATEAU), tmp_path / "plateau")
     last = torch.load(tmp_path / "plateau" / "checkpoints" / LAST, weights_only=True)
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] < 0.1
 
 
 def test_a_refit_trains_on_validation_too_for_as_many_epochs_as_were_best(tmp_path: Path) -> None:
-    cfg = tiny_config(*VARIANTS["refit after an early stop"])
+    cfg = tiny_config(*REFIT_AFTER_EARLY_STOP)
     data = build.data(cfg)
     outcome = train_and_judge(cfg, tmp_path)
     refit = torch.load(tmp_path / "checkpoints" / "refit_last.ckpt", weights_only=True)
