@@ -112,8 +112,12 @@ def test_two_towers_with_histories_beat_ease(tmp_path: Path) -> None:
 
 
 def test_the_simulator_reaches_its_published_auc(tmp_path: Path) -> None:
-    """The bar is 0.73, and 0.733 was published for these rows. In file order, the users of validation are new."""
-    metrics = metrics_of_run(tmp_path, "model=simulator", "data/base=ml_1m", "trainer.max_epochs=2")
+    """The bar is 0.73, and 0.733 was published for these rows. In file order, the users of validation are new.
+
+    Batches of four times the rows, at twice the rate, take a third of the time.
+    """
+    short = ["trainer.max_epochs=2", "trainer.batch_size=512", "optimizer.lr=0.1"]
+    metrics = metrics_of_run(tmp_path, "model=simulator", "data/base=ml_1m", *short)
     assert metrics["val/auc"] >= 0.73
 
 
