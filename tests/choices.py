@@ -1,9 +1,11 @@
 """The files of `conf/`, what they name, and what they need beside them, all read from the files and from the code."""
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -92,6 +94,16 @@ def configuration(*overrides: str) -> DictConfig:
     cfg = compose_with_hydra(list(overrides))
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
+    return cfg
+
+
+def configure(*overrides: str) -> DictConfig:
+    """What the overrides compose to, before it is checked: choices are composed once, values set on a copy."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    cfg = deepcopy(configuration(*(override.input_line for override in parsed if override.key_or_group in GROUPS)))
+    for override in parsed:
+        if override.key_or_group not in GROUPS:
+            OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
     return cfg
 
 

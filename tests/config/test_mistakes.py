@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from choices import GROUPS, configuration, names, node
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from choices import configure, names, node
 from shell import recsweep
 
 from recsweep.config import check_config
@@ -306,13 +304,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
 
 @pytest.mark.parametrize("overrides", VALUES)
 def test_a_value_that_is_not_allowed_is_refused(overrides: str) -> None:
-    parsed = OverridesParser.create().parse_overrides(overrides.split())
-    cfg = configuration(*(override.input_line for override in parsed if override.key_or_group in GROUPS)).copy()
-    for override in parsed:
-        if override.key_or_group not in GROUPS:
-            OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
     with pytest.raises(UserError) as error:
-        check_config(cfg)
+        check_config(configure(*overrides.split()))
     assert str(error.value) == VALUES[overrides]
 
 

@@ -1,11 +1,11 @@
 """The space of a search: where the values of a key come from."""
 
 import pytest
-from choices import names, node
+from choices import configure, names, node
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from searches import space
 
-from recsweep.config import compose_config, compose_with_hydra, conf_dir
+from recsweep.config import check_config, compose_with_hydra, conf_dir
 from recsweep.errors import UserError
 
 SPACES = sorted(path.stem for path in (conf_dir() / "search").glob("*.yaml"))
@@ -74,4 +74,4 @@ def test_every_space_composes_at_its_ends_and_choices(name: str) -> None:
     assert node.runtime.choices.model == name and node.runtime.choices["hydra/sweeper"] == "optuna"
     model_space = space(f"search={name}", *(f"{key}={values}" for key, values in node.sweeper.params.items()))
     for point in model_space.probes():
-        compose_config(model_space.job_overrides(point))
+        check_config(configure(*model_space.job_overrides(point)))
