@@ -21,6 +21,9 @@ IGNORED = {
     "model=nominator regularization.rating_noise=1": (
         "regularization.rating_noise=1: model nominator ignores it; of regularization it uses dropout, weight_decay"
     ),
+    "model=two_tower model.history=mean model.blocks=3": (
+        "model.blocks=3: model two_tower ignores it beside its other settings; leave it out"
+    ),
     "-m model=means seed=0,1 optimizer.lr=0.1": "optimizer.lr=0.1: model means ignores it; leave it out",
     "-m hydra/sweeper=optuna model=means loss=mse,bce": "loss=mse,bce: model means ignores it; leave it out",
 }
@@ -59,6 +62,19 @@ def test_a_sweep_over_what_no_model_uses_is_one_job(capsys: pytest.CaptureFixtur
         ["model=means", "trainer.max_epochs=3"]
     ]
     assert capsys.readouterr().err == "means ignores loss: 1 job instead of 3\n"
+
+
+def test_settings_of_a_history_make_no_job_beside_another_history(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("model=two_tower", "model.history=mean,attention,transformer", "model.heads=1,2", "model.blocks=1,2")
+    histories = [job[1] for job in jobs_of(*words)]
+    assert [histories.count(f"model.history={name}") for name in ("mean", "attention", "transformer")] == [1, 2, 4]
+    err = capsys.readouterr().err
+    assert "two_tower ignores model.heads, model.blocks: 1 job instead of 4\n" in err
+    assert "two_tower ignores model.blocks: 2 jobs instead of 4\n" in err
+
+
+def test_the_scale_of_a_cosine_has_no_effect_on_a_dot_product() -> None:
+    assert len(jobs_of("model=two_tower", "model.similarity=cosine,dot", "model.scale=5,10")) == 3
 
 
 def test_limits_make_no_job_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,18 @@ def test_the_time_left_counts_a_start_once_and_falls_between_epochs(tmp_path: Pa
     assert shown.count() == "1 of 2 done, 1 running"  # as long as the one that ended
 
 
+def test_the_time_left_of_a_training_that_starts_over_on_train_and_validation(tmp_path: Path) -> None:
+    """Three epochs, then the first of four, at a pace of 2 s: 3 x 2 are left, and another job of 10 + 6."""
+    write_job(tmp_path / "0", None, 10)
+    log, shown = tmp_path / "0" / "run.log", begin(tmp_path, 2)
+    now = time.time()
+    for epoch, ago in (("1/3", 6), ("2/3", 4), ("3/3", 2), ("1/4", 0)):
+        with log.open("a") as file:
+            file.write(f"{write_time(now - ago)} INFO a: epoch {epoch}  train/loss 0.5\n")
+    shown.look()
+    assert shown.count() == "0 of 2 done, 1 running, 0:00:22 left"
+
+
 def test_jobs_side_by_side_divide_the_time(tmp_path: Path) -> None:
     """Two have run 4 of 8 seconds, two are to come: (4 + 4 + 8 + 8) / 2."""
     shown = begin(tmp_path, 4)

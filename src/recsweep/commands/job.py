@@ -146,7 +146,7 @@ def _train_and_judge(record: Record, cfg: DictConfig, folder: Path, provenance: 
         end = time.perf_counter()
         objective, epochs = build.evaluation(cfg).objective, describe_epochs(model)
         settings = replay.describe_settings(cfg, record.choices)
-        columns = replay.choose_columns(settings, record.overrides, varied_keys, model.ignores)
+        columns = replay.choose_columns(settings, record.overrides, varied_keys, model.find_ignored(cfg.model))
         log_results(loggers, settings, columns, metrics, objective, epochs)
     objective_key = f"val/{objective}"
     if math.isnan(metrics[objective_key]):

@@ -75,7 +75,8 @@ def _is_refused(override: str, record: Record) -> bool:
 
 
 def _is_ignored(override: str, record: Record) -> bool:
-    return is_below(key_of(override), get_object(record.config["model"]["_target_"]).ignores)
+    settings = record.config["model"]
+    return is_below(key_of(override), get_object(settings["_target_"]).find_ignored(settings))
 
 
 def is_below(key: str, parents: Iterable[str]) -> bool:
@@ -84,6 +85,8 @@ def is_below(key: str, parents: Iterable[str]) -> bool:
 
 
 def _describe(override: str, record: Record) -> str:
+    if is_below(key_of(override), ("model",)):
+        return f"{override}: model {_model(record)} ignores it beside its other settings; leave it out"
     used = [name for name in Regularization.model_fields if not _is_ignored(f"regularization.{name}", record)]
     advice = f"of regularization it uses {', '.join(used)}" if used else "leave it out"
     return f"{override}: model {_model(record)} ignores it; {advice}"

@@ -7,7 +7,7 @@ histograms; and before all of them `objective_tags`.
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
@@ -114,6 +114,11 @@ class RecModule(LightningModule):
     """Settings without effect on the model, such as `regularization.l2`: refused where somebody gives them."""
     data: InteractionData
     trained_on: Identity
+
+    @classmethod
+    def find_ignored(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """`ignores`, and what has no effect beside these settings of the model, by their names in `conf/model`."""
+        return cls.ignores
 
     @abstractmethod
     def columns(self, data: Interactions) -> Columns:

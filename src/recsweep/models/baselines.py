@@ -1,7 +1,8 @@
 """Simple models that every table shows next to the trained ones. They are fitted at once, without gradient steps."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -68,6 +69,11 @@ class Baseline(nn.Module, ABC):
         *("callbacks.early_stopping", "callbacks.extra"),
     )
     """Settings of a training by gradient steps, which have no effect here; see `RecModule.ignores`."""
+
+    @classmethod
+    def find_ignored(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """As `RecModule.find_ignored`."""
+        return cls.ignores
 
     @abstractmethod
     def fit(self, data: Interactions) -> None:

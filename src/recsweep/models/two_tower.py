@@ -8,6 +8,7 @@ A training row is an event of a user with the events before it as the history. W
 events, and each of them but the first is a positive: `trainer.batch_size` counts windows then.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from itertools import chain, pairwise
 from typing import Annotated, Any, Literal, cast
@@ -90,6 +91,15 @@ class TwoTower(Retrieval):
     log_scale: Tensor
     has_rows: Tensor
     seconds: Tensor
+
+    @classmethod
+    def find_ignored(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        history = settings["history"]
+        names = [] if history == "transformer" else ["blocks", "positions", "windows"]
+        names += [] if history in ("attention", "transformer") else ["heads"]
+        names += ["max_history"] if history == "none" else []
+        names += ["scale"] if settings["similarity"] == "dot" else []
+        return (*cls.ignores, *(f"model.{name}" for name in names))
 
     def __init__(
         self,

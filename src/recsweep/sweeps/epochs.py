@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +48,10 @@ def read_epochs(job: Path) -> Epochs | None:
     lines = [line for line in LINE.finditer(path.read_text(errors="replace")) if _time(line) >= start]
     if not lines:
         return None
-    first, last = lines[0], lines[-1]
-    n_epochs, time = int(last["reached"]) - int(first["reached"]), _time(last)
-    pace = (time - _time(first)) / n_epochs if n_epochs > 0 else None
+    last, time = lines[-1], _time(lines[-1])
+    reached = [int(line["reached"]) for line in lines]
+    n_epochs = sum(b - a if b > a else b for a, b in pairwise(reached))  # they start over on train + validation
+    pace = (time - _time(lines[0])) / n_epochs if n_epochs else None
     return Epochs(int(last["reached"]), int(last["allowed"]), last["text"], time, pace)
 
 
