@@ -33,7 +33,7 @@ SESSIONS = [
     "model.n_envs=8",
     "model.updates_per_step=0.2",
     "model.buffer_size=300",
-    "trainer.limit_batches=5",
+    "trainer.limit_batches=2",
 ]
 
 PLATEAU = ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"]

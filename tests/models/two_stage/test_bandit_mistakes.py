@@ -97,20 +97,19 @@ def test_mistakes_in_the_loss(overrides: str, message: str, cache: str, data: In
 
 
 @pytest.mark.parametrize("loss", ["ce", "ips_1", "ips_2", "top_k"])
-@pytest.mark.parametrize(("reward", "low", "high"), [(-1.0, "-1", "1"), (0.5, "0", "1"), (5.0, "0", "5")])
-def test_a_loss_that_knows_likes_only(
-    loss: str, reward: float, low: str, high: str, cache: str, data: InteractionData
-) -> None:
+def test_a_loss_that_knows_likes_only(loss: str, cache: str, data: InteractionData) -> None:
     """One row of another reward than 0 and 1 is one too many, except for losses that take rewards."""
-    graded = copy(data)
-    rating = data.train.rating.index_fill(0, torch.tensor([3]), reward)
-    graded.train = replace(data.train, rating=rating)
-    with pytest.raises(UserError) as error:
-        build.model(compose_config([*TINY_BANDIT, cache, "model=nominator", f"loss={loss}"]), graded)
-    assert str(error.value) == (
-        f"loss={loss} knows rewards of 0 and 1 only, and those of synthetic_log go from {low} to {high}: "
-        "take loss=snips or loss=dr"
-    )
+    cfg = compose_config([*TINY_BANDIT, cache, "model=nominator", f"loss={loss}"])
+    for reward, low, high in ((-1.0, "-1", "1"), (0.5, "0", "1"), (5.0, "0", "5")):
+        graded = copy(data)
+        rating = data.train.rating.index_fill(0, torch.tensor([3]), reward)
+        graded.train = replace(data.train, rating=rating)
+        with pytest.raises(UserError) as error:
+            build.model(cfg, graded)
+        assert str(error.value) == (
+            f"loss={loss} knows rewards of 0 and 1 only, and those of synthetic_log go from {low} to {high}: "
+            "take loss=snips or loss=dr"
+        )
 
 
 @pytest.mark.parametrize("loss", ["snips", "dr"])
