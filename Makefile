@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Without --no-compile, pip compiles every module of every package; Python compiles those that are imported.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
+# Also where the environment forbids to write bytecode: else every process compiles torch, Lightning and the rest anew, for ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 
