@@ -36,29 +36,29 @@ def test_the_verb_writes_what_recommend_returns_for_all_users(name: str, bpr: Ru
 def test_a_killed_call_goes_on_where_it_was_unless_the_request_changes(
     bpr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    to, calls, score_all = tmp_path / "recs.parquet", [], bpr.model.score_all
+    to, calls, user_vectors = tmp_path / "recs.parquet", [], bpr.model.user_vectors
 
     def count(user: object, limit: int) -> object:
         if len(calls) == limit:
             raise KeyboardInterrupt
         calls.append(user)
-        return score_all(user)
+        return user_vectors(user)
 
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 3))
     with pytest.raises(KeyboardInterrupt):
         bpr.write_recommendations(to, k=5)
     assert not to.exists()
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 100))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 100))
     bpr.write_recommendations(to, k=5)
     assert len(calls) == 9 and "21 of 60 users are done already" in capsys.readouterr().err
     expected = bpr.recommend(bpr.data.data.user_ids.raw, k=5)
     pd.testing.assert_frame_equal(pd.read_parquet(to), expected)
 
     calls.clear()
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 3))
     with pytest.raises(KeyboardInterrupt):
         bpr.write_recommendations(to, k=5)
-    monkeypatch.setattr(bpr.model, "score_all", score_all)
+    monkeypatch.setattr(bpr.model, "user_vectors", user_vectors)
     bpr.write_recommendations(to, k=5, exclude=[1, 2])
     assert not set(pd.read_parquet(to)["item"]) & {1, 2}
 

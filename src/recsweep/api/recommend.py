@@ -13,12 +13,13 @@ from recsweep.api.tables import tabulate_recommendations
 from recsweep.cache import fingerprint
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import Scorer, check_scores
+from recsweep.evaluation.protocol import Scorer
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs.memory import explain_memory
 from recsweep.sampling import UserItems, group_items
-from recsweep.vectors.exact import best_items
+from recsweep.vectors.exact import best_items, copy_scores, multiply_vectors
+from recsweep.vectors.export import Embedded
 
 
 class Known(NamedTuple):
@@ -54,26 +55,34 @@ def make_recommender(
         skips_constant: leaves out users for whom all items have the same score; else they are a `UserError`.
     """
     check_k(k)
-    rows, is_left_out = known.rows, ~is_allowed.to(device)
+    rows, left_out = known.rows, (~is_allowed).nonzero()[:, 0].to(device)
 
-    def score_all(user: Tensor) -> Tensor:
-        """Scores [B, n_items], -inf for items that are left out, and for all of a user who is skipped."""
-        scores = check_scores(known.scorer.score_all(user), len(user), 2).float()
-        is_constant = scores.amax(1) == scores.amin(1)
-        if is_constant.any() and not skips_constant:
+    scorer = known.scorer
+    write = multiply_vectors(scorer) if isinstance(scorer, Embedded) else copy_scores(scorer.score_all)
+
+    def write_scores(user: Tensor, scores: Tensor) -> None:
+        """Scores of users [B] into [B, n_items]; -inf for items that are left out, and for all of a skipped user."""
+        write(user, scores)
+        is_constant = _find_constant(scores)
+        if len(is_constant) and not skips_constant:
             first = rows.user_ids.decode(user[is_constant])[0]
             reason = "the model gives every item the same score: it has learned nothing about this user"
             raise UserError(f"user={first}: {reason}")
-        scores = scores.clamp(min=torch.finfo(scores.dtype).min)  # a copy
         scores[is_constant] = -torch.inf
-        return scores.masked_fill_(is_left_out, -torch.inf)
+        scores.index_fill_(1, left_out, -torch.inf)
 
     def recommend(user: Tensor) -> pd.DataFrame:
         with explain_memory():
-            items, scores = best_items(score_all, user.to(device), known.seen, rows.n_items, min(k, rows.n_items))
+            items, scores = best_items(write_scores, user.to(device), known.seen, rows.n_items, min(k, rows.n_items))
         return tabulate_recommendations(rows, user, items, scores)
 
     return recommend
+
+
+def _find_constant(scores: Tensor) -> Tensor:
+    """The rows of [B, n_items] whose scores are all the same; few are read in full."""
+    row = (scores[:, 0] == scores[:, -1]).nonzero()[:, 0]
+    return row[(scores[row] == scores[row, :1]).all(1)]
 
 
 def describe_request(folder: Path, k: int, filter_seen: bool | None, *tensors: Tensor) -> dict[str, Any]:
