@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recsweep.api.diversity import Choose, count_candidates
 from recsweep.api.histories import read_histories
 from recsweep.api.tables import tabulate_recommendations
 from recsweep.cache import fingerprint
@@ -46,17 +47,25 @@ def fold_in_histories(
 
 
 def make_recommender(
-    known: Known, k: int, is_allowed: Tensor, device: torch.device, *, skips_constant: bool = False
+    known: Known,
+    k: int,
+    is_allowed: Tensor,
+    device: torch.device,
+    *,
+    choose: Choose | None = None,
+    skips_constant: bool = False,
 ) -> Callable[[Tensor], pd.DataFrame]:
     """A function from users [B] to the table of their k best items, without those that they have.
 
     Args:
         is_allowed: [n_items], which items may be recommended.
+        choose: makes lists of k from more candidates; without it the best ones are the list.
         skips_constant: leaves out users for whom all items have the same score; else they are a `UserError`.
     """
     check_k(k)
+    k = min(k, known.rows.n_items)
+    n_candidates = k if choose is None else count_candidates(k, known.rows.n_items)
     rows, left_out = known.rows, (~is_allowed).nonzero()[:, 0].to(device)
-
     scorer = known.scorer
     write = multiply_vectors(scorer) if isinstance(scorer, Embedded) else copy_scores(scorer.score_all)
 
@@ -73,7 +82,9 @@ def make_recommender(
 
     def recommend(user: Tensor) -> pd.DataFrame:
         with explain_memory():
-            items, scores = best_items(write_scores, user.to(device), known.seen, rows.n_items, min(k, rows.n_items))
+            items, scores = best_items(write_scores, user.to(device), known.seen, rows.n_items, n_candidates)
+            if choose is not None:
+                items, scores = choose(items, scores, k)
         return tabulate_recommendations(rows, user, items, scores)
 
     return recommend
@@ -85,7 +96,9 @@ def _find_constant(scores: Tensor) -> Tensor:
     return row[(scores[row] == scores[row, :1]).all(1)]
 
 
-def describe_request(folder: Path, k: int, filter_seen: bool | None, *tensors: Tensor) -> dict[str, Any]:
+def describe_request(
+    folder: Path, k: int, filter_seen: bool | None, diversity: float, *tensors: Tensor
+) -> dict[str, Any]:
     """What the recommendations of a run depend on, as JSON.
 
     Args:
@@ -99,6 +112,7 @@ def describe_request(folder: Path, k: int, filter_seen: bool | None, *tensors: T
         "settings": fingerprint(*tensors).hex(),
         "k": k,
         "filter_seen": filter_seen,
+        "diversity": diversity,
     }
 
 

@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from recsweep.api.bulk import check_path, write_in_parts
+from recsweep.api.diversity import make_chooser
 from recsweep.api.origin import change_settings, read_origin
+from recsweep.api.pairs import score_pairs
 from recsweep.api.recommend import (
     Known,
     check_k,
@@ -28,7 +30,6 @@ from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, check_scores
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -37,9 +38,6 @@ from recsweep.runs.memory import explain_memory
 from recsweep.runs.recorded import Recorded
 from recsweep.sampling import UserItems, group_items
 from recsweep.sweeps import jobs
-
-PAIRS_AT_ONCE = 2**16
-USERS_AT_ONCE = 1024  # of pairs: some models score all items of each user
 
 
 class Vectors(NamedTuple):
@@ -117,21 +115,9 @@ class Run:
             frame: with columns `user` and `item`; any others do not matter.
         """
         user, item = encode_pairs(frame, self.data.data, "frame")
-        values = torch.empty(len(user))
-        with torch.inference_mode(), explain_memory():
-            device = build.device(self.config)
-            for row in self._split_pairs(user):
-                scores = self.model.score(user[row].to(device), item[row].to(device))
-                values[row] = check_scores(scores, len(row), 1).float().cpu()
+        with explain_memory():
+            values = score_pairs(self.model, user, item, self.data.data.n_items, build.device(self.config))
         return pd.Series(values.numpy(), index=frame.index, name="score")
-
-    def _split_pairs(self, user: Tensor) -> list[Tensor]:
-        """The positions of pairs with these users [n], in parts that have few users each."""
-        order = user.argsort(stable=True)
-        _, user_number = user[order].unique_consecutive(return_inverse=True)
-        n_users = max(1, min(USERS_AT_ONCE, MAX_SCORES // self.data.data.n_items))
-        _, sizes = (user_number // n_users).unique_consecutive(return_counts=True)
-        return [row for part in order.split(sizes.tolist()) for row in part.split(PAIRS_AT_ONCE) if len(row)]
 
     def recommend(
         self,
@@ -143,6 +129,7 @@ class Run:
         only: Ids | None = None,
         filter: str | Sequence[str] = (),
         filter_seen: bool | None = None,
+        diversity: float = 0.0,
     ) -> pd.DataFrame:
         """The k best items for each user; a user has fewer rows where fewer items are left.
 
@@ -158,21 +145,24 @@ class Run:
             filter: conditions on labels of item features, `"genres!=Horror"` or `"genres=Drama"`; all must hold.
             filter_seen: whether to leave out the items of the user's rows, those of validation and test included;
                 None does so unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
+            diversity: in [0, 1]; above 0, items are chosen one by one, and those like earlier ones count less: by the
+                largest (1 - diversity) · relevance - diversity · similarity to those before (maximal marginal
+                relevance). The `score` stays the model's; the rank is the order of choice.
 
         Raises:
-            UserError: k is below 1, an id is unknown, the model knows users of its training only, or it gives all items
-                the same score for a user, so that their order would be arbitrary.
+            UserError: k is below 1, an id is unknown, the model knows users of its training only, it gives all items
+                the same score for a user, so that their order would be arbitrary, or it cannot say how alike items are.
         """
         is_allowed = allow_items(self.data.data, only, exclude, _as_list(filter))
         if histories is None:
             if users is None:
                 raise UserError("for whom? give users, or histories of new users")
             user = encode_ids(users, self.data.data.user_ids)
-            return self._rank(self._gather_known_users(), k, filter_seen, is_allowed)(user)
+            return self._rank(self._gather_known_users(), k, filter_seen, is_allowed, diversity)(user)
         if users is not None:
             raise UserError("users and histories: give one of them")
         known = fold_in_histories(self.model, histories, self.data.data, self._train)
-        return self._rank(known, k, filter_seen, is_allowed)(torch.arange(known.rows.n_users))
+        return self._rank(known, k, filter_seen, is_allowed, diversity)(torch.arange(known.rows.n_users))
 
     def write_recommendations(
         self,
@@ -184,6 +174,7 @@ class Run:
         only: Ids | None = None,
         filter: str | Sequence[str] = (),
         filter_seen: bool | None = None,
+        diversity: float = 0.0,
     ) -> None:
         """Writes what `recommend` returns to a Parquet or CSV file; for all users, it needs little memory.
 
@@ -194,7 +185,7 @@ class Run:
         Args:
             to: the file, `.parquet` or `.csv`.
             users: raw ids, or "all".
-            k, exclude, only, filter, filter_seen: as in `recommend`.
+            k, exclude, only, filter, filter_seen, diversity: as in `recommend`.
         """
         rows = self.data.data
         check_path(Path(to))
@@ -204,20 +195,29 @@ class Run:
             else encode_ids(users, rows.user_ids)
         )
         is_allowed = allow_items(rows, only, exclude, _as_list(filter))
-        recommend = self._rank(self._gather_known_users(), k, filter_seen, is_allowed, skips_constant=True)
-        request = describe_request(self.folder, k, filter_seen, user, is_allowed)
+        recommend = self._rank(self._gather_known_users(), k, filter_seen, is_allowed, diversity, skips_constant=True)
+        request = describe_request(self.folder, k, filter_seen, diversity, user, is_allowed)
         write_in_parts(Path(to), user, k, request, recommend)
 
     def _gather_known_users(self) -> Known:
         return Known(self.data.data, self.seen, self.model)
 
     def _rank(
-        self, known: Known, k: int, filter_seen: bool | None, is_allowed: Tensor, skips_constant: bool = False
+        self,
+        known: Known,
+        k: int,
+        filter_seen: bool | None,
+        is_allowed: Tensor,
+        diversity: float,
+        skips_constant: bool = False,
     ) -> Callable[[Tensor], pd.DataFrame]:
         """A function from users [B] to the table of their k best items."""
         if not (self._masks_seen if filter_seen is None else filter_seen):
             known = known._replace(seen=drop_items(known.seen))
-        return make_recommender(known, k, is_allowed, build.device(self.config), skips_constant=skips_constant)
+        with explain_memory():
+            choose = make_chooser(self.model, diversity)
+        device = build.device(self.config)
+        return make_recommender(known, k, is_allowed, device, choose=choose, skips_constant=skips_constant)
 
     def similar_items(self, items: Ids, k: int = 10) -> pd.DataFrame:
         """The k most similar items of each item: columns `item`, `rank`, `similar`, `title`, `similarity`.

@@ -90,7 +90,7 @@ def take_best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     columns are read once, for the maxima.
     """
     n_blocks = scores.shape[1] // BLOCK
-    if n_blocks <= k:
+    if n_blocks <= 4 * k:
         return torch.topk(scores, k)
     whole, rest = scores[:, : n_blocks * BLOCK].unflatten(1, (n_blocks, BLOCK)), scores[:, n_blocks * BLOCK :]
     block = whole.amax(2).topk(k, sorted=False).indices
