@@ -46,7 +46,10 @@ def check_unseen(user: Tensor, seen: UserItems, n_items: int, k: int) -> None:
 def best_items(write_scores: WriteScores, user: Tensor, seen: UserItems, n_items: int, k: int) -> tuple[Tensor, Tensor]:
     """`top_k` for k up to `n_items`; where a user has fewer items left, any others follow, with a score of -inf.
 
-    All scores are written into the same memory, since new memory costs more time than the products of vectors.
+    All scores are written into the same memory: to get new memory takes longer than products of vectors.
+
+    Raises:
+        UserError: a score is NaN.
     """
     at_once = max(1, MAX_SCORES // n_items)
     memory = torch.empty(min(at_once, len(user)), n_items, device=user.device)
@@ -57,7 +60,7 @@ def best_items(write_scores: WriteScores, user: Tensor, seen: UserItems, n_items
         user_index, item = seen.pairs_of(chunk.cpu())
         scores[user_index.to(scores.device), item.to(scores.device)] = -torch.inf
         best = take_best(scores, k)
-        values.append(best[0])
+        values.append(check_scores(best[0], len(chunk), 2))  # NaN is above all numbers
         items.append(best[1])
     return torch.cat(items), torch.cat(values)
 
@@ -78,7 +81,6 @@ def multiply_vectors(model: Embedded) -> WriteScores:
 
     def write(user: Tensor, scores: Tensor) -> None:
         torch.mm(model.user_vectors(user).float(), model.item_vectors().float().T, out=scores)
-        check_scores(scores, len(user), 2)
 
     return write
 
