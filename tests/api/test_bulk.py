@@ -1,5 +1,6 @@
 """Recommendations into files, and rules about which items they may hold."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rows import interactions
 from shell import recsweep as run_command
 
 from recsweep import Run, UserError
+from recsweep.api.bulk import write_in_parts
+from recsweep.api.recommend import describe_request
 from recsweep.api.rules import allow_items, read_item_ids
 from recsweep.data.schema import Features, Interactions
 
@@ -61,6 +64,30 @@ def test_a_killed_call_goes_on_where_it_was_unless_the_request_changes(
     monkeypatch.setattr(bpr.model, "user_vectors", user_vectors)
     bpr.write_recommendations(to, k=5, exclude=[1, 2])
     assert not set(pd.read_parquet(to)["item"]) & {1, 2}
+
+
+def test_every_part_of_a_request_counts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        best = tmp_path / name / "checkpoints" / "best.ckpt"
+        best.parent.mkdir(parents=True)
+        best.touch()
+        os.utime(best, (1, 1))
+    users, is_allowed = torch.arange(3), torch.ones(4)
+    asked = (tmp_path / "a", 5, None, 0.0, users, is_allowed)
+    request = describe_request(*asked)
+    assert describe_request(*asked) == request
+    for position, other in enumerate((tmp_path / "b", 6, False, 0.3, users[:2], 1 - is_allowed)):
+        assert describe_request(*asked[:position], other, *asked[position + 1 :]) != request
+    os.utime(tmp_path / "a" / "checkpoints" / "best.ckpt", (2, 2))
+    assert describe_request(*asked) != request
+
+
+def test_parts_without_rows(tmp_path: Path) -> None:
+    """Of 14 users, in two parts, the first seven get none."""
+    table = pd.DataFrame({"user": range(7, 14), "title": list("abcdefg"), "score": 0.5})
+    path = tmp_path / "recs.parquet"
+    write_in_parts(path, torch.arange(14), 5, {}, lambda user: table[table["user"].isin(user.tolist())].astype(object))
+    assert pd.read_parquet(path).astype(table.dtypes).equals(table)
 
 
 @pytest.fixture
