@@ -13,9 +13,11 @@ from shell import recsweep as run_command
 
 from recsweep import Run, UserError
 from recsweep.api.bulk import write_in_parts
-from recsweep.api.recommend import describe_request
+from recsweep.api.recommend import Known, describe_request, make_recommender
 from recsweep.api.rules import allow_items, read_item_ids
 from recsweep.data.schema import Features, Interactions
+from recsweep.models.new_users import NewUsers
+from recsweep.sampling import group_items
 
 pytestmark = pytest.mark.xdist_group("api")
 
@@ -80,6 +82,17 @@ def test_every_part_of_a_request_counts(tmp_path: Path) -> None:
         assert describe_request(*asked[:position], other, *asked[position + 1 :]) != request
     os.utime(tmp_path / "a" / "checkpoints" / "best.ckpt", (2, 2))
     assert describe_request(*asked) != request
+
+
+def test_a_file_skips_users_whose_items_all_score_the_same() -> None:
+    """User 10 has seen item 20, and user 11 item 21; 23 is left out. The second user's first and last are equal."""
+    rows, scores = interactions([(0, 0, 3.0), (1, 1, 3.0)], 2, 4), torch.tensor([[1.0] * 4, [1.0, 2.0, 3.0, 1.0]])
+    known = Known(rows, group_items(rows.user, rows.item, 2, 4), NewUsers(lambda user: scores[user]))
+    asked = (known, 5, torch.tensor([True, True, True, False]), torch.device("cpu"))
+    table = make_recommender(*asked, skips_constant=True)(torch.arange(2))
+    assert table.to_numpy().tolist() == [[11, 1, 22, 3.0], [11, 2, 20, 1.0]]
+    with pytest.raises(UserError, match=r"^user=10: the model gives every item the same score"):
+        make_recommender(*asked)(torch.arange(2))
 
 
 def test_parts_without_rows(tmp_path: Path) -> None:
