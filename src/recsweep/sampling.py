@@ -25,9 +25,10 @@ class UserItems(NamedTuple):
 
     def pairs_of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """Pairs of users [B], in any order and repeated or not: (position in `user` [P], item [P]), in this order."""
-        count = self.start.diff()[user]
+        start = self.start[user]
+        count = self.start[user + 1] - start
         user_index = torch.arange(len(user), device=user.device).repeat_interleave(count)
-        offset = (self.start[user] - (count.cumsum(0) - count)).repeat_interleave(count)
+        offset = (start - (count.cumsum(0) - count)).repeat_interleave(count)
         return user_index, self.item[torch.arange(len(user_index), device=user.device) + offset]
 
     def pairs_between(self, first: int, end: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Recommendations into files, and rules about which items they may hold."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from rows import interactions
 from shell import recsweep as run_command
 
 from recsweep import Run, UserError
+from recsweep.api.bulk import write_in_parts
+from recsweep.api.recommend import Known, describe_request, make_recommender
 from recsweep.api.rules import allow_items, read_item_ids
 from recsweep.data.schema import Features, Interactions
+from recsweep.models.new_users import NewUsers
+from recsweep.sampling import group_items
 
 pytestmark = pytest.mark.xdist_group("api")
 
@@ -36,31 +41,66 @@ def test_the_verb_writes_what_recommend_returns_for_all_users(name: str, bpr: Ru
 def test_a_killed_call_goes_on_where_it_was_unless_the_request_changes(
     bpr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    to, calls, score_all = tmp_path / "recs.parquet", [], bpr.model.score_all
+    to, calls, user_vectors = tmp_path / "recs.parquet", [], bpr.model.user_vectors
 
     def count(user: object, limit: int) -> object:
         if len(calls) == limit:
             raise KeyboardInterrupt
         calls.append(user)
-        return score_all(user)
+        return user_vectors(user)
 
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 3))
     with pytest.raises(KeyboardInterrupt):
         bpr.write_recommendations(to, k=5)
     assert not to.exists()
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 100))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 100))
     bpr.write_recommendations(to, k=5)
     assert len(calls) == 9 and "21 of 60 users are done already" in capsys.readouterr().err
     expected = bpr.recommend(bpr.data.data.user_ids.raw, k=5)
     pd.testing.assert_frame_equal(pd.read_parquet(to), expected)
 
     calls.clear()
-    monkeypatch.setattr(bpr.model, "score_all", lambda user: count(user, 3))
+    monkeypatch.setattr(bpr.model, "user_vectors", lambda user: count(user, 3))
     with pytest.raises(KeyboardInterrupt):
         bpr.write_recommendations(to, k=5)
-    monkeypatch.setattr(bpr.model, "score_all", score_all)
+    monkeypatch.setattr(bpr.model, "user_vectors", user_vectors)
     bpr.write_recommendations(to, k=5, exclude=[1, 2])
     assert not set(pd.read_parquet(to)["item"]) & {1, 2}
+
+
+def test_every_part_of_a_request_counts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        best = tmp_path / name / "checkpoints" / "best.ckpt"
+        best.parent.mkdir(parents=True)
+        best.touch()
+        os.utime(best, (1, 1))
+    users, is_allowed = torch.arange(3), torch.ones(4)
+    asked = (tmp_path / "a", 5, None, 0.0, users, is_allowed)
+    request = describe_request(*asked)
+    assert describe_request(*asked) == request
+    for position, other in enumerate((tmp_path / "b", 6, False, 0.3, users[:2], 1 - is_allowed)):
+        assert describe_request(*asked[:position], other, *asked[position + 1 :]) != request
+    os.utime(tmp_path / "a" / "checkpoints" / "best.ckpt", (2, 2))
+    assert describe_request(*asked) != request
+
+
+def test_a_file_skips_users_whose_items_all_score_the_same() -> None:
+    """User 10 has seen item 20, and user 11 item 21; 23 is left out. The second user's first and last are equal."""
+    rows, scores = interactions([(0, 0, 3.0), (1, 1, 3.0)], 2, 4), torch.tensor([[1.0] * 4, [1.0, 2.0, 3.0, 1.0]])
+    known = Known(rows, group_items(rows.user, rows.item, 2, 4), NewUsers(lambda user: scores[user]))
+    asked = (known, 5, torch.tensor([True, True, True, False]), torch.device("cpu"))
+    table = make_recommender(*asked, skips_constant=True)(torch.arange(2))
+    assert table.to_numpy().tolist() == [[11, 1, 22, 3.0], [11, 2, 20, 1.0]]
+    with pytest.raises(UserError, match=r"^user=10: the model gives every item the same score"):
+        make_recommender(*asked)(torch.arange(2))
+
+
+def test_parts_without_rows(tmp_path: Path) -> None:
+    """Of 14 users, in two parts, the first seven get none."""
+    table = pd.DataFrame({"user": range(7, 14), "title": list("abcdefg"), "score": 0.5})
+    path = tmp_path / "recs.parquet"
+    write_in_parts(path, torch.arange(14), 5, {}, lambda user: table[table["user"].isin(user.tolist())].astype(object))
+    assert pd.read_parquet(path).astype(table.dtypes).equals(table)
 
 
 @pytest.fixture

@@ -47,8 +47,8 @@ def test_scores_are_products_of_vectors_in_the_order_and_index_of_the_frame(bpr:
 def test_scores_of_more_pairs_than_fit_at_once(ease: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"user": [1, 2, 3, 4, 5] * 9, "item": range(1, 46)})
     expected = ease.score(frame)
-    monkeypatch.setattr("recsweep.api.run.USERS_AT_ONCE", 2)
-    monkeypatch.setattr("recsweep.api.run.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("recsweep.api.pairs.USERS_AT_ONCE", 2)
+    monkeypatch.setattr("recsweep.api.pairs.PAIRS_AT_ONCE", 7)
     assert ease.score(frame).equals(expected) and expected.nunique() > 30
 
 

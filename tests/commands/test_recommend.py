@@ -80,7 +80,10 @@ def test_recommend_shows_bought_items_where_the_evaluation_ranks_them(tmp_path: 
         ("users=all to=r.txt", "to=r.txt: the name of the file ends in .parquet or .csv"),
         ("user=3 to=none/r.csv", "to=none/r.csv: there is no folder none"),
         ("user=3 only=none.csv", "none.csv: no such file"),
-        ("user=3 filter=a=b index=Flat", "index=Flat: leave out to, only, exclude and filter, which need exact search"),
+        (
+            "user=3 filter=a=b index=Flat",
+            "index=Flat: leave out to, only, exclude, filter and diversity, which need exact search",
+        ),
         ("user=3 k=0", "k=0: a whole number from 1 on"),
         ("user=3 k=ten", "k=ten: a whole number from 1 on"),
         ("user=3,9999", "unknown user id 9999: the data has 60 users, ids such as 1 and 60"),

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from random_vectors import N_ITEMS, SCORES, K, seen_best_items
+from random_vectors import MODEL, N_ITEMS, SCORES, K, seen_best_items
 
 from recsweep.errors import UserError
-from recsweep.vectors.exact import top_k
+from recsweep.vectors.exact import BLOCK, best_items, copy_scores, multiply_vectors, take_best, top_k
 
 
 def score_all(user: torch.Tensor) -> torch.Tensor:
@@ -29,3 +29,26 @@ def test_too_few_unseen_items_are_an_error() -> None:
     assert top_k(score_all, torch.tensor([149]), seen, N_ITEMS, 151)[0].shape == (1, 151)
     with pytest.raises(UserError, match=r"^k=152: a user has only 151 unseen items of 300$"):
         top_k(score_all, torch.tensor([0, 149]), seen, N_ITEMS, 152)
+
+
+def test_the_best_of_a_row_that_has_blocks_ties_and_a_rest() -> None:
+    """Row 0: all distinct. 1: many ties. 2: the best are in one block. 3: in the rest. 4: all but one are -inf."""
+    n = 9 * BLOCK + 7  # more than four blocks for each of two best
+    scores = torch.rand(5, n, generator=torch.Generator().manual_seed(0))
+    scores[1] = (4 * scores[1]).round()
+    scores[2, 3 * BLOCK : 4 * BLOCK] += 1
+    scores[3, -7:] += 1
+    scores[4] = scores[4].where(torch.arange(n) == 300, -torch.inf)
+    values, column = take_best(scores, 2)
+    assert values.equal(scores.sort(1, descending=True).values[:, :2])
+    assert values.equal(scores.gather(1, column)) and all(len(row.unique()) == 2 for row in column)
+
+
+def test_products_of_vectors_give_the_lists_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsweep.vectors.exact.MAX_SCORES", 7 * N_ITEMS)
+    monkeypatch.setattr("recsweep.vectors.exact.CPU_SCORES", 3 * N_ITEMS)
+    users, seen = torch.tensor([5, 140, 0, 5, 77, 3, 8, 9, 10]), seen_best_items()
+    by_scores = best_items(copy_scores(MODEL.score_all), users, seen, N_ITEMS, K)
+    by_vectors = best_items(multiply_vectors(MODEL), users, seen, N_ITEMS, K)
+    assert by_scores[0].equal(by_vectors[0])
+    assert by_scores[1].allclose(by_vectors[1], atol=1e-5)

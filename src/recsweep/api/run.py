@@ -11,18 +11,25 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from recsweep.api.bulk import check_path, write_in_parts
-from recsweep.api.histories import read_histories
+from recsweep.api.diversity import make_chooser
 from recsweep.api.origin import change_settings, read_origin
+from recsweep.api.pairs import score_pairs
+from recsweep.api.recommend import (
+    Known,
+    check_k,
+    describe_request,
+    drop_items,
+    fold_in_histories,
+    make_recommender,
+)
 from recsweep.api.rules import allow_items
 from recsweep.api.similar import find_similar_items, find_similar_users, read_vectors
-from recsweep.api.tables import Ids, encode_ids, encode_pairs, name_titles, tabulate_recommendations
-from recsweep.cache import fingerprint
+from recsweep.api.tables import Ids, encode_ids, encode_pairs, tabulate_similar
 from recsweep.config.targets import check_plugins
 from recsweep.data.datamodules import InteractionData
 from recsweep.data.logged import BanditLog
-from recsweep.data.schema import IdMap, Interactions
+from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
-from recsweep.evaluation.protocol import MAX_SCORES, Scorer, check_scores
 from recsweep.models.base import RecModule
 from recsweep.models.baselines import Baseline
 from recsweep.runs import build
@@ -31,10 +38,6 @@ from recsweep.runs.memory import explain_memory
 from recsweep.runs.recorded import Recorded
 from recsweep.sampling import UserItems, group_items
 from recsweep.sweeps import jobs
-from recsweep.vectors.exact import best_items
-
-PAIRS_AT_ONCE = 2**16
-USERS_AT_ONCE = 1024  # of pairs: some models score all items of each user
 
 
 class Vectors(NamedTuple):
@@ -47,14 +50,6 @@ class Vectors(NamedTuple):
 
     users: pd.DataFrame
     items: pd.DataFrame
-
-
-class Known(NamedTuple):
-    """Users to recommend to: their rows, the items that each has, and what scores items for them."""
-
-    rows: Interactions
-    seen: UserItems
-    scorer: Scorer
 
 
 class Run:
@@ -99,7 +94,7 @@ class Run:
     @property
     def left_out(self) -> UserItems:
         """What `recommend` leaves out for each user if nobody says otherwise; no part of the stable interface."""
-        return self.seen if self._masks_seen else _empty(self.seen)
+        return self.seen if self._masks_seen else drop_items(self.seen)
 
     @property
     def _masks_seen(self) -> bool:
@@ -120,21 +115,9 @@ class Run:
             frame: with columns `user` and `item`; any others do not matter.
         """
         user, item = encode_pairs(frame, self.data.data, "frame")
-        values = torch.empty(len(user))
-        with torch.inference_mode(), explain_memory():
-            device = build.device(self.config)
-            for row in self._split_pairs(user):
-                scores = self.model.score(user[row].to(device), item[row].to(device))
-                values[row] = check_scores(scores, len(row), 1).float().cpu()
+        with explain_memory():
+            values = score_pairs(self.model, user, item, self.data.data.n_items, build.device(self.config))
         return pd.Series(values.numpy(), index=frame.index, name="score")
-
-    def _split_pairs(self, user: Tensor) -> list[Tensor]:
-        """The positions of pairs with these users [n], in parts that have few users each."""
-        order = user.argsort(stable=True)
-        _, user_number = user[order].unique_consecutive(return_inverse=True)
-        n_users = max(1, min(USERS_AT_ONCE, MAX_SCORES // self.data.data.n_items))
-        _, sizes = (user_number // n_users).unique_consecutive(return_counts=True)
-        return [row for part in order.split(sizes.tolist()) for row in part.split(PAIRS_AT_ONCE) if len(row)]
 
     def recommend(
         self,
@@ -146,6 +129,7 @@ class Run:
         only: Ids | None = None,
         filter: str | Sequence[str] = (),
         filter_seen: bool | None = None,
+        diversity: float = 0.0,
     ) -> pd.DataFrame:
         """The k best items for each user; a user has fewer rows where fewer items are left.
 
@@ -161,27 +145,24 @@ class Run:
             filter: conditions on labels of item features, `"genres!=Horror"` or `"genres=Drama"`; all must hold.
             filter_seen: whether to leave out the items of the user's rows, those of validation and test included;
                 None does so unless the run's evaluation ranks them, too (`evaluation.mask_seen=false`).
+            diversity: in [0, 1]; above 0, items are chosen one by one, and those like earlier ones count less: by the
+                largest (1 - diversity) · relevance - diversity · similarity to those before (maximal marginal
+                relevance). The `score` stays the model's; the rank is the order of choice.
 
         Raises:
-            UserError: k is below 1, an id is unknown, the model knows users of its training only, or it gives all items
-                the same score for a user, so that their order would be arbitrary.
+            UserError: k is below 1, an id is unknown, the model knows users of its training only, it gives all items
+                the same score for a user, so that their order would be arbitrary, or it cannot say how alike items are.
         """
         is_allowed = allow_items(self.data.data, only, exclude, _as_list(filter))
         if histories is None:
             if users is None:
                 raise UserError("for whom? give users, or histories of new users")
             user = encode_ids(users, self.data.data.user_ids)
-            return self._best(self._gather_known_users(), k, filter_seen, is_allowed)(user)
+            return self._rank(self._gather_known_users(), k, filter_seen, is_allowed, diversity)(user)
         if users is not None:
             raise UserError("users and histories: give one of them")
-        rows = read_histories(histories, self.data.data)
-        seen = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
-        with explain_memory():
-            known = Known(rows, seen, self.model.fold_in(rows, self._train))
-        return self._best(known, k, filter_seen, is_allowed)(torch.arange(rows.n_users))
-
-    def _gather_known_users(self) -> "Known":
-        return Known(self.data.data, self.seen, self.model)
+        known = fold_in_histories(self.model, histories, self.data.data, self._train)
+        return self._rank(known, k, filter_seen, is_allowed, diversity)(torch.arange(known.rows.n_users))
 
     def write_recommendations(
         self,
@@ -193,6 +174,7 @@ class Run:
         only: Ids | None = None,
         filter: str | Sequence[str] = (),
         filter_seen: bool | None = None,
+        diversity: float = 0.0,
     ) -> None:
         """Writes what `recommend` returns to a Parquet or CSV file; for all users, it needs little memory.
 
@@ -203,7 +185,7 @@ class Run:
         Args:
             to: the file, `.parquet` or `.csv`.
             users: raw ids, or "all".
-            k, exclude, only, filter, filter_seen: as in `recommend`.
+            k, exclude, only, filter, filter_seen, diversity: as in `recommend`.
         """
         rows = self.data.data
         check_path(Path(to))
@@ -213,46 +195,29 @@ class Run:
             else encode_ids(users, rows.user_ids)
         )
         is_allowed = allow_items(rows, only, exclude, _as_list(filter))
-        best = self._best(self._gather_known_users(), k, filter_seen, is_allowed, skips_constant=True)
-        checkpoints = sorted((self.folder / "checkpoints").iterdir())
-        request = {
-            "run": str(self.folder.resolve()),
-            "checkpoints": [[path.name, path.stat().st_mtime_ns] for path in checkpoints],
-            "settings": fingerprint(user, is_allowed).hex(),
-            "k": k,
-            "filter_seen": filter_seen,
-        }
-        write_in_parts(Path(to), user, k, request, best)
+        recommend = self._rank(self._gather_known_users(), k, filter_seen, is_allowed, diversity, skips_constant=True)
+        request = describe_request(self.folder, k, filter_seen, diversity, user, is_allowed)
+        write_in_parts(Path(to), user, k, request, recommend)
 
-    def _best(
-        self, known: "Known", k: int, filter_seen: bool | None, is_allowed: Tensor, skips_constant: bool = False
+    def _gather_known_users(self) -> Known:
+        return Known(self.data.data, self.seen, self.model)
+
+    def _rank(
+        self,
+        known: Known,
+        k: int,
+        filter_seen: bool | None,
+        is_allowed: Tensor,
+        diversity: float,
+        skips_constant: bool = False,
     ) -> Callable[[Tensor], pd.DataFrame]:
         """A function from users [B] to the table of their k best items."""
-        _check_k(k)
-        rows, device = known.rows, build.device(self.config)
-        is_left_out = ~is_allowed.to(device)
-
-        def score_all(user: Tensor) -> Tensor:
-            """Scores [B, n_items], -inf for items that are left out, and for all of a user who is skipped."""
-            scores = check_scores(known.scorer.score_all(user), len(user), 2).float()
-            is_constant = scores.amax(1) == scores.amin(1)
-            if is_constant.any() and not skips_constant:
-                first = rows.user_ids.decode(user[is_constant])[0]
-                reason = "the model gives every item the same score: it has learned nothing about this user"
-                raise UserError(f"user={first}: {reason}")
-            scores = scores.clamp(min=torch.finfo(scores.dtype).min)  # a copy
-            scores[is_constant] = -torch.inf
-            return scores.masked_fill_(is_left_out, -torch.inf)
-
-        leaves_out = self._masks_seen if filter_seen is None else filter_seen
-        seen = known.seen if leaves_out else _empty(known.seen)
-
-        def recommend(user: Tensor) -> pd.DataFrame:
-            with explain_memory():
-                items, scores = best_items(score_all, user.to(device), seen, rows.n_items, min(k, rows.n_items))
-            return tabulate_recommendations(rows, user, items, scores)
-
-        return recommend
+        if not (self._masks_seen if filter_seen is None else filter_seen):
+            known = known._replace(seen=drop_items(known.seen))
+        with explain_memory():
+            choose = make_chooser(self.model, diversity)
+        device = build.device(self.config)
+        return make_recommender(known, k, is_allowed, device, choose=choose, skips_constant=skips_constant)
 
     def similar_items(self, items: Ids, k: int = 10) -> pd.DataFrame:
         """The k most similar items of each item: columns `item`, `rank`, `similar`, `title`, `similarity`.
@@ -260,10 +225,10 @@ class Run:
         By the cosine of the model's vectors; by its weights, if it has weights between items (`ease`, `item_knn`):
         there an item has fewer rows where fewer items have a weight. Other models are refused.
         """
-        _check_k(k)
+        check_k(k)
         rows = self.data.data
         item = encode_ids(items, rows.item_ids)
-        return self._tabulate_similar(rows.item_ids, item, *find_similar_items(self.model, item, k))
+        return tabulate_similar(rows, rows.item_ids, item, *find_similar_items(self.model, item, k))
 
     def similar_users(self, users: Ids, k: int = 10) -> pd.DataFrame:
         """The k most similar users of each user: columns `user`, `rank`, `similar`, `similarity`.
@@ -271,17 +236,10 @@ class Run:
         By the cosine of the model's vectors; by the cosine of the users' sets of items, if the model has weights
         between items. Other models are refused.
         """
-        _check_k(k)
+        check_k(k)
         rows = self.data.data
         user = encode_ids(users, rows.user_ids)
-        return self._tabulate_similar(rows.user_ids, user, *find_similar_users(self.model, rows, user, k))
-
-    def _tabulate_similar(self, ids: IdMap, index: Tensor, similar: Tensor, similarity: Tensor) -> pd.DataFrame:
-        row, column = (similarity > -torch.inf).nonzero(as_tuple=True)
-        neighbour = similar[row, column]
-        content = {ids.kind: ids.decode(index[row]), "rank": 1 + column.numpy(), "similar": ids.decode(neighbour)}
-        titles = name_titles(self.data.data, neighbour) if ids.kind == "item" else {}
-        return pd.DataFrame(content | titles | {"similarity": similarity[row, column].numpy()})
+        return tabulate_similar(rows, rows.user_ids, user, *find_similar_users(self.model, rows, user, k))
 
     def vectors(self) -> Vectors:
         """The vectors of all users and items; `UserError` for a model that does not rank by vectors."""
@@ -319,15 +277,5 @@ def load(folder: str | Path, overrides: Sequence[str] = (), plugins: Sequence[st
     return Run(Path(folder), origin, cfg)
 
 
-def _empty(items: UserItems) -> UserItems:
-    """No items, for the same users."""
-    return UserItems(items.item[:0], torch.zeros_like(items.start))
-
-
 def _as_list(text: str | Sequence[str]) -> list[str]:
     return [text] if isinstance(text, str) else list(text)
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise UserError(f"k={k}: a whole number from 1 on")

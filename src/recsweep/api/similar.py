@@ -32,11 +32,16 @@ def find_similar_items(model: nn.Module, item: Tensor, k: int) -> tuple[Tensor, 
         similarity = model.weights[:, item.to(model.weights.device)].T.cpu()
         return _take_best(similarity.where(similarity != 0, -torch.inf), item, k)
     if not isinstance(model, Embedded):
-        raise UserError(
-            f"model {type(model).__name__} has neither vectors nor weights of items, so it says nothing about which "
-            "are alike; ease, item_knn, bpr_mf and two_tower do"
-        )
+        raise UserError(explain_refusal(model))
     return _compare_vectors(model.item_vectors().float().cpu(), item, k)
+
+
+def explain_refusal(model: nn.Module) -> str:
+    """Why a model does not say which items are alike."""
+    return (
+        f"model {type(model).__name__} has neither vectors nor weights of items, so it says nothing about which are "
+        "alike; ease, item_knn, bpr_mf and two_tower do"
+    )
 
 
 @torch.inference_mode()

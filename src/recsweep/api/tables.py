@@ -50,6 +50,24 @@ def tabulate_recommendations(data: Interactions, user: Tensor, items: Tensor, sc
     return pd.DataFrame(content | name_titles(data, item) | {"score": scores[row, column].numpy()})
 
 
+def tabulate_similar(
+    data: Interactions, ids: IdMap, index: Tensor, similar: Tensor, similarity: Tensor
+) -> pd.DataFrame:
+    """A row for each neighbour: user or item, rank (from 1), similar, title of an item, similarity.
+
+    Args:
+        ids: of the users, or of the items.
+        index: [B].
+        similar: [B, k], most similar first.
+        similarity: [B, k]; -inf marks a neighbour that does not count.
+    """
+    row, column = (similarity > -torch.inf).nonzero(as_tuple=True)
+    neighbour = similar[row, column]
+    content = {ids.kind: ids.decode(index[row]), "rank": 1 + column.numpy(), "similar": ids.decode(neighbour)}
+    titles = name_titles(data, neighbour) if ids.kind == "item" else {}
+    return pd.DataFrame(content | titles | {"similarity": similarity[row, column].numpy()})
+
+
 def name_titles(data: Interactions, item: Tensor) -> dict[str, np.ndarray]:
     """A column `title` of these items [n]; no column where the data have no titles."""
     return {"title": np.array(data.item_titles, dtype=object)[item.numpy()]} if data.item_titles else {}

@@ -76,6 +76,7 @@ usage: recsweep recommend run=DIR user=ID[,ID…] [k=10] [index=NAME]
   exclude=FILE         leave these items out
   filter=genres!=Horror,…
                        conditions on labels of item features; all must hold
+  diversity=0.3        0 to 1: items like those before them count less
   index=HNSW32         by an approximate index over the run's embeddings/
                        (Flat, HNSW32, IVF64,Flat)
   plugins=MODULE,…     modules of your own that the record names

@@ -31,6 +31,8 @@ SAMPLE = 1000  # users on whom an index is compared with exact search
 def run(arguments: list[str]) -> None:
     """`recommend run=DIR user=ID[,ID…]|users=all k=10 to=FILE only=FILE exclude=FILE filter=F!=LABEL index=HNSW32`.
 
+    `diversity=0.3` chooses items that differ.
+
     Ids are raw ids, as in the data set.
 
     `history=FILE` in place of `user` has the rows of users who were not in training.
@@ -41,7 +43,7 @@ def run(arguments: list[str]) -> None:
     users, history, to = _pop_users(arguments)
     k, factory, rules = _pop_k(arguments), pop_option(arguments, "index"), _pop_rules(arguments)
     if factory is not None and (to is not None or any(rules.values())):
-        raise UserError(f"index={factory}: leave out to, only, exclude and filter, which need exact search")
+        raise UserError(f"index={factory}: leave out to, only, exclude, filter and diversity, which need exact search")
     if factory is not None and history is not None:
         raise UserError(f"index={factory}: new users have no vectors in embeddings/; leave it out")
     changed, cfg = compose.build_config(origin, arguments)
@@ -80,10 +82,15 @@ def _pop_k(arguments: list[str]) -> int:
 
 
 def _pop_rules(arguments: list[str]) -> dict[str, Any]:
-    """Removes which items may be recommended, the arguments `only`, `exclude` and `filter` of `Run.recommend`."""
+    """Removes the arguments `only`, `exclude`, `filter` and `diversity` of `Run.recommend`."""
     files = ((key, pop_option(arguments, key)) for key in ("only", "exclude"))
     rules: dict[str, Any] = {key: read_item_ids(Path(file)) for key, file in files if file}
     conditions = pop_option(arguments, "filter") or ""
+    diversity = pop_option(arguments, "diversity") or "0"
+    try:
+        rules["diversity"] = float(diversity)
+    except ValueError:
+        raise UserError(f"diversity={diversity}: a number from 0, the best scores, to 1") from None
     return rules | {"filter": [text for text in conditions.split(",") if text]}
 
 
