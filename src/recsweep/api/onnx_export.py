@@ -137,11 +137,12 @@ def _make_model(graph: Graph, output: str, sample: Sample, metadata: Mapping[str
     size = sum(constant.ByteSize() for constant in graph.constants) + sum(map(len, metadata.values()))
     if size >= MAX_BYTES - 2**20:
         raise UserError(f"the model takes {size / 1e9:.1f} GB, and an ONNX file less than 2.1 GB: train a smaller one")
-    name, axes = ("score", ["batch"]) if sample.scores.dim() == 1 else ("scores", ["batch", sample.scores.shape[1]])
+    scored: list[str | int | None] = ["batch", *sample.scores.shape[1:]]
+    name = "score" if len(scored) == 1 else "scores"
     graph.nodes.append(onnx.helper.make_node("Identity", [output], [name]))
-    kinds = {key: ["batch", "length"][: values.dim()] for key, values in sample.inputs.items()}
-    inputs = [onnx.helper.make_tensor_value_info(key, onnx.TensorProto.INT64, axes) for key, axes in kinds.items()]
-    scores = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, axes)
+    axes = {key: ["batch", "length"][: values.dim()] for key, values in sample.inputs.items()}
+    inputs = [onnx.helper.make_tensor_value_info(key, onnx.TensorProto.INT64, names) for key, names in axes.items()]
+    scores = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, scored)
     content = onnx.helper.make_graph(graph.nodes, "recsweep", inputs, [scores], graph.constants)
     opset = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(content, producer_name="recsweep", opset_imports=opset, ir_version=IR_VERSION)

@@ -143,8 +143,8 @@ def _add_attention(graph: Graph, layer: Attention, x: str, is_item: str) -> str:
 
 def _add_gru(graph: Graph, cell: nn.GRU, x: str, is_item: str) -> str:
     """The last state [B, d]. ONNX has the gates in another order than torch: update, reset, new."""
-    kinds = (cell.weight_ih_l0, cell.weight_hh_l0, cell.bias_ih_l0, cell.bias_hh_l0)
-    inputs, states, *biases = (torch.cat([part.chunk(3)[gate] for gate in (1, 0, 2)])[None] for part in kinds)
+    gates = (torch.cat([part.chunk(3)[gate] for gate in (1, 0, 2)])[None] for part in cell.parameters())
+    inputs, states, *biases = gates
     counts = graph.add("ReduceSum", graph.add("Cast", is_item, to=6), integers(1), keepdims=0)
     counts = graph.add("Max", counts, torch.tensor(1, dtype=torch.int32))
     steps = graph.add("Transpose", x, perm=[1, 0, 2])
