@@ -104,6 +104,8 @@ def test_scores_of_users(name: str, tmp_path: Path) -> None:
     users = [4, 0, 0]
     scores = run_file(export(model, tmp_path), user=users)
     torch.testing.assert_close(scores, model.score_all(torch.tensor(users)).detach())
+    with pytest.raises(Exception, match="out of data bounds"):
+        run_file(tmp_path / "model.onnx", user=[-1])
 
 
 @pytest.mark.parametrize("name", OF_HISTORIES)

@@ -38,6 +38,19 @@ class Sample(NamedTuple):
     scores: Tensor
 
 
+def check_export(path: Path) -> None:
+    """`UserError` unless a file of this name can be written, and what writes and checks it is installed."""
+    if path.suffix != ".onnx":
+        raise UserError(f"to={path}: the name of the file ends in .onnx")
+    if not path.parent.is_dir():
+        raise UserError(f"to={path}: there is no folder {path.parent}")
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise UserError("export needs onnx and onnxruntime: pip install 'recsweep[onnx]'") from None
+
+
 @torch.inference_mode()
 def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> None:
     """Writes the model to an ONNX file; raw ids are in its metadata as JSON lists, `user_ids` and `item_ids`.
@@ -48,14 +61,12 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
 
     Args:
         model: on the CPU.
-        path: it ends in .onnx; a file that is there is replaced.
+        path: as `check_export` allows it; a file that is there is replaced.
 
     Raises:
-        UserError: the model is of another kind, onnx or onnxruntime is missing, the file would have 2 GB or more, its
-            scores differ from the model's, or its folder is missing.
+        UserError: the model is of another kind, the file would have 2 GB or more, or its scores differ from the
+            model's.
     """
-    _check_path(path)
-    _check_packages()
     graph = Graph()
     match model:
         case BiasedMF():
@@ -77,21 +88,6 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
         _check_scores(partial, path, sample)
 
 
-def _check_path(path: Path) -> None:
-    if path.suffix != ".onnx":
-        raise UserError(f"to={path}: the name of the file ends in .onnx")
-    if not path.parent.is_dir():
-        raise UserError(f"to={path}: there is no folder {path.parent}")
-
-
-def _check_packages() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise UserError("export needs onnx and onnxruntime: pip install 'recsweep[onnx]'") from None
-
-
 def _check_history(model: TwoTower) -> None:
     if model.transformer is not None and model.transformer.has_gaps:
         raise UserError(
@@ -102,7 +98,7 @@ def _check_history(model: TwoTower) -> None:
 
 def _add_scores(graph: Graph, model: Embedded, data: Interactions) -> str:
     vectors = compute_vectors(model, data)
-    return graph.add("MatMul", graph.add("Gather", vectors.user, "user"), vectors.item.T)
+    return graph.add("MatMul", graph.look_up(vectors.user, "user"), vectors.item.T)
 
 
 def _sample_pairs(model: BiasedMF, data: Interactions) -> Sample:
@@ -118,9 +114,9 @@ def _sample_users(model: Any, data: Interactions) -> Sample:
 
 
 def _sample_histories(model: TwoTower) -> Sample:
-    """The histories of some users in the data, padded to the longest."""
-    user = _spread(len(model.start) - 1, MAX_SCORES // model.n_items)
-    item, count = windows(model.events, model.start[user], model.start[user + 1], model.most_events)
+    """The histories of some users in the data, padded to the longest; of long ones more than the items that count."""
+    user = _spread(len(model.start) - 1, MAX_SCORES // max(model.n_items, model.longest_history**2))
+    item, count = windows(model.events, model.start[user], model.start[user + 1], 2 * model.longest_history)
     is_padding = torch.arange(item.shape[1]) >= count[:, None]
     return Sample({"history": item.masked_fill(is_padding, -1)}, model.score_all(user))
 

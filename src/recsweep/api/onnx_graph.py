@@ -43,6 +43,11 @@ class Graph:
         self.constants.append(onnx.numpy_helper.from_array(array, name))
         return name
 
+    def look_up(self, table: Tensor, index: str) -> str:
+        """Rows [B, …] of a table at the input `index` [B]; -1 is an error, not the last row."""
+        is_none = self.add("Less", index, integers(0)[0])
+        return self.add("Gather", table, self.add("Where", is_none, integers(len(table))[0], index))
+
     def add_layers(self, x: str, layers: Iterable[nn.Module]) -> str:
         """Linear layers, LayerNorms and ReLUs, one after another, on the last axis of `x`."""
         for layer in layers:
@@ -65,15 +70,14 @@ def add_ratings(graph: Graph, model: BiasedMF) -> str:
     """mu + b_u + b_i + f(p_u, q_i) [B] of the inputs `user` [B] and `item` [B]."""
     user_bias, item_bias = model.table.users()[1], model.table.items()[1]
     everybody = torch.arange(len(user_bias))
-    p = graph.add("Gather", model.user_factors(everybody), "user")
-    q = graph.add("Gather", model.item_factors(), "item")
+    p, q = graph.look_up(model.user_factors(everybody), "user"), graph.look_up(model.item_factors(), "item")
     products = graph.add("Mul", p, q)
     if isinstance(model, MLP):
         features = graph.add("Concat", p, q, products, axis=1)
         interaction = graph.add("Squeeze", graph.add_layers(features, model.perceptron), integers(1))
     else:
         interaction = graph.add("ReduceSum", products, integers(1), keepdims=0)
-    bias = graph.add("Add", graph.add("Gather", model.mean + user_bias, "user"), graph.add("Gather", item_bias, "item"))
+    bias = graph.add("Add", graph.look_up(model.mean + user_bias, "user"), graph.look_up(item_bias, "item"))
     return graph.add("Add", bias, interaction)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recsweep.api.bulk import check_path, write_in_parts
 from recsweep.api.histories import read_histories
-from recsweep.api.onnx_export import export_onnx
+from recsweep.api.onnx_export import check_export, export_onnx
 from recsweep.api.origin import change_settings, read_origin
 from recsweep.api.rules import allow_items
 from recsweep.api.similar import find_similar_items, find_similar_users, read_vectors
@@ -300,6 +300,7 @@ class Run:
         Args:
             to: the file, `.onnx`. It appears once onnxruntime has computed the model's scores from it.
         """
+        check_export(Path(to))
         try:
             export_onnx(self.model.cpu(), self.data.data, Path(to))
         finally:
