@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,11 @@ OF_USERS: dict[str, Callable[[], Any]] = {
     "two_tower": lambda: randomise(two_tower(history="transformer", item_features=["colour"])),
 }
 OF_HISTORIES: dict[str, Callable[[], Any]] = {
-    "mean": lambda: tower("mean", max_history=9, item_features=["colour"], learn_scale=True, hidden=[]),
+    "mean": lambda: tower("mean", max_history=9, item_features=["colour"], similarity="dot", hidden=[]),
     "attention": lambda: tower("attention", max_history=3, heads=3),
     "gru": lambda: tower("gru", max_history=3),
     "transformer": lambda: tower("transformer", max_history=3, blocks=2, heads=2),
-    "relative": lambda: tower("transformer", max_history=9, positions="relative", similarity="dot"),
+    "relative": lambda: tower("transformer", max_history=9, positions="relative", learn_scale=True),
 }
 
 
@@ -121,6 +122,16 @@ def test_scores_of_histories_with_padding_anywhere(name: str, tmp_path: Path) ->
     assert not torch.allclose(run_file(path, history=[[1, 3, 4, 7]]), expected[:1], atol=1e-2)
 
 
+def test_scores_of_histories_with_times(tmp_path: Path) -> None:
+    """Gaps of 3, 4 and 2**40 seconds: at a power of two, and beyond the last bucket."""
+    seconds = torch.tensor([0, 3, 7, 7 + 2**40])
+    data = replace(ROWS, timestamp=seconds[ROWS.timestamp])
+    model = tower("transformer", max_history=9, positions="relative", time_gaps=True, data=data)
+    history, times = [[-1, 1, 3, 4, 5], [2, 0, -1, -1, 3]], [[9, 0, 3, 7, 7 + 2**40], [0, 3, 1, 1, 7]]
+    scores = run_file(export(model, tmp_path), history=history, seconds=times)
+    torch.testing.assert_close(scores, model.score_all(torch.tensor([0, 1])).detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_the_verb_writes_one_file_with_the_raw_ids(bpr: Run, tmp_path: Path) -> None:
     outcome = recsweep(tmp_path, "export", f"run={bpr.folder}", "to=model.onnx")
     assert outcome == (0, "model.onnx\n", "")
@@ -151,8 +162,6 @@ def test_a_file_with_other_scores_is_not_written(tmp_path: Path) -> None:
 def test_what_has_no_form_is_refused(ease: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"model EASE has no form as ONNX: .*; biased_mf, .* and two_tower do$"):
         ease.export(tmp_path / "model.onnx")
-    with pytest.raises(UserError, match=r"model\.time_gaps=true has no form as ONNX: "):
-        export(tower("transformer", time_gaps=True), tmp_path)
     with pytest.raises(UserError, match=r"model\.bin: the name of the file ends in \.onnx$"):
         ease.export(tmp_path / "model.bin")
     with pytest.raises(UserError, match=r"there is no folder .*/no$"):

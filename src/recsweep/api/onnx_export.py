@@ -56,8 +56,9 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
     """Writes the model to an ONNX file; raw ids are in its metadata as JSON lists, `user_ids` and `item_ids`.
 
     A model of ratings has the inputs `user` [B] and `item` [B] and the output `score` [B]. A model of vectors has the
-    input `user` [B], or if it knows users by a history alone `history` [B, L], and the output `scores` [B, n_items].
-    Users and items are numbers, their places in the lists of ids; all inputs are int64.
+    output `scores` [B, n_items] and the input `user` [B]; if it knows users by a history alone `history` [B, L], and
+    with `time_gaps` the times `seconds` [B, L]. Users and items are numbers, their places in the lists of ids; all
+    inputs are int64.
 
     Args:
         model: on the CPU.
@@ -72,7 +73,6 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
         case BiasedMF():
             output, sample = add_ratings(graph, model), _sample_pairs(model, data)
         case TwoTower() if model.users is None:
-            _check_history(model)
             output, sample = add_history_scores(graph, model), _sample_histories(model)
         case Embedded():
             output, sample = _add_scores(graph, model, data), _sample_users(model, data)
@@ -86,14 +86,6 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
     with write_atomically(path) as partial:
         partial.write_bytes(proto.SerializeToString())
         _check_scores(partial, path, sample)
-
-
-def _check_history(model: TwoTower) -> None:
-    if model.transformer is not None and model.transformer.has_gaps:
-        raise UserError(
-            "a transformer with model.time_gaps=true has no form as ONNX: it rounds logarithms of times, "
-            "which other programs compute in other digits"
-        )
 
 
 def _add_scores(graph: Graph, model: Embedded, data: Interactions) -> str:
@@ -116,9 +108,13 @@ def _sample_users(model: Any, data: Interactions) -> Sample:
 def _sample_histories(model: TwoTower) -> Sample:
     """The histories of some users in the data, padded to the longest; of long ones more than the items that count."""
     user = _spread(len(model.start) - 1, MAX_SCORES // max(model.n_items, model.longest_history**2))
-    item, count = windows(model.events, model.start[user], model.start[user + 1], 2 * model.longest_history)
+    arguments = (model.start[user], model.start[user + 1], 2 * model.longest_history)
+    item, count = windows(model.events, *arguments)
     is_padding = torch.arange(item.shape[1]) >= count[:, None]
-    return Sample({"history": item.masked_fill(is_padding, -1)}, model.score_all(user))
+    inputs = {"history": item.masked_fill(is_padding, -1)}
+    if model.transformer is not None and model.transformer.has_gaps:
+        inputs["seconds"] = windows(model.seconds, *arguments)[0]
+    return Sample(inputs, model.score_all(user))
 
 
 def _spread(n: int, at_most: int) -> Tensor:
@@ -127,7 +123,7 @@ def _spread(n: int, at_most: int) -> Tensor:
 
 
 def _make_model(graph: Graph, output: str, sample: Sample, metadata: Mapping[str, str]) -> Any:
-    """The ONNX model; the first axis of inputs and output is the batch, the second of `history` has any length."""
+    """The ONNX model; the first axis of inputs and output is the batch, the second of a history has any length."""
     import onnx
 
     size = sum(constant.ByteSize() for constant in graph.constants) + sum(map(len, metadata.values()))

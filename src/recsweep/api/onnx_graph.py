@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recsweep.models.biased_mf import MLP, BiasedMF
-from recsweep.models.histories import GRU, Attention, Mean
-from recsweep.models.transformer import Block, Transformer
+from recsweep.models.histories import GRU, Attention, Mean, Pooling
+from recsweep.models.transformer import GAPS, Block, Transformer
 from recsweep.models.two_tower import Tower, TwoTower
 
 MASKED = torch.tensor(torch.finfo(torch.float32).min)
@@ -82,11 +82,20 @@ def add_ratings(graph: Graph, model: BiasedMF) -> str:
 
 
 def add_history_scores(graph: Graph, model: TwoTower) -> str:
-    """Scores [B, n_items] of the input `history` [B, L] by a tower that knows a user by a history alone."""
-    newest_first, is_item = _sort_history(graph, model.max_history)
-    everything = torch.arange(model.n_items)
-    x = graph.add("Gather", model.item_inputs(everything), newest_first)
-    vector = _add_pooling(graph, model, x, is_item)
+    """Scores [B, n_items] by a tower that knows a user by a history alone.
+
+    They are of the input `history` [B, L], and where attention weighs by the time between items of `seconds` [B, L].
+    """
+    index = _sort_history(graph, model.max_history)
+    items = graph.add("GatherElements", "history", index, axis=1)
+    is_item = graph.add("GreaterOrEqual", items, integers(0)[0])
+    table = model.item_inputs(torch.arange(model.n_items))
+    x = graph.add("Gather", table, graph.add("Max", items, integers(0)[0]))
+    if model.transformer is not None:
+        gap = _add_gaps(graph, index) if model.transformer.has_gaps else None
+        vector = _add_transformer(graph, model.transformer, x, is_item, gap)
+    else:
+        vector = _add_pooling(graph, model.pooling, x, is_item)
     has_items = graph.add("Slice", is_item, integers(0), integers(1), integers(1))
     vector = graph.add("Mul", vector, graph.add("Cast", has_items, to=1))
     vector = _add_tower(graph, model.user_tower, vector)
@@ -96,31 +105,26 @@ def add_history_scores(graph: Graph, model: TwoTower) -> str:
     return graph.add("MatMul", vector, model.item_vectors().T * model.log_scale.exp())
 
 
-def _sort_history(graph: Graph, max_history: int) -> tuple[str, str]:
-    """The items [B, W] of the input `history` [B, L], newest first, W at most `max_history`; which are no padding."""
+def _sort_history(graph: Graph, max_history: int) -> str:
+    """The columns [B, W] of the input `history` [B, L], the newest item's first and padding last; W ≤ `max_history`."""
     length = graph.add("Gather", graph.add("Shape", "history"), integers(1))
     column = graph.add("Range", integers(0)[0], graph.add("Squeeze", length), integers(1)[0])
     is_given = graph.add("GreaterOrEqual", "history", integers(0)[0])
     column = graph.add("Where", is_given, column, integers(-1)[0])
     width = graph.add("Min", length, integers(max_history))
-    index = graph.add("TopK", column, width, outputs=2)
-    items = graph.add("GatherElements", "history", index, axis=1)
-    is_item = graph.add("GreaterOrEqual", items, integers(0)[0])
-    return graph.add("Max", items, integers(0)[0]), is_item
+    return graph.add("TopK", column, width, outputs=2)
 
 
-def _add_pooling(graph: Graph, model: TwoTower, x: str, is_item: str) -> str:
+def _add_pooling(graph: Graph, layer: Pooling | None, x: str, is_item: str) -> str:
     """The vector [B, d] of item vectors [B, W, d]; any where a row of `is_item` [B, W] has no item."""
-    if model.transformer is not None:
-        return _add_transformer(graph, model.transformer, x, is_item)
-    match model.pooling:
+    match layer:
         case Mean():
             return _add_mean(graph, x, is_item)
         case Attention():
-            return _add_attention(graph, model.pooling, x, is_item)
+            return _add_attention(graph, layer, x, is_item)
         case GRU():
-            return _add_gru(graph, model.pooling.cell, x, is_item)
-    raise TypeError(model.pooling)
+            return _add_gru(graph, layer.cell, x, is_item)
+    raise TypeError(layer)
 
 
 def _add_mean(graph: Graph, x: str, is_item: str) -> str:
@@ -157,8 +161,21 @@ def _add_gru(graph: Graph, cell: nn.GRU, x: str, is_item: str) -> str:
     return graph.add("Squeeze", graph.add("GRU", *arguments, outputs=2, **options), integers(0))
 
 
-def _add_transformer(graph: Graph, layer: Transformer, x: str, is_item: str) -> str:
-    """The vector [B, d] at the newest item. Positions of padding have values that nothing reads."""
+def _add_gaps(graph: Graph, index: str) -> str:
+    """Buckets [B, W, W] of the time from each column's item to the row's, as of `bucket_gaps`: how many bits it has."""
+    seconds = graph.add("GatherElements", "seconds", index, axis=1)
+    rows, columns = (graph.add("Unsqueeze", seconds, integers(axis)) for axis in (2, 1))
+    gap = graph.add("Unsqueeze", graph.add("Sub", rows, columns), integers(3))
+    has_bit = graph.add("GreaterOrEqual", gap, 2 ** torch.arange(GAPS - 1))
+    return graph.add("ReduceSum", graph.add("Cast", has_bit, to=7), integers(3), keepdims=0)
+
+
+def _add_transformer(graph: Graph, layer: Transformer, x: str, is_item: str, gap: str | None) -> str:
+    """The vector [B, d] at the newest item. Positions of padding have values that nothing reads.
+
+    Args:
+        gap: [B, W, W] as of `_add_gaps`; None without a gap bias.
+    """
     x = graph.add("Mul", x, torch.tensor(float(layer.norm.normalized_shape[0])).sqrt())
     if layer.positions is not None:
         x = graph.add("Add", x, _slice_to_width(graph, layer.positions, is_item, axis=0))
@@ -170,16 +187,17 @@ def _add_transformer(graph: Graph, layer: Transformer, x: str, is_item: str) -> 
     distance = graph.add("Max", distance, integers(0)[0])
     for block in layer.blocks:
         assert isinstance(block, Block)
-        x = _add_block(graph, block, x, mask, distance)
+        x = _add_block(graph, block, x, mask, distance, gap)
     return graph.add_layers(graph.add("Gather", x, integers(0)[0], axis=1), [layer.norm])
 
 
-def _add_block(graph: Graph, block: Block, x: str, mask: str, distance: str) -> str:
+def _add_block(graph: Graph, block: Block, x: str, mask: str, distance: str, gap: str | None) -> str:
     """[B, W, d] of [B, W, d].
 
     Args:
         mask: [B, 1, W, W] which columns each row attends to.
         distance: [W, W] how much older a column's item is than the row's; at least 0.
+        gap: as in `_add_transformer`.
     """
     dim = block.merge.in_features
     mixed = graph.add_layers(x, [block.norm, block.queries_keys_values])
@@ -190,6 +208,9 @@ def _add_block(graph: Graph, block: Block, x: str, mask: str, distance: str) -> 
     scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 2, 3, 1]))
     if block.distance_bias is not None:
         scores = graph.add("Add", scores, graph.add("Gather", block.distance_bias, distance, axis=1))
+    if block.gap_bias is not None and gap is not None:
+        bias = graph.add("Gather", block.gap_bias, gap, axis=1)
+        scores = graph.add("Add", scores, graph.add("Transpose", bias, perm=[1, 0, 2, 3]))
     weight = graph.add("Softmax", graph.add("Where", mask, scores, MASKED))
     attended = graph.add("MatMul", weight, graph.add("Transpose", value, perm=[0, 2, 1, 3]))
     attended = graph.add("Reshape", graph.add("Transpose", attended, perm=[0, 2, 1, 3]), integers(0, 0, dim))

@@ -294,8 +294,8 @@ class Run:
         """Writes the model as an ONNX file, with the raw ids in its metadata, which is run without recsweep and torch.
 
         Ratings: inputs `user` and `item` [B], output `score` [B]. Vectors: input `user` [B], or of a `two_tower` with
-        `user_ids=false` `history` [B, L], output `scores` [B, n_items]. Other models are refused. Inputs are int64, the
-        places of the ids in their lists.
+        `user_ids=false` `history` [B, L] (with `time_gaps` also `seconds` [B, L]), output `scores` [B, n_items]. Other
+        models are refused. Inputs are int64; users and items are the places of their ids in the lists.
 
         Args:
             to: the file, `.onnx`. It appears once onnxruntime has computed the model's scores from it.
