@@ -25,7 +25,7 @@ from recsweep.models.histories import windows
 from recsweep.models.two_tower import TwoTower
 from recsweep.vectors.export import Embedded, compute_vectors
 
-OPSET, IR_VERSION = 17, 8  # the first with LayerNormalization: onnxruntime from 1.12 on
+OPSET, IR_VERSION = 17, 8  # the first with LayerNormalization; tried with onnxruntime 1.15 and 1.32
 MAX_BYTES = 2**31  # of a protobuf message
 CHECKED = 256  # users, or pairs, at most
 TOLERANCE = 1e-5  # of the largest score
