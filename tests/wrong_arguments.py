@@ -72,6 +72,9 @@ TABLE: dict[str, list[list[str]]] = {
     + [["evaluate"], *(["evaluate", f"run={value}"] for value in NO_RUN), ["evaluate", "run=run", "-m"]],
     "recommend": [["recommend", "run=run", *words] for words in [[], *RECOMMEND]]
     + [["recommend", "user=3"], *(["recommend", "user=3", f"run={value}"] for value in NO_RUN)],
+    "export": [["export", *words] for words in (
+        [], ["to=m.onnx"], ["run=run"], ["run=run", "to="], ["run=run", "to=m.bin"], ["run=run", "to=no/m.onnx"],
+        ["run=run", "to=m.onnx"], ["run=run", "to=m.onnx", "k=3"], ["run=nope", "to=m.onnx"])],
     "train": [["train", f"run={value}", "seed=1"] for value in NO_RUN]
     + [["train", "run=run"], ["train", "run=run", "resume=true"], ["train", "run=run", "resume=false"],
        ["train", "run=run", "resume=true", "seed=1"], ["train", "-m", "run=nope", "seed=1,2"]]

@@ -24,6 +24,8 @@ usage: recsweep VERB [key=value …] [Hydra's flags]
   recommend run=DIR user=ID k=10  the best unseen items of a user
   recommend … index=HNSW32        the same by an approximate index over
                                   embeddings/ (Flat, HNSW32, IVF64,Flat)
+  export run=DIR to=model.onnx    the model as an ONNX file with its ids, which
+                                  runs without recsweep
   report DIR [baseline=NAME]      compares runs: table with intervals and paired
                                   tests, plots, one HTML file
   report DIR compare=A,B          two configurations: who gains by each
@@ -48,7 +50,7 @@ says which version this is. Raw data is read from $RECSWEEP_DATA_DIR, or from
 data/ where that is unset; results go to outputs/.
 """
 
-VERBS = ("train", "evaluate", "recommend", "report", "data")
+VERBS = ("train", "evaluate", "recommend", "export", "report", "data")
 
 
 def main() -> int:

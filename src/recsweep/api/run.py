@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recsweep.api.bulk import check_path, write_in_parts
 from recsweep.api.diversity import make_chooser
+from recsweep.api.onnx_export import check_export, export_onnx
 from recsweep.api.origin import change_settings, read_origin
 from recsweep.api.pairs import score_pairs
 from recsweep.api.recommend import (
@@ -246,6 +247,22 @@ class Run:
         vectors = read_vectors(self.model, self.data.data)
         users = pd.DataFrame(vectors.user.numpy(), index=pd.Index(vectors.user_ids.raw, name="user"))
         return Vectors(users, pd.DataFrame(vectors.item.numpy(), index=pd.Index(vectors.item_ids.raw, name="item")))
+
+    def export(self, to: str | Path) -> None:
+        """Writes the model as an ONNX file, with the raw ids in its metadata, which is run without recsweep and torch.
+
+        Ratings: inputs `user` and `item` [B], output `score` [B]. Vectors: input `user` [B], or of a `two_tower` with
+        `user_ids=false` `history` [B, L] (with `time_gaps` also `seconds` [B, L]), output `scores` [B, n_items]. Other
+        models are refused. Inputs are int64; users and items are the places of their ids in the lists.
+
+        Args:
+            to: the file, `.onnx`. It appears once onnxruntime has computed the model's scores from it.
+        """
+        check_export(Path(to))
+        try:
+            export_onnx(self.model.cpu(), self.data.data, Path(to))
+        finally:
+            self.model.to(build.device(self.config))
 
     def evaluate(self, evaluation: str | Sequence[str] | None = None) -> dict[str, float]:
         """The metrics of the run's checkpoint, as `recsweep evaluate` prints them; nothing is written.

@@ -85,6 +85,18 @@ examples:
   recsweep recommend run=outputs/two_tower/DATE_TIME user=42,7 k=5 index=HNSW32
   recsweep recommend run=outputs/ease/DATE_TIME users=all k=100 to=recs.parquet
 """,
+    "export": """\
+usage: recsweep export run=DIR to=FILE.onnx
+           the model with its ids, for onnxruntime and other programs
+
+  to=FILE.onnx         appears once onnxruntime has computed the model's scores
+                       from it; a file that is there is replaced
+  plugins=MODULE,…     modules of your own that the record names
+
+examples:
+  recsweep export run=outputs/svdpp/DATE_TIME to=svdpp.onnx
+  recsweep export run=outputs/two_tower/DATE_TIME to=models/towers.onnx
+""",
     "data": """\
 usage: recsweep data list
            the data sets, and which of them are on disk

@@ -190,7 +190,7 @@ class TwoTower(Retrieval):
             inputs.append(self.users(user))
         if self.pooling is not None:
             item, count = windows(self.events, first, end, self.longest_history)
-            inputs.append(self.pooling(self._item_inputs(item), count, self.generator))
+            inputs.append(self.pooling(self.item_inputs(item), count, self.generator))
         return self._scale(self.user_tower(torch.stack(inputs).sum(0), self.generator))
 
     def _encode_last_positions(self, user: Tensor, first: Tensor, end: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ class TwoTower(Retrieval):
         """
         assert self.transformer is not None
         row = torch.arange(len(count), device=count.device).repeat_interleave(count, output_size=len(event))
-        vectors = self.transformer(self._item_inputs(self.events[event]), count, self.seconds[event], self.generator)
+        vectors = self.transformer(self.item_inputs(self.events[event]), count, self.seconds[event], self.generator)
         if has_history is not None:
             vectors = vectors * has_history[row, None]
         if self.users is not None:
@@ -221,7 +221,7 @@ class TwoTower(Retrieval):
         return self._scale(self.user_tower(vectors, self.generator))
 
     def encode_items(self, item: Tensor) -> Tensor:
-        vectors = self.item_tower(self._item_inputs(item), self.generator)
+        vectors = self.item_tower(self.item_inputs(item), self.generator)
         return normalize(vectors, dim=-1) if self.is_cosine else vectors
 
     @torch.no_grad()
@@ -242,7 +242,7 @@ class TwoTower(Retrieval):
         """The vectors [N, d], of length `scale` for a cosine."""
         return (normalize(vectors, dim=-1) if self.is_cosine else vectors) * self.log_scale.exp()
 
-    def _item_inputs(self, item: Tensor) -> Tensor:
+    def item_inputs(self, item: Tensor) -> Tensor:
         """The vectors [..., d] of items [...] before the tower."""
         if self.features is None:
             return self.items(item)
