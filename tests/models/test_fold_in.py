@@ -10,7 +10,7 @@ import torch
 from retrieval_models import ROWS, bpr_mf, two_tower
 from shell import tiny_config
 
-from recsweep.data.schema import IdMap, Interactions
+from recsweep.data.schema import Features, IdMap, Interactions
 from recsweep.errors import UserError
 from recsweep.models import new_users
 from recsweep.models.base import RecModule
@@ -105,6 +105,51 @@ def test_ratings_that_a_user_explains_in_full_give_back_that_user(model_class: t
     torch.testing.assert_close(folded, expected[[7, 3]], rtol=1e-3, atol=1e-3)
 
 
+def factorization(model_class: type[BiasedMF]) -> BiasedMF:
+    """With random vectors and biases; SVD++ knows the age of users."""
+    ages = Features({"age": torch.tensor([0, 1, 0, 1, 1])}, {"age": ("young", "old")})
+    options = {"item_side": True, "user_features": ["age"], "item_features": []} if model_class is SVDpp else {}
+    data = replace(RATED, user_features=ages)
+    model = model_class(
+        data, build.training(tiny_config("regularization=none")), embedding_dim=2, init_std=0.5, **options
+    )
+    torch.nn.init.normal_(model.table.rows.weight, std=0.7, generator=generator(1))
+    return model
+
+
+@pytest.mark.parametrize("model_class", [BiasedMF, SVDpp])
+def test_a_new_user_of_ratings_against_least_squares_of_stacked_rows(model_class: type[BiasedMF]) -> None:
+    """The prior is that of users who have rows, all but user 3; the new user rates items 5 and 1."""
+    model = factorization(model_class)
+    with torch.no_grad():
+        rest = model.score(RATED.user, RATED.item) - RATED.rating
+        (p, bias), q = model.table.users(), model.item_factors().numpy()
+        own, item_bias = torch.cat([p, bias[:, None]], 1), model.table.items()[1].numpy()
+        y = np.zeros((9, 2))
+        if isinstance(model, SVDpp) and model.user_features is not None:
+            own[:, :2] += model.user_features()
+            y = model.rated_items.vectors.weight.numpy()
+        prior = fit_gaussian(own[[0, 1, 2, 4]])
+    items, rating, deviation = [5, 1], torch.tensor([1.0, 0.5]), float(rest.square().mean().sqrt())
+    user, ids = torch.zeros(2).long(), IdMap(np.array([100]), "user")
+    history = replace(RATED, user=user, item=torch.tensor(items), rating=rating, timestamp=None, user_ids=ids)
+    target = rating.numpy() - float(model.mean) - item_bias[items] - (y[items[::-1]] * q[items]).sum(1)
+    stacked = [np.column_stack([q[items], np.ones(2)]) / deviation, np.linalg.cholesky(prior.precision.numpy()).T]
+    x = np.linalg.lstsq(
+        np.concatenate(stacked), np.concatenate([target / deviation, stacked[1] @ prior.mean.numpy()])
+    )[0]
+    expected = float(model.mean) + x[2] + item_bias + q @ (x[:2] + y[items].sum(0) / np.sqrt(2))
+    folded = model.fold_in(history, RATED).score_all(torch.tensor([0]))[0].detach()
+    assert folded.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_gaussian_of_four_vectors() -> None:
+    """Variances 4 and 1, so the sphere has 5/2; its weight is 2 / (4 + 2): 4 · 2/3 + 5/2 · 1/3 = 7/2, and 3/2."""
+    mean, precision = fit_gaussian(torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]]))
+    assert mean.tolist() == [2, 1]
+    torch.testing.assert_close(precision, torch.tensor([[2 / 7, 0], [0, 2 / 3]]).double())
+
+
 def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_users, "USERS_AT_ONCE", 2)
     rng = np.random.default_rng(0)
@@ -156,6 +201,7 @@ def test_a_factorization_scores_new_users_by_their_vectors() -> None:
         (two_tower, ROWS, "TwoTower cannot recommend to users who were not in training: model.user_ids=true gives"),
         (ENCODING["transformer"], replace(ROWS, timestamp=None), "histories: no column timestamp, and model.time_gaps"),
         (FITTED["means"], replace(ROWS, rating=ROWS.rating + 1), "rating 2; this model learns from ratings, from 0 to"),
+        (lambda: factorization(BiasedMF), replace(ROWS, rating=ROWS.rating - 2), "rating -1; this model learns from"),
         (FITTED["means"], replace(ROWS, rating=ROWS.rating.log() / 0), "no rating; this model learns from ratings"),
         (
             lambda: MLP(ROWS, bpr_mf().training_setup, embedding_dim=2, init_std=0.1, hidden=[2]),
