@@ -48,12 +48,16 @@ def read_histories(frame: pd.DataFrame, data: Interactions) -> Interactions:
     is_known = item >= 0
     if not is_known.any():
         example = f"{data.item_ids.raw[0]} and {data.item_ids.raw[-1]}"
-        raise UserError(f"histories: {raw_items[0]} and all other items are unknown; the data have ids such as {example}")
+        raise UserError(
+            f"histories: {raw_items[0]} and all other items are unknown; the data have ids such as {example}"
+        )
     user, users = pd.factorize(raw_users[is_known])
     if not is_known.all():
         n_unknown, n_left_out = int((~is_known).sum()), len(pd.unique(raw_users)) - len(users)
         line = f"histories: {n_unknown:,} of {len(frame):,} rows have an item that the run does not know"
-        print_line(line + (f"; left out are users without other rows: {n_left_out:,}" if n_left_out else ""), stderr=True)
+        print_line(
+            line + (f"; left out are users without other rows: {n_left_out:,}" if n_left_out else ""), stderr=True
+        )
     rating, timestamp = _read_ratings(frame)[is_known], _read_times(frame)
     return Interactions(
         name=data.name,
