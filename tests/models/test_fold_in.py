@@ -167,7 +167,7 @@ def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyP
 
 def test_a_factorization_has_the_vectors_of_largest_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against scipy's minimum of the same objective; the prior is that of users who have rows, all but user 3."""
-    monkeypatch.setattr(new_users, "SCORES_AT_ONCE", 2 * len(ROWS.item_ids))
+    monkeypatch.setattr(new_users, "CELLS_AT_ONCE", 2 * len(ROWS.item_ids))
     model = bpr_mf().eval()
     history = history_of(ROWS, OLD)
     history = replace(history, user_ids=IdMap(np.arange(4), "user"))  # one more, without rows

@@ -17,8 +17,8 @@ from recsweep.errors import UserError
 from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 1024
-SCORES_AT_ONCE = 2**22
-STEPS = 30
+CELLS_AT_ONCE = 2**22  # of the scores and Hessians of users
+STEPS = 30  # of Newton's method; on MovieLens 100K, NDCG@10 changes by less than 0.001 after ten
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def maximize_softmax(history: Interactions, item: Tensor, bias: Tensor, prior: G
     items = UserItems(*(column.to(item.device) for column in items))
     total = embedding_bag(items.item, item, items.start, mode="sum", include_last_offset=True)
     count = items.start.diff()[:, None].to(total)
-    n_at_once = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // len(item)))
+    n_at_once = max(1, min(USERS_AT_ONCE, CELLS_AT_ONCE // max(len(item), item.shape[1] ** 2)))
     parts = zip(total.split(n_at_once), count.split(n_at_once), strict=True)
     return torch.cat([_climb(*part, item, bias, prior) for part in parts])
 
