@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from shell import TINY, read_metrics
 from shell import recsweep as run_command
 
 import recsweep
-from recsweep.api import mixture
-from recsweep.evaluation import RankingEvaluation, evaluate
+from recsweep import UserError
+from recsweep.api import ensemble, mixture
+from recsweep.data.datamodules import InteractionData
+from recsweep.evaluation import RankingEvaluation, RatingEvaluation, evaluate
 from recsweep.runs.folder import load_chosen_model
+from recsweep.runs.record import read_record
 
 pytestmark = pytest.mark.xdist_group("api")
 
@@ -30,6 +34,23 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(sweep: Path, tmp_path: Path) -> Path:
     """A copy of the sweep."""
     return shutil.copytree(sweep, tmp_path / "sweep")
+
+
+def validation_ndcg(runs: dict[str, recsweep.Run], weight_by_job: dict[str, float]) -> float:
+    """Of a matrix of z-scores."""
+    data = next(iter(runs.values())).data
+    total = torch.zeros(data.data.n_users, data.data.n_items, dtype=torch.float64)
+    with torch.inference_mode():
+        for job, weight in weight_by_job.items():
+            model = load_chosen_model(runs[job].config, data, runs[job].folder)
+            scores = model.score_all(torch.arange(data.data.n_users)).double()
+            total += weight * (scores - scores.mean(1, True)) / scores.std(1, correction=0, keepdim=True)
+
+    class Matrix:
+        score_all = staticmethod(total.__getitem__)
+
+    protocol = RankingEvaluation(None, "exact", [5, 10, 20], "ndcg@10", 0, 1024)
+    return evaluate(Matrix(), protocol, data.target("val"))["ndcg@10"]  # type: ignore[arg-type]
 
 
 def test_the_mean_of_the_seeds_of_each_configuration_is_a_run_of_its_own(own: Path) -> None:
@@ -62,6 +83,7 @@ def test_the_mean_of_the_seeds_of_each_configuration_is_a_run_of_its_own(own: Pa
     assert table.loc["ensemble_seed_2", ["label", "seed"]].tolist() == ["biased_mf (mean of the 2 seeds)", ""]
     assert table["split_fingerprint"].nunique() == 1 and set(table["status"]) == {"completed"}
     assert (own / "ensemble_seed_2" / "evidence" / "test.parquet").is_file()
+    assert not [word for word in read_record(own / "ensemble_seed_2").overrides if word.startswith("seed=")]
     again = run_command(own.parent, "evaluate", "sweep=sweep", "ensemble=seed")
     message = "sweep/ensemble_seed_0: holds an ensemble already; delete it to judge another"
     assert again == (2, "", f"recsweep: {message}\n")
@@ -79,28 +101,59 @@ def test_all_runs_are_weighted_by_validation_and_a_failed_one_is_left_out(own: P
     content = read_metrics(own / "ensemble_all")
     weight = {member["job"]: member["weight"] for member in content["members"]}
     assert set(weight) == set("023") and weight["2"] == weight["3"] and sum(weight.values()) == pytest.approx(1)
-    assert content["metrics"] == metrics
+    assert content["metrics"] == metrics and weight["0"] == 0
+    assert content["n_parameters"] == sum(read_metrics(own / job)["n_parameters"] for job in "23")
+    assert set(read_record(own / "ensemble_all").choices) <= {"model", *ensemble.SHARED}
     runs = {job: recsweep.load(own / job, ["evaluation=full_ranking"]) for job in weight}
-    data = runs["0"].data
-    protocol = RankingEvaluation(None, "exact", [5, 10, 20], "ndcg@10", 0, 1024)
-
-    def ndcg(weight_by_job: dict[str, float]) -> float:
-        """On validation, by a matrix of z-scores."""
-        total = torch.zeros(data.data.n_users, data.data.n_items, dtype=torch.float64)
-        with torch.inference_mode():
-            for job, weight in weight_by_job.items():
-                model = load_chosen_model(runs[job].config, data, runs[job].folder)
-                scores = model.score_all(torch.arange(data.data.n_users)).double()
-                total += weight * (scores - scores.mean(1, True)) / scores.std(1, correction=0, keepdim=True)
-
-        class Matrix:
-            score_all = staticmethod(total.__getitem__)
-
-        return evaluate(Matrix(), protocol, data.target("val"))["ndcg@10"]  # type: ignore[arg-type]
-
-    assert ndcg(weight) == pytest.approx(metrics["val/ndcg@10"], abs=1e-3)
-    assert metrics["val/ndcg@10"] >= max(ndcg({"0": 1}), ndcg({"2": 0.5, "3": 0.5})) - 1e-3
+    assert validation_ndcg(runs, weight) == pytest.approx(metrics["val/ndcg@10"], abs=1e-3)
+    assert (
+        metrics["val/ndcg@10"] >= max(validation_ndcg(runs, each) for each in ({"0": 1}, {"2": 0.5, "3": 0.5})) - 1e-3
+    )
     assert recsweep.read_runs(own).set_index("run").loc["ensemble_all", "label"] == "ensemble of 3 runs"
+
+
+def test_the_scale_of_scores_means_nothing_to_a_ranking(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Job 2 counts half, though its scores are 1,000 times as large; nothing on validation was learned from it."""
+    runs = {job: recsweep.load(own / job, ["evaluation=full_ranking"]) for job in "02"}
+    expected = validation_ndcg(runs, {"0": 0.5, "2": 0.5})
+    loaded: list[str] = []
+
+    class Loud:
+        def __init__(self, cfg: DictConfig, data: InteractionData, folder: Path) -> None:
+            loaded.append(folder.name)
+            self.model, self.factor = load_chosen_model(cfg, data, folder), 1000 if folder.name == "2" else 1
+
+        def score_all(self, user: torch.Tensor) -> torch.Tensor:
+            return self.factor * self.model.score_all(user)
+
+    monkeypatch.setattr(ensemble, "load_chosen_model", Loud)
+    monkeypatch.setattr(ensemble, "choose_weights", lambda scores, judge, mode: [0.5, 0.5])
+    (judged,) = ensemble.judge_ensembles(own, list(runs.values()), "all", [])
+    assert judged.metrics["val/ndcg@10"] == pytest.approx(expected, abs=1e-3)
+    assert loaded == ["0", "2", "0", "2"]  # to choose weights, and to judge
+
+
+def test_runs_that_differ_in_no_result_are_of_one_configuration(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [recsweep.load(own / "0"), recsweep.load(own / "2"), recsweep.load(own / "3", ["evaluation.batch_size=7"])]
+    (judged,) = ensemble.judge_ensembles(own, runs, "seed", [])
+    assert judged.folder == own / "ensemble_seed_2" and judged.weights == {"2": 0.5, "3": 0.5}
+    assert "1 of 2 configurations have one run: left out\n" in capsys.readouterr().err
+
+
+def test_what_cannot_be_judged_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for job in "23":
+        content = read_metrics(own / job)
+        content["data"]["fingerprint"] = "other"
+        (own / job / "metrics.json").write_text(json.dumps(content))
+    runs = [recsweep.load(own / job) for job in "23"]
+    with pytest.raises(UserError, match="/2: trained on other rows, or another split, than the data have now"):
+        ensemble.judge_ensembles(own, runs, "seed", [])
+    unlike = [runs[0], recsweep.load(own / "3", ["trainer.refit=false"])]
+    with pytest.raises(UserError, match=r"/2 and .*/3 differ in trainer.refit: an ensemble needs the same"):
+        ensemble.judge_ensembles(own, unlike, "all", [])
+    monkeypatch.setattr(ensemble, "STAND_INS", {})
+    with pytest.raises(UserError, match="/2: RatingEvaluation judges more than scores of pairs: no ensemble is"):
+        ensemble.judge_ensembles(own, runs, "seed", [])
 
 
 def test_weights_of_a_large_catalogue_are_chosen_on_some_of_the_users(
@@ -113,7 +166,11 @@ def test_weights_of_a_large_catalogue_are_chosen_on_some_of_the_users(
     protocol = RankingEvaluation(None, "exact", [5], "ndcg@5", 0, 16)
     assert sum(len(batch[0]) for batch in mixture.hold_batches(protocol, target).batches) == len(users)
     monkeypatch.setattr(mixture, "MAX_KEPT", len(users) * run.data.data.n_items // 3)
-    assert sum(len(batch[0]) for batch in mixture.hold_batches(protocol, target).batches) == len(users) // 3
+    drawn = torch.cat([batch[0] for batch in mixture.hold_batches(protocol, target).batches])
+    assert len(drawn) == len(users) // 3 and set(drawn.tolist()) != set(users[: len(drawn)].tolist())
+    monkeypatch.setattr(mixture, "MAX_KEPT", len(target.held_out) // 3)
+    n_kept = sum(len(batch[0]) for batch in mixture.hold_batches(RatingEvaluation("mse", 64), target).batches)
+    assert 0 < n_kept < len(target.held_out) // 2
 
 
 @pytest.mark.parametrize(
@@ -141,3 +198,5 @@ def test_a_configuration_with_one_seed_has_no_mean(own: Path) -> None:
     lines = ["1 of 3 jobs have diverged: left out"]
     lines += ["recsweep: sweep=sweep: ensemble=seed needs two runs that differ in seed alone"]
     assert (outcome.status, outcome.err.splitlines()) == (2, lines)
+    with pytest.raises(UserError, match="ensemble=all needs two completed runs"):
+        ensemble.judge_ensembles(own, [recsweep.load(own / "0")], "all", [])

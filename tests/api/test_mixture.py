@@ -47,8 +47,15 @@ def test_the_mean_of_models_that_count_alike() -> None:
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_greedy_selection_with_replacement(mode: str) -> None:
-    """Predictions 0, 4 and 40 of a rating of 1: the ensembles are A (error 1), AA (1), AAB (1/9), AAAB (0)."""
+    """Predictions 1, 5 and 41 of a rating of 2: the ensembles are A (error 1), AA (1), AAB (1/9), AAAB (0)."""
     sign = 1 if mode == "min" else -1
-    scores = [[torch.tensor([0.0])], [torch.tensor([4.0])], [torch.tensor([40.0])]]
-    weights = choose_weights(scores, lambda batches: sign * sum(float((b - 1).square().sum()) for b in batches), mode)  # type: ignore[arg-type]
+    scores = [[torch.tensor([1.0])], [torch.tensor([5.0])], [torch.tensor([41.0])]]
+    weights = choose_weights(scores, lambda batches: sign * sum(float((b - 2).square().sum()) for b in batches), mode)  # type: ignore[arg-type]
     assert weights == [0.75, 0.25, 0.0]
+
+
+def test_selection_ends_when_it_no_longer_improves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above: AA is no better than A, so a patience of one round does not come to AAB."""
+    monkeypatch.setattr(mixture, "PATIENCE", 1)
+    scores = [[torch.tensor([1.0])], [torch.tensor([5.0])]]
+    assert choose_weights(scores, lambda batches: sum(float((b - 2).square().sum()) for b in batches), "min") == [1, 0]

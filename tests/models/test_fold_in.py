@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from retrieval_models import ROWS, bpr_mf, two_tower
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from shell import tiny_config
 
-from recsweep.data.schema import IdMap, Interactions
+from recsweep.data.schema import Features, IdMap, Interactions
 from recsweep.errors import UserError
 from recsweep.models import new_users
 from recsweep.models.base import RecModule
@@ -19,7 +21,7 @@ from recsweep.models.biased_mf import MLP, BiasedMF, SVDpp
 from recsweep.models.ials import IALS
 from recsweep.models.item_item import EASE, ItemKNN
 from recsweep.models.markov_chain import MarkovChain
-from recsweep.models.new_users import fit_gaussian, map_histories, solve_ridge
+from recsweep.models.new_users import Gaussian, fit_gaussian, maximize_softmax, solve_ridge
 from recsweep.models.user_knn import UserKNN
 from recsweep.runs import build
 from recsweep.seeding import generator
@@ -105,6 +107,51 @@ def test_ratings_that_a_user_explains_in_full_give_back_that_user(model_class: t
     torch.testing.assert_close(folded, expected[[7, 3]], rtol=1e-3, atol=1e-3)
 
 
+def factorization(model_class: type[BiasedMF]) -> BiasedMF:
+    """With random vectors and biases; SVD++ knows the age of users."""
+    ages = Features({"age": torch.tensor([0, 1, 0, 1, 1])}, {"age": ("young", "old")})
+    options = {"item_side": True, "user_features": ["age"], "item_features": []} if model_class is SVDpp else {}
+    data = replace(RATED, user_features=ages)
+    model = model_class(
+        data, build.training(tiny_config("regularization=none")), embedding_dim=2, init_std=0.5, **options
+    )
+    torch.nn.init.normal_(model.table.rows.weight, std=0.7, generator=generator(1))
+    return model
+
+
+@pytest.mark.parametrize("model_class", [BiasedMF, SVDpp])
+def test_a_new_user_of_ratings_against_least_squares_of_stacked_rows(model_class: type[BiasedMF]) -> None:
+    """The prior is that of users who have rows, all but user 3; the new user rates items 5 and 1."""
+    model = factorization(model_class)
+    with torch.no_grad():
+        rest = model.score(RATED.user, RATED.item) - RATED.rating
+        (p, bias), q = model.table.users(), model.item_factors().numpy()
+        own, item_bias = torch.cat([p, bias[:, None]], 1), model.table.items()[1].numpy()
+        y = np.zeros((9, 2))
+        if isinstance(model, SVDpp) and model.user_features is not None:
+            own[:, :2] += model.user_features()
+            y = model.rated_items.vectors.weight.numpy()
+        prior = fit_gaussian(own[[0, 1, 2, 4]])
+    items, rating, deviation = [5, 1], torch.tensor([1.0, 0.5]), float(rest.square().mean().sqrt())
+    user, ids = torch.zeros(2).long(), IdMap(np.array([100]), "user")
+    history = replace(RATED, user=user, item=torch.tensor(items), rating=rating, timestamp=None, user_ids=ids)
+    target = rating.numpy() - float(model.mean) - item_bias[items] - (y[items[::-1]] * q[items]).sum(1)
+    stacked = [np.column_stack([q[items], np.ones(2)]) / deviation, np.linalg.cholesky(prior.precision.numpy()).T]
+    x = np.linalg.lstsq(np.concatenate(stacked), np.concatenate([target / deviation, stacked[1] @ prior.mean.numpy()]))[
+        0
+    ]
+    expected = float(model.mean) + x[2] + item_bias + q @ (x[:2] + y[items].sum(0) / np.sqrt(2))
+    folded = model.fold_in(history, RATED).score_all(torch.tensor([0]))[0].detach()
+    assert folded.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_gaussian_of_four_vectors() -> None:
+    """Variances 4 and 1, so the sphere has 5/2; its weight is 2 / (4 + 2): 4 · 2/3 + 5/2 · 1/3 = 7/2, and 3/2."""
+    mean, precision = fit_gaussian(torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]]))
+    assert mean.tolist() == [2, 1]
+    torch.testing.assert_close(precision, torch.tensor([[2 / 7, 0], [0, 2 / 3]]).double())
+
+
 def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_users, "USERS_AT_ONCE", 2)
     rng = np.random.default_rng(0)
@@ -118,36 +165,42 @@ def test_ridge_against_least_squares_of_stacked_rows(monkeypatch: pytest.MonkeyP
         assert x == pytest.approx(np.linalg.lstsq(stacked, target)[0], abs=1e-5)
 
 
-def test_a_linear_map_of_histories_is_found() -> None:
-    """Where p_u = A Σ q / √n + a log n + b, a new user has what the map says, but for the small penalty."""
-    rng = np.random.default_rng(0)
-    user, item = (torch.rand(3000, 7, generator=generator(0)) < 0.5).nonzero().T
-    ids = IdMap(np.arange(3000), "user"), IdMap(np.arange(7), "item")
-    train = Interactions("toy", user, item, torch.ones(len(user)), None, *ids, (0.0, 1.0))
-    q, weights = rng.normal(size=(7, 2)), rng.normal(size=(4, 2))
-
-    def vector(items: list[int]) -> np.ndarray:
-        n = len(items)
-        return np.concatenate([q[items].sum(0) / np.sqrt(n), [np.log(n), 1]]) @ weights if n else np.zeros(2)
-
-    p = np.stack([vector(item[user == number].tolist()) for number in range(3000)])
-    history = replace(history_of(train, [0, 1, 2]), item=torch.tensor([]).long(), user=torch.tensor([]).long())
-    new = [[0, 3, 5], [2], [1, 6]]
-    rows = torch.tensor([(number, index) for number, items in enumerate(new) for index in items])
-    history = replace(history, user=rows[:, 0], item=rows[:, 1], rating=torch.ones(len(rows)))
-    mapped = map_histories(history, train, torch.tensor(q).float(), torch.tensor(p).float())
-    torch.testing.assert_close(
-        mapped, torch.tensor(np.stack([vector(items) for items in new])).float(), rtol=0.02, atol=0.02
-    )
-
-
-def test_a_factorization_scores_new_users_by_their_vectors() -> None:
+def test_a_factorization_has_the_vectors_of_largest_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against scipy's minimum of the same objective; the prior is that of users who have rows, all but user 3."""
+    monkeypatch.setattr(new_users, "CELLS_AT_ONCE", 2 * len(ROWS.item_ids))
     model = bpr_mf().eval()
     history = history_of(ROWS, OLD)
-    items, bias = model.table.items()
+    history = replace(history, user_ids=IdMap(np.arange(4), "user"))  # one more, without rows
+    repeated = history.take(torch.tensor([*range(len(history)), 0, 0]))  # a set of items: repeats count once
     with torch.no_grad():
-        expected = map_histories(history, ROWS, items, model.table.users()[0]) @ items.T + bias
-    torch.testing.assert_close(model.fold_in(history, ROWS).score_all(torch.arange(3)), expected)
+        folded = model.fold_in(repeated, ROWS).score_all(torch.arange(4)).numpy()
+        (q, bias), p = (tensors.double().numpy() for tensors in model.table.items()), model.table.users()[0].double()
+    known = p[[0, 1, 2, 4]]
+    prior = fit_gaussian(known)
+    mean, precision = prior.mean.numpy(), prior.precision.numpy()
+    for user in range(4):
+        items = history.item[history.user == user].numpy()
+
+        def loss(x: np.ndarray, items: np.ndarray = items) -> float:
+            logits = q @ x + bias
+            return (x - mean) @ precision @ (x - mean) / 2 - (logits[items] - logsumexp(logits)).sum()
+
+        best = minimize(loss, mean, tol=1e-10).x
+        assert folded[user] == pytest.approx(q @ best + bias, abs=2e-3)
+
+
+def test_a_step_too_far_is_halved() -> None:
+    """The user has the three of 30 items that nobody else takes: the first step goes from 0 to about 9.
+
+    There the softmax has log(1/3) for each item and the prior 9² / 2, while at 0 it is 3 · log(1/(3 + 27e³)).
+    """
+    history = replace(history_of(ROWS, [0]), user=torch.zeros(3).long(), item=torch.arange(3))
+    q, bias = torch.tensor([3.0] * 3 + [0.0] * 27)[:, None], torch.tensor([-3.0] * 3 + [0.0] * 27)
+    prior = Gaussian(torch.zeros(1).double(), torch.ones(1, 1).double())
+    ids = IdMap(np.arange(30), "item")
+    x = float(maximize_softmax(replace(history, item_ids=ids), q, bias, prior)[0])
+    share = 3 / (3 + 27 * np.exp(3 - 3 * x))
+    assert 9 * (1 - share) - x == pytest.approx(0, abs=0.01)  # the gradient
 
 
 @pytest.mark.parametrize(
@@ -156,6 +209,7 @@ def test_a_factorization_scores_new_users_by_their_vectors() -> None:
         (two_tower, ROWS, "TwoTower cannot recommend to users who were not in training: model.user_ids=true gives"),
         (ENCODING["transformer"], replace(ROWS, timestamp=None), "histories: no column timestamp, and model.time_gaps"),
         (FITTED["means"], replace(ROWS, rating=ROWS.rating + 1), "rating 2; this model learns from ratings, from 0 to"),
+        (lambda: factorization(BiasedMF), replace(ROWS, rating=ROWS.rating - 2), "rating -1; this model learns from"),
         (FITTED["means"], replace(ROWS, rating=ROWS.rating.log() / 0), "no rating; this model learns from ratings"),
         (
             lambda: MLP(ROWS, bpr_mf().training_setup, embedding_dim=2, init_std=0.1, hidden=[2]),

@@ -140,7 +140,7 @@ class Run:
             users: one raw id, or several.
             histories: in place of `users`, the rows of users who were not in training: columns `user` (any ids), `item`
                 and, if there are any, `rating` and `timestamp`; without timestamps, rows are in their order of time.
-                Rows with an unknown item are left out, and a line says how many.
+                Rows with an unknown item are left out, and users without other rows; a line says how many.
             exclude: items to leave out.
             only: the items to choose from; all without it.
             filter: conditions on labels of item features, `"genres!=Horror"` or `"genres=Drama"`; all must hold.

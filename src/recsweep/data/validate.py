@@ -26,8 +26,8 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
     low, high = scale or _FINITE
     schema = DataFrameSchema(
         {
-            "user": Column(checks=Check(_has_id)),
-            "item": Column(checks=Check(_has_id)),
+            "user": Column(checks=Check(has_id)),
+            "item": Column(checks=Check(has_id)),
             "rating": Column(checks=Check.in_range(low, high), required=False),
             "timestamp": Column(checks=Check.ge(0), required=False),
         }
@@ -44,7 +44,8 @@ def check_ratings(sheet: Sheet, scale: tuple[float, float] | None) -> None:
         raise sheet.value_error(int(case["index"]), column, allowed) from error
 
 
-def _has_id(ids: pd.Series) -> pd.Series:
+def has_id(ids: pd.Series) -> pd.Series:
+    """Whether each row has an id: a value other than empty text."""
     if isinstance(ids.dtype, pd.CategoricalDtype):
         codes = ids.cat.codes.to_numpy()
         is_id = np.append(ids.cat.categories != "", False)  # the code of a missing id is -1

@@ -14,7 +14,7 @@ from recsweep.evaluation import Scorer
 from recsweep.losses.rating import l2
 from recsweep.models.base import Training
 from recsweep.models.layers import Dimension, Dropout, PairTable, Std
-from recsweep.models.new_users import NewUsers, map_histories
+from recsweep.models.new_users import NewUsers, fit_gaussian, maximize_softmax
 from recsweep.models.regularization import regularizers_but
 from recsweep.models.retrieval import Positives, Retrieval
 from recsweep.seeding import generator
@@ -67,10 +67,12 @@ class BPRMF(Retrieval):
 
     @torch.no_grad()
     def fold_in(self, history: Interactions, train: Interactions) -> Scorer:
-        """By the vectors that a linear map of their items' vectors gives, fitted to the users in training.
+        """By the vectors of largest posterior probability for the items' vectors as they are.
 
-        Whatever the loss: no random negatives, no steps, and a user's vector depends on no other new user's.
+        The likelihood of an item is its softmax over the catalogue, whatever the loss: no random negatives. The prior
+        has the mean and covariance of the users in training.
         """
         items, bias = self.table.items()
-        vectors = map_histories(history, train, items, self.table.users()[0])
+        has_rows = torch.bincount(train.user, minlength=train.n_users).to(items.device) > 0
+        vectors = maximize_softmax(history, items, bias, fit_gaussian(self.table.users()[0][has_rows]))
         return NewUsers(lambda user: vectors[user] @ items.T + bias)

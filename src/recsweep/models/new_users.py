@@ -1,7 +1,7 @@
 """Users who were not in training: the scores of a model from their rows alone, with all that it learned unchanged.
 
 Each model says in `fold_in` how a user's rows become scores. Where a user is a vector that was learned by gradient
-steps, the vectors of the users in training say what to expect: as a function of their items, or by their distribution.
+steps, the distribution of these vectors over the users in training is the prior of a new one.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,8 @@ from recsweep.errors import UserError
 from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 1024
+CELLS_AT_ONCE = 2**22  # of the scores and Hessians of users
+STEPS = 30  # of Newton's method; on MovieLens 100K, NDCG@10 changes by less than 0.001 after ten
 
 
 @dataclass(frozen=True)
@@ -103,27 +105,44 @@ def solve_ridge(user: Tensor, features: Tensor, target: Tensor, n_users: int, no
     return (prior.mean + torch.cat(vectors)).float()
 
 
-def map_histories(history: Interactions, train: Interactions, item: Tensor, user: Tensor) -> Tensor:
-    """Vectors [n_users, d] of new users: a linear map of their items' vectors, which ridge regression fits on `train`.
+def maximize_softmax(history: Interactions, item: Tensor, bias: Tensor, prior: Gaussian) -> Tensor:
+    """The vectors x_u [n_users, d] that maximise Σ_{i in N(u)} log softmax(Q x_u + b)_i - (x_u - m)ᵀ Λ (x_u - m) / 2.
 
-    The map takes Σ_{i in N(u)} q_i / √|N(u)|, log |N(u)| and 1, and minimises Σ_u |p_u - W f_u|² + |W|² over the users
-    who have rows.
+    N(u) are the distinct items of user u; m and Λ are the mean and precision of `prior`. Without items x_u = m.
 
     Args:
-        item: [n_items, d] the vectors q_i.
-        user: [n_users of train, d] the vectors p_u.
+        item: [n_items, d] the vectors q_i, the rows of Q.
+        bias: [n_items] b.
     """
-    features, count = _describe_histories(train, item)
-    features, target = features[count > 0], user[count > 0].double()
-    weights = torch.linalg.solve(features.T @ features + torch.eye(features.shape[1]).to(features), features.T @ target)
-    return (_describe_histories(history, item)[0] @ weights).float()
-
-
-def _describe_histories(rows: Interactions, item: Tensor) -> tuple[Tensor, Tensor]:
-    """The features [n_users, d + 2] of users, float64, and how many items each has [n_users]."""
-    items = group_items(rows.user, rows.item, rows.n_users, rows.n_items)
+    items = group_items(history.user, history.item, history.n_users, history.n_items)
     items = UserItems(*(column.to(item.device) for column in items))
-    count = items.start.diff()
-    total = embedding_bag(items.item, item, items.start, mode="sum", include_last_offset=True).double()
-    at_least_one = count.clamp(min=1).double()[:, None]
-    return torch.cat([total / at_least_one.sqrt(), at_least_one.log(), torch.ones_like(at_least_one)], 1), count
+    total = embedding_bag(items.item, item, items.start, mode="sum", include_last_offset=True)
+    count = items.start.diff()[:, None].to(total)
+    n_at_once = max(1, min(USERS_AT_ONCE, CELLS_AT_ONCE // max(len(item), item.shape[1] ** 2)))
+    parts = zip(total.split(n_at_once), count.split(n_at_once), strict=True)
+    return torch.cat([_climb(*part, item, bias, prior) for part in parts])
+
+
+def _climb(total: Tensor, count: Tensor, item: Tensor, bias: Tensor, prior: Gaussian) -> Tensor:
+    """`maximize_softmax` of users [B] with the sums [B, d] and numbers [B, 1] of their items.
+
+    Steps of Newton's method with the Hessian at the prior's mean, where it is |N(u)| · Cov(q) + Λ for every user. A
+    step that would lower the objective is halved instead.
+    """
+    mean, precision = prior.mean.to(item), prior.precision.to(item)
+    share = torch.softmax(item @ mean + bias, 0)
+    centred = item - share @ item
+    covariance = ((centred * share[:, None]).T @ centred).double()
+    inverse = torch.linalg.inv(count[:, :, None] * covariance + prior.precision).to(item)
+    vector, step = mean.repeat(len(count), 1), torch.zeros_like(total)
+    value = torch.full_like(count, -torch.inf)
+    for _ in range(STEPS):
+        there = vector + step
+        logits, offset = there @ item.T + bias, there - mean
+        likelihood = (total * there).sum(1, True) - count * logits.logsumexp(1, True)
+        there_value = likelihood - (offset @ precision * offset).sum(1, True) / 2
+        is_higher = there_value >= value
+        vector, value = torch.where(is_higher, there, vector), torch.where(is_higher, there_value, value)
+        gradient = total - count * (logits.softmax(1) @ item) - offset @ precision
+        step = torch.where(is_higher, (inverse @ gradient[..., None])[..., 0], step / 2)
+    return vector
