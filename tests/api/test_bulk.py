@@ -125,6 +125,12 @@ def test_conditions_on_features(conditions: list[str], allowed: list[bool], labe
     assert allow_items(labelled, None, None, conditions).tolist() == allowed
 
 
+def test_some_items_without_others(labelled: Interactions) -> None:
+    assert allow_items(labelled, [20, 22], 22, []).tolist() == [True, False, False]
+    assert allow_items(labelled, [20, 22], None, ["genres!=Drama"]).tolist() == [True, False, False]
+    assert allow_items(labelled, None, [20], []).tolist() == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
