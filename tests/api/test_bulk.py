@@ -118,11 +118,17 @@ def labelled() -> Interactions:
         (["genres=Horror"], [True, False, True]),
         (["genres!=Horror"], [False, True, False]),
         (["colour=blue"], [False, True, True]),
-        (["colour!=red", "genres=Drama"], [False, False, True]),
+        (["colour!=red", "genres!=Drama"], [False, True, False]),
     ],
 )
 def test_conditions_on_features(conditions: list[str], allowed: list[bool], labelled: Interactions) -> None:
     assert allow_items(labelled, None, None, conditions).tolist() == allowed
+
+
+def test_some_items_without_others(labelled: Interactions) -> None:
+    assert allow_items(labelled, [20, 22], 22, []).tolist() == [True, False, False]
+    assert allow_items(labelled, [20, 22], None, ["genres!=Drama"]).tolist() == [True, False, False]
+    assert allow_items(labelled, None, [20], []).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +151,8 @@ def test_ids_in_files(tmp_path: Path) -> None:
         assert read_item_ids(tmp_path / name) == [7, 3]
     pd.DataFrame({"movie": ["b", "a"]}).to_parquet(tmp_path / "ids.parquet")
     assert read_item_ids(tmp_path / "ids.parquet") == ["b", "a"]
+    pd.DataFrame({"n": [1, 2, 3], "item": ["b", None, "a"]}).to_parquet(tmp_path / "two.parquet")
+    assert read_item_ids(tmp_path / "two.parquet") == ["b", "a"]
     (tmp_path / "none.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column item; the file has a, b"):
         read_item_ids(tmp_path / "none.csv")

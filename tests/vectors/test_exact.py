@@ -52,3 +52,9 @@ def test_products_of_vectors_give_the_lists_of_the_scores(monkeypatch: pytest.Mo
     by_vectors = best_items(multiply_vectors(MODEL), users, seen, N_ITEMS, K)
     assert by_scores[0].equal(by_vectors[0])
     assert by_scores[1].allclose(by_vectors[1], atol=1e-5)
+
+
+def test_nan_is_an_error() -> None:
+    broken = MODEL._replace(user=MODEL.user.index_fill(0, torch.tensor([3]), torch.nan))
+    with pytest.raises(UserError, match="the model returned NaN scores"):
+        best_items(multiply_vectors(broken), torch.tensor([5, 3]), seen_best_items(), N_ITEMS, K)
