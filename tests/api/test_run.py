@@ -122,6 +122,11 @@ def test_metrics_and_evaluations(bpr: Run) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda run: run.score([3, 5]), "frame: a list; give a data frame with the columns user and item"),
+        (lambda run: run.score(pd.DataFrame({"user": [3, None], "item": 5})), "frame, row 2, column user: no value"),
+        (lambda run: run.recommend(histories=[3]), "histories: a list; give a data frame with the columns user"),
+        (lambda run: run.recommend(3, k=1.5), "k=1.5: a whole number from 1 on"),
+        (lambda run: run.recommend(3, diversity="high"), "diversity=high: a number from 0"),
         (lambda run: run.score(pd.DataFrame({"user": [1]})), "frame: no column item; there are user: rename those"),
         (lambda run: run.recommend(3, only=["nope"]), "unknown item id nope: the data has 100 items, ids such as 1"),
         (lambda run: run.recommend([]), "no user is given: give at least one id"),

@@ -1,5 +1,6 @@
 """`trainer.start_from`: a new training takes over the rows of the users and items that another run knows, too."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,10 +134,12 @@ def test_a_run_says_so_and_resumes_without_the_other_one(grown: tuple[Path, Path
     ("overrides", "message"),
     [
         (["split=random", "split.cold_users=keep"], "rows that are held out here, which would flatter the new run"),
-        (["model=svdpp"], "another architecture (rated_items.vectors.weight is in one of the two only)"),
+        (["model=svdpp"], "a run of model biased_mf, not of svdpp; the models must be the same"),
         (["model.embedding_dim=5"], "another architecture (table.rows.weight is (50, 5) there, (50, 6) here)"),
         (["data=synthetic", "split=random", "model=means"], "model Means is fitted from all rows at once"),
-        (["trainer.start_from=nowhere"], "nowhere/checkpoints/best.ckpt: no such checkpoint"),
+        (["trainer.start_from=nowhere"], "trainer.start_from=nowhere: no run of recsweep"),
+        (["trainer.start_from=unfinished"], "trainer.start_from=unfinished: no checkpoints/best.ckpt: the run did not"),
+        (["model=svdpp", "-m", "seed=0,1"], "a run of model biased_mf, not of svdpp"),
     ],
 )
 def test_refusals(overrides: list[str], message: str, grown: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -145,5 +148,6 @@ def test_refusals(overrides: list[str], message: str, grown: tuple[Path, Path, P
         words = [word for word in words if not word.startswith("split.")]
     if "data=synthetic" in overrides:
         words = [word for word in words if not word.startswith(("data.", "model."))]
+    shutil.copytree(grown[1] / ".hydra", tmp_path / "unfinished" / ".hydra")
     outcome = recsweep(tmp_path, *words, *overrides, *QUIET)
     assert outcome.status == 2 and message in outcome.err and outcome.err.count("\n") == 1

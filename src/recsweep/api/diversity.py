@@ -1,6 +1,7 @@
 """Lists whose items differ: maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998)."""
 
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ def learn_similarity(model: nn.Module) -> CompareItems:
 
 def make_chooser(model: nn.Module, diversity: float) -> Choose | None:
     """Lists by `rerank`; None where diversity is 0. `UserError` as in `learn_similarity`, or if it is not in [0, 1]."""
-    if not 0 <= diversity <= 1:
+    if not (isinstance(diversity, Real) and 0 <= diversity <= 1):
         raise UserError(f"diversity={diversity}: a number from 0, the best scores, to 1")
     if diversity == 0:
         return None

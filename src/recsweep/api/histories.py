@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from recsweep.api.tables import check_frame
 from recsweep.data.ids import ID, find_ids, raw_ids
 from recsweep.data.schema import IdMap, Interactions
 from recsweep.data.sheet import FLOAT, Types
@@ -76,6 +77,7 @@ def read_histories(frame: pd.DataFrame, data: Interactions) -> Interactions:
 
 def _check_columns(frame: pd.DataFrame) -> None:
     """`UserError` unless there are rows, and each column stands once and has a value in each of them."""
+    check_frame(frame, "histories")
     if not len(frame):
         raise UserError("histories: no rows")
     for column in ("user", "item"):

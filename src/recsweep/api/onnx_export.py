@@ -79,7 +79,7 @@ def export_onnx(model: RecModule | Baseline, data: Interactions, path: Path) -> 
         case _:
             raise UserError(
                 f"model {type(model).__name__} has no form as ONNX: it neither ranks by vectors nor predicts ratings "
-                "from them; biased_mf, svdpp, mlp, bpr_mf, ials and two_tower do"
+                "from them; biased_mf, svdpp, mlp, bpr_mf, ials, drr and two_tower do"
             )
     ids = {"item_ids": data.item_ids} | ({} if "history" in sample.inputs else {"user_ids": data.user_ids})
     proto = _make_model(graph, output, sample, {key: json.dumps(value.raw.tolist()) for key, value in ids.items()})

@@ -12,10 +12,13 @@ from recsweep.runs.recorded import Recorded, key_of
 from recsweep.sweeps.request import REQUEST_FILE
 
 
-def read_origin(folder: Path, plugins: tuple[str, ...] = (), config_dir: str | None = None) -> Recorded:
+def read_origin(
+    folder: Path, plugins: tuple[str, ...] = (), config_dir: str | None = None, key: str = "run"
+) -> Recorded:
     """What is recorded of a run.
 
     Args:
+        key: what the user calls the folder.
         plugins: modules that the user trusts besides the project's own.
         config_dir: --config-dir of today; None takes the recorded one, if that is there.
 
@@ -23,14 +26,14 @@ def read_origin(folder: Path, plugins: tuple[str, ...] = (), config_dir: str | N
         UserError: the folder is not that of a run with a model.
     """
     if (folder / REQUEST_FILE).is_file():
-        raise UserError(f"run={folder}: a sweep, not a run; name one of its jobs, as in run={folder / '0'}")
+        raise UserError(f"{key}={folder}: a sweep, not a run; name one of its jobs, as in {key}={folder / '0'}")
     if not has_record(folder):
-        raise UserError(f"run={folder}: no run of recsweep (it has no .hydra/config.yaml)")
+        raise UserError(f"{key}={folder}: no run of recsweep (it has no .hydra/config.yaml)")
     check_files(folder)
     record = read_record(folder)
     if scores := describe_given_scores(record.config):
-        raise UserError(f"run={folder}: {scores}, without a model of its own that could be trained, evaluated or asked")
-    return Recorded(f"run={folder}", record, plugins, config_dir)
+        raise UserError(f"{key}={folder}: {scores}, without a model of its own that could be trained, evaluated or asked")
+    return Recorded(f"{key}={folder}", record, plugins, config_dir)
 
 
 def change_settings(origin: Recorded, overrides: Sequence[str]) -> tuple[Recorded, DictConfig]:

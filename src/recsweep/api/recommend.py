@@ -1,6 +1,7 @@
 """The best items of users, of a run or new ones, as a function from users to a data frame."""
 
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,6 @@ def drop_items(items: UserItems) -> UserItems:
 
 
 def check_k(k: int) -> None:
-    """`UserError` unless k is 1 or more."""
-    if k < 1:
+    """`UserError` unless k is a whole number, 1 or more."""
+    if not isinstance(k, Integral) or k < 1:
         raise UserError(f"k={k}: a whole number from 1 on")

@@ -23,16 +23,29 @@ def encode_ids(ids: Ids, id_map: IdMap) -> Tensor:
 
 
 def encode_pairs(frame: pd.DataFrame, data: Interactions, name: str) -> tuple[Tensor, Tensor]:
-    """Contiguous ids of the columns `user` [n] and `item` [n]; `UserError` where one is missing, or an id is unknown.
+    """Contiguous ids of the columns `user` [n] and `item` [n].
 
     Args:
         name: of the frame, for messages.
+
+    Raises:
+        UserError: it is no data frame, or a column or a value is missing, or an id is unknown.
     """
+    check_frame(frame, name)
     for column in ("user", "item"):
         if column not in frame:
             there = ", ".join(map(str, frame.columns))
             raise UserError(f"{name}: no column {column}; there are {there}: rename those of the ids to user and item")
+        is_missing = frame[column].isna().to_numpy()
+        if is_missing.any():
+            raise UserError(f"{name}, row {int(is_missing.argmax()) + 1}, column {column}: no value; leave the row out")
     return data.user_ids.encode(frame["user"].to_numpy()), data.item_ids.encode(frame["item"].to_numpy())
+
+
+def check_frame(frame: pd.DataFrame, name: str) -> None:
+    """`UserError` unless it is a data frame; `name` is what a message calls it."""
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"{name}: a {type(frame).__name__}; give a data frame with the columns user and item")
 
 
 def tabulate_recommendations(data: Interactions, user: Tensor, items: Tensor, scores: Tensor) -> pd.DataFrame:

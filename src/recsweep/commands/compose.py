@@ -37,6 +37,7 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against
 # Hydra composes every command once more to look for hydra.mode; None leaves the mode to the flag -m.
 Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
 
+START_FROM = "trainer.start_from"
 NO_RECORD = "hydra.output_subdir=null"  # we write it: Hydra would write it anew at every resume
 
 
@@ -137,6 +138,21 @@ def asks_for_help(arguments: list[str]) -> bool:
     return bool(flags.cfg or flags.help or flags.hydra_help or flags.info or flags.shell_completion)
 
 
+def check_start(record: Record) -> None:
+    """Raises `UserError` where `trainer.start_from` is no run, one of another model, or one without a checkpoint."""
+    start = record.config["trainer"].get("start_from")
+    if not start or "${" in start:
+        return
+    before = read_origin(Path(start), key=START_FROM).record
+    name, here = (of.choices.get("model") or of.config["model"]["_target_"] for of in (before, record))
+    if before.config["model"]["_target_"] != record.config["model"]["_target_"]:
+        raise UserError(f"{START_FROM}={start}: a run of model {name}, not of {here}; the models must be the same")
+    from recsweep.runs.folder import BEST  # it loads torch and Lightning
+
+    if not (Path(start) / "checkpoints" / BEST).is_file():
+        raise UserError(f"{START_FROM}={start}: no checkpoints/{BEST}: the run did not finish, or somebody deleted it")
+
+
 def prepare_run(arguments: list[str]) -> Record:
     """The record of the one run that the arguments describe; `UserError` for the first mistake in them."""
     flags = parse_flags(arguments)
@@ -144,6 +160,7 @@ def prepare_run(arguments: list[str]) -> Record:
     check_single(flags.overrides)
     record = compose_record(own, flags)
     check_overrides(own, record)
+    check_start(record)
     keys = {key_of(override) for override in own}
     if "search" in keys:
         space = compose_with_hydra(own + search_path(flags.config_dir)).hydra.sweeper.params or {}

@@ -93,6 +93,8 @@ def prepare_sweep(arguments: list[str]) -> Sweep:
     composed = compose_jobs(overrides, lambda job: _record(job, flags, origin))
     check_sweep_overrides(parse_overrides(own), composed, is_search=search is not None)
     records = merge_jobs(composed, lambda job: _record(job, flags, origin))
+    for record in records:
+        compose.check_start(record)
     source = str(folder_of_origin) if folder_of_origin else None
     request = Request(words=words, hydra=spelled, search=search, origin=source, records=records)
     kept = [

@@ -78,6 +78,7 @@ def _repeat_run(arguments: list[str], command: Command) -> None:
     changed, cfg = compose.build_config(origin, [argument for argument in arguments if argument not in of_hydra])
     record = changed.record.model_copy(update={"config": freeze(cfg), "cwd": str(Path.cwd())})
     check_overrides(own, record)
+    compose.check_start(record)
 
     def task(_: DictConfig) -> None:
         target = Path(HydraConfig.get().runtime.output_dir)

@@ -4,6 +4,7 @@ Every random draw takes an explicit generator, so that a run repeats bit for bit
 configurations could train in one batched step.
 """
 
+import warnings
 from itertools import pairwise
 from typing import Annotated, Any, cast
 
@@ -190,7 +191,9 @@ class SparseProduct(torch.autograd.Function):
 
 
 def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape).coalesce().to_sparse_csr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)")  # torch's word on its state
+        return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape).coalesce().to_sparse_csr()
 
 
 class FeatureSum(nn.Module):

@@ -75,7 +75,7 @@ def _copy_weights(
     others = sorted(parameters.keys() ^ (weights.keys() - buffers))
     if others:
         raise UserError(
-            f"{source}: another architecture ({others[0]} is in one of the two only); set model and loss so"
+            f"{source}: another architecture ({others[0]} is in one of the two only); set model and loss as that run did"
         )
     both = torch.where(old_row["item"] >= 0, old_row["item"] + n_old["user"], -1)
     rows_by_size: dict[tuple[int, int], list[Tensor]] = {}
@@ -91,7 +91,7 @@ def _copy_weights(
         choices = rows_by_size.get((len(old), len(parameter)), []) if name in tables else []
         if old.shape[1:] != parameter.shape[1:] or (not choices and old.shape != parameter.shape):
             shapes = f"{tuple(old.shape)} there, {tuple(parameter.shape)} here"
-            raise UserError(f"{source}: another architecture ({name} is {shapes}); set model as that run had it")
+            raise UserError(f"{source}: another architecture ({name} is {shapes}); set model as that run did")
         if any(not torch.equal(rows, choices[0]) for rows in choices):
             raise UserError(
                 f"{source}: both runs have as many users as items, so {name} could be of either; start anew"
