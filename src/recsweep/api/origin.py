@@ -32,7 +32,8 @@ def read_origin(
     check_files(folder)
     record = read_record(folder)
     if scores := describe_given_scores(record.config):
-        raise UserError(f"{key}={folder}: {scores}, without a model of its own that could be trained, evaluated or asked")
+        missing = "without a model of its own that could be trained, evaluated or asked"
+        raise UserError(f"{key}={folder}: {scores}, {missing}")
     return Recorded(f"{key}={folder}", record, plugins, config_dir)
 
 

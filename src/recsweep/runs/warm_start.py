@@ -74,9 +74,8 @@ def _copy_weights(
     buffers = model.state_dict().keys() - parameters.keys()
     others = sorted(parameters.keys() ^ (weights.keys() - buffers))
     if others:
-        raise UserError(
-            f"{source}: another architecture ({others[0]} is in one of the two only); set model and loss as that run did"
-        )
+        difference = f"{others[0]} is in one of the two only"
+        raise UserError(f"{source}: another architecture ({difference}); set model and loss as that run did")
     both = torch.where(old_row["item"] >= 0, old_row["item"] + n_old["user"], -1)
     rows_by_size: dict[tuple[int, int], list[Tensor]] = {}
     for rows, n in (
