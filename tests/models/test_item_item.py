@@ -64,6 +64,19 @@ def test_flags_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(fit(EASE(rows(), l2=1.0), rows()).weights, model.weights)
 
 
+@pytest.mark.parametrize("sparse", [0, 10**6])
+def test_few_items_a_user_are_counted_and_added_up_without_the_others(
+    sparse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item that stands twice in the rows of a user, as in those of a sequence, counts once."""
+    monkeypatch.setattr(item_item, "SPARSE", sparse)
+    model = fit(EASE(rows(), l2=1.0), rows())
+    users = torch.tensor([3, 1, 4, 1, 0])
+    torch.testing.assert_close(model.score_all(users), FLAGS[users] @ model.weights)
+    model.items, model.start = torch.tensor([0, 1, 0, 1, 2, 2, 3, 0, 0]), torch.tensor([0, 2, 5, 7, 9, 9])
+    assert torch.equal(model.count_pairs(), (FLAGS.T @ FLAGS).double())
+
+
 def test_a_second_fit_uses_the_new_rows() -> None:
     model = ItemKNN(rows(PAIRS[:2]), neighbours=2, shrinkage=0.0)
     model.fit(rows())

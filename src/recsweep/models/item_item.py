@@ -7,9 +7,12 @@ from abc import abstractmethod
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
+from scipy.sparse import csr_array
 from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
 
 from recsweep.data.schema import Interactions
 from recsweep.errors import UserError
@@ -21,6 +24,8 @@ from recsweep.sampling import UserItems, group_items
 
 USERS_AT_ONCE = 4096
 MAX_ITEMS = 2**14  # their weights take 1 GiB
+SPARSE = 64
+"""Where a user has on average less than one in so many items, these alone are counted and added up, not all flags."""
 
 
 class ItemItem(Baseline):
@@ -58,6 +63,12 @@ class ItemItem(Baseline):
 
     def count_pairs(self) -> Tensor:
         """XᵀX [n_items, n_items] float64: the users of both items, on the diagonal the users of each item."""
+        if _is_sparse(self.items, self.start, len(self.weights)):
+            shape = (len(self.start) - 1, len(self.weights))
+            flags = csr_array((np.ones(len(self.items)), self.items.cpu().numpy(), self.start.cpu().numpy()), shape)
+            flags.sum_duplicates()
+            flags.data[:] = 1
+            return torch.from_numpy((flags.T @ flags).toarray()).to(self.weights.device)
         counts = torch.zeros_like(self.weights, dtype=torch.float64)
         for users in torch.arange(len(self.start) - 1, device=counts.device).split(USERS_AT_ONCE):
             flags = self.flags(users)
@@ -92,7 +103,14 @@ class ItemItem(Baseline):
 
     def score_users(self, rows: UserItems, user: Tensor) -> Tensor:
         """Scores [B, n_items] of users [B] of `rows`, which are grouped as by `group_rows`."""
-        return self._flag_items(rows, user) @ self.weights
+        if not _is_sparse(rows.item, rows.start, len(self.weights)):
+            return self._flag_items(rows, user) @ self.weights
+        start = pad((rows.start[user + 1] - rows.start[user]).cumsum(0), (1, 0))
+        return embedding_bag(rows.pairs_of(user)[1], self.weights, start, mode="sum", include_last_offset=True)
+
+
+def _is_sparse(item: Tensor, start: Tensor, n_items: int) -> bool:
+    return len(item) * SPARSE < (len(start) - 1) * n_items
 
 
 class EASE(ItemItem):
