@@ -130,7 +130,7 @@ def test_the_patterns_match_the_experiments() -> None:
 real = pytest.mark.real
 one_worker = pytest.mark.xdist_group("first users")  # tests share the files
 needs_data = pytest.mark.skipif("RECSWEEP_DATA_DIR" not in os.environ, reason="RECSWEEP_DATA_DIR names no folder")
-N_USERS = {"ml-100k": 120, "ml-1m": 600, "ncf-ml-1m": 200}
+N_USERS = {"ml-100k": 120, "ml-1m": 600, "ncf-ml-1m": 600}
 """Users that the tests read of each data set."""
 FIRST_NUMBER = re.compile(r"\(?(\d+)")
 """The user of a line: 1::1193::5, 196\\t242\\t3, 1|24|M, (0,25)\\t1064."""

@@ -143,7 +143,7 @@ BAD = {
     "train seed=1,2": "seed=1,2: several values: add -m for a sweep, or write a list as [a,b]",
     "train -m seed=0,-1": "seed=-1: it should be greater than or equal to 0",
     "train run=nope": f"run=nope: {NO_RUN}",
-    "nope": "nope: no such verb; there are train, evaluate, recommend, report, data",
+    "nope": "nope: no such verb; there are train, evaluate, recommend, export, report, data",
     "evaluate": "which run? give run=DIR, a folder that `recsweep train` wrote",
     "evaluate run=nope": f"run=nope: {NO_RUN}",
     "recommend run=nope user=1": f"run=nope: {NO_RUN}",

@@ -65,10 +65,11 @@ class ItemItem(Baseline):
         """XᵀX [n_items, n_items] float64: the users of both items, on the diagonal the users of each item."""
         if _is_sparse(self.items, self.start, len(self.weights)):
             shape = (len(self.start) - 1, len(self.weights))
-            flags = csr_array((np.ones(len(self.items)), self.items.cpu().numpy(), self.start.cpu().numpy()), shape)
-            flags.sum_duplicates()
-            flags.data[:] = 1
-            return torch.from_numpy((flags.T @ flags).toarray()).to(self.weights.device)
+            ones = np.ones(len(self.items))
+            matrix = csr_array((ones, self.items.cpu().numpy(), self.start.cpu().numpy()), shape)
+            matrix.sum_duplicates()
+            matrix.data[:] = 1
+            return torch.from_numpy((matrix.T @ matrix).toarray()).to(self.weights.device)
         counts = torch.zeros_like(self.weights, dtype=torch.float64)
         for users in torch.arange(len(self.start) - 1, device=counts.device).split(USERS_AT_ONCE):
             flags = self.flags(users)
